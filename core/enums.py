@@ -1,0 +1,132 @@
+"""The closed sets of FIX terms used everywhere. The integers of the first groups equal those in native/book_api.h."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class Side(IntEnum):
+    """FIX 54."""
+
+    BUY = 0
+    SELL = 1
+
+
+SIDES = (Side.BUY, Side.SELL)
+
+
+class OrderType(IntEnum):
+    """FIX 40."""
+
+    LIMIT = 0
+    MARKET = 1
+    STOP = 2
+    STOP_LIMIT = 3
+
+
+class TimeInForce(IntEnum):
+    """FIX 59."""
+
+    GTC = 0
+    IOC = 1
+    FOK = 2
+    DAY = 3
+    GTD = 4
+    OPG = 5
+
+
+class SelfTradePrevention(IntEnum):
+    NONE = 0
+    CANCEL_NEWEST = 1
+    CANCEL_OLDEST = 2
+    CANCEL_BOTH = 3
+    DECREMENT = 4
+
+
+class LiquiditySide(IntEnum):
+    """FIX 851."""
+
+    MAKER = 0
+    TAKER = 1
+
+
+LIQUIDITY_SIDES = (LiquiditySide.MAKER, LiquiditySide.TAKER)
+
+
+class AggressorSide(IntEnum):
+    """FIX 2446."""
+
+    BUY = 0
+    SELL = 1
+    NONE = 2
+
+
+AGGRESSOR_SIDES = (AggressorSide.BUY, AggressorSide.SELL, AggressorSide.NONE)
+
+
+class MarketStatus(IntEnum):
+    TRADING = 0
+    HALTED = 1
+    AUCTION = 2
+    CLOSED = 3
+
+
+class Reason(IntEnum):
+    """Why an order was refused or left, as the matching engine and the venues state it; equal to BOOK_REASON_*."""
+
+    NONE = 0
+    REQUESTED = 1
+    IOC = 2
+    FOK = 3
+    POST_ONLY = 4
+    SELF_TRADE = 5
+    REDUCE_ONLY = 6
+    UNKNOWN_ORDER = 7
+    DUPLICATE_ID = 8
+    BAD_PRICE = 9
+    BAD_TICK = 10
+    BAD_QTY = 11
+    BAD_FIELD = 12
+    NO_LIQUIDITY = 13
+    MASS_CANCEL = 14
+    CLOSED = 15
+    FULL = 16
+    NO_CHANGE = 17
+    BAD_TRIGGER = 18
+    SIMULATED_REJECT = 19
+
+
+class OrderStatus(IntEnum):
+    INITIALIZED = 0
+    DENIED = 1
+    SUBMITTED = 2
+    ACCEPTED = 3
+    REJECTED = 4
+    PARTIALLY_FILLED = 5
+    FILLED = 6
+    TRIGGERED = 7
+    PENDING_REPLACE = 8
+    PENDING_CANCEL = 9
+    CANCELED = 10
+    EXPIRED = 11
+    UNKNOWN = 12
+
+
+class TradingState(IntEnum):
+    """ACTIVE: all; REDUCING: only what shrinks a position; HALTED: cancels only."""
+
+    ACTIVE = 0
+    REDUCING = 1
+    HALTED = 2
+
+
+class InstrumentClass(IntEnum):
+    """How a fill moves cash: SPOT and EQUITY pay the notional, the others settle profit and loss."""
+
+    SPOT = 0
+    EQUITY = 1
+    PERPETUAL = 2
+    FUTURE = 3
+    OPTION = 4
+    FX = 5
+    CFD = 6

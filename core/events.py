@@ -1,0 +1,194 @@
+"""Everything that can happen, as frozen records. The same definition is the journal's codec: append fields, never move them.
+
+ts_event is the venue's stamp, ts_init ours, both int64 ns UTC. The Trader's "now" is ts_init.
+Prices in points, quantities in units, money in 10^-MONEY_SCALE (core/instruments.py).
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from core.enums import AggressorSide, LiquiditySide, MarketStatus, Reason, Side, TradingState
+
+
+class Event(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    ts_event: int
+    ts_init: int
+
+
+# Market.
+
+
+class Quote(Event, frozen=True, array_like=True, gc=False, tag="quote"):
+    """Best bid and offer. A side is empty when its quantity is 0; its price then means nothing."""
+
+    instrument_id: str
+    bid_price: int
+    bid_qty: int
+    ask_price: int
+    ask_qty: int
+
+
+class Trade(Event, frozen=True, array_like=True, gc=False, tag="trade"):
+    """A public print."""
+
+    instrument_id: str
+    price: int
+    qty: int
+    aggressor_side: AggressorSide
+    trade_id: int = 0
+
+
+class Bar(Event, frozen=True, array_like=True, gc=False, tag="bar"):
+    """Open, high, low, close over [ts_event - interval_ns, ts_event): known only at its end."""
+
+    instrument_id: str
+    open: int
+    high: int
+    low: int
+    close: int
+    volume: int
+    interval_ns: int
+
+
+class Book(Event, frozen=True, array_like=True, tag="book"):
+    """The best levels, best first: (price, quantity) pairs."""
+
+    instrument_id: str
+    bids: tuple[tuple[int, int], ...]
+    asks: tuple[tuple[int, int], ...]
+
+
+class StatusChanged(Event, frozen=True, array_like=True, gc=False, tag="status"):
+    instrument_id: str
+    status: MarketStatus
+
+
+class GapDetected(Event, frozen=True, array_like=True, gc=False, tag="gap"):
+    """The feed lost data: the book is unknown until it is rebuilt."""
+
+    instrument_id: str
+
+
+# Time and control.
+
+
+class TimerFired(Event, frozen=True, array_like=True, gc=False, tag="timer"):
+    timer_id: int
+
+
+class Started(Event, frozen=True, array_like=True, gc=False, tag="started"):
+    """First event of every run."""
+
+    run_id: str
+
+
+class Stopping(Event, frozen=True, array_like=True, gc=False, tag="stopping"):
+    """The last event a strategy sees."""
+
+    reason: str
+
+
+class TradingStateSet(Event, frozen=True, array_like=True, gc=False, tag="trading_state"):
+    """An operator, a limit or the guardian set the trading state."""
+
+    state: TradingState
+    reason: str
+
+
+# Orders. client_order_id is ours (core/identifiers.py); venue ids appear at the adapter's edge and in OrderAccepted.
+
+
+class OrderEvent(Event, frozen=True, array_like=True, gc=False):
+    client_order_id: int
+
+
+class OrderAccepted(OrderEvent, frozen=True, array_like=True, gc=False, tag="accepted"):
+    """Resting, or parked as a stop. `price` is where it rests: a post-only slide may have moved it."""
+
+    price: int
+    leaves_qty: int
+    venue_order_id: str = ""
+
+
+class OrderRejected(OrderEvent, frozen=True, array_like=True, gc=False, tag="rejected"):
+    reason: Reason
+    text: str = ""
+
+
+class OrderFilled(OrderEvent, frozen=True, array_like=True, gc=False, tag="filled"):
+    instrument_id: str
+    execution_id: str
+    side: Side
+    price: int
+    qty: int
+    leaves_qty: int
+    liquidity_side: LiquiditySide
+    commission: int
+    commission_currency: str
+
+
+class OrderCanceled(OrderEvent, frozen=True, array_like=True, gc=False, tag="canceled"):
+    qty: int
+    reason: Reason
+
+
+class OrderExpired(OrderEvent, frozen=True, array_like=True, gc=False, tag="expired"):
+    qty: int
+
+
+class OrderReplaced(OrderEvent, frozen=True, array_like=True, gc=False, tag="replaced"):
+    price: int
+    leaves_qty: int
+
+
+class OrderTriggered(OrderEvent, frozen=True, array_like=True, gc=False, tag="triggered"):
+    pass
+
+
+class OrderRestated(OrderEvent, frozen=True, array_like=True, gc=False, tag="restated"):
+    """The venue shrank the order by itself: self-trade prevention or reduce-only."""
+
+    leaves_qty: int
+    reason: Reason
+
+
+class CancelRejected(OrderEvent, frozen=True, array_like=True, gc=False, tag="cancel_rejected"):
+    reason: Reason
+
+
+class ReplaceRejected(OrderEvent, frozen=True, array_like=True, gc=False, tag="replace_rejected"):
+    reason: Reason
+
+
+class OrderOutcomeUnknown(OrderEvent, frozen=True, array_like=True, gc=False, tag="outcome_unknown"):
+    """A request was sent and no answer can be trusted; only a fact from the venue ends this (VENUES: the outcome rule)."""
+
+    text: str = ""
+
+
+class OrderDenied(OrderEvent, frozen=True, array_like=True, gc=False, tag="denied"):
+    """Our own risk gate refused; nothing was sent. `limit`, `value` and `bound` say why in the units of that limit."""
+
+    strategy_id: str
+    instrument_id: str
+    limit: str
+    value: int
+    bound: int
+
+
+AnyOrderEvent = (
+    OrderAccepted
+    | OrderRejected
+    | OrderFilled
+    | OrderCanceled
+    | OrderExpired
+    | OrderReplaced
+    | OrderTriggered
+    | OrderRestated
+    | CancelRejected
+    | ReplaceRejected
+    | OrderOutcomeUnknown
+    | OrderDenied
+)
+AnyEvent = Quote | Trade | Bar | Book | StatusChanged | GapDetected | TimerFired | Started | Stopping | TradingStateSet | AnyOrderEvent
