@@ -100,7 +100,7 @@ class Instrument(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def parse_fee_rate(text: str) -> int:
-    """"0.0002" (a fraction) or "0.02%" or "2bp" as 10^-FEE_RATE_SCALE."""
+    """ "0.0002" (a fraction) or "0.02%" or "2bp" as 10^-FEE_RATE_SCALE."""
     text = text.strip()
     for suffix, shift in (("%", 2), ("bp", 4)):
         if text.endswith(suffix):
