@@ -21,7 +21,7 @@ NS_PER_DAY = 86_400 * NS_PER_SECOND
 SCALE_MAX = 18
 INT64_MAX = (1 << 63) - 1
 INT64_MIN = -(1 << 63)
-POW10 = tuple(10**exponent for exponent in range(2 * SCALE_MAX + 1))
+POW10: tuple[int, ...] = tuple(10**exponent for exponent in range(2 * SCALE_MAX + 1))
 
 # Plain decimal or exponent notation. No NaN, no Infinity, no underscores, no hex, no surrounding blanks.
 _DECIMAL = re.compile(r"([+-]?)(\d+)(?:\.(\d*))?(?:[eE]([+-]?\d{1,3}))?\Z|([+-]?)\.(\d+)\Z", re.ASCII)
@@ -140,11 +140,19 @@ def to_float(value: int, scale: int) -> float:
 
 
 def parse_duration_ns(text: str) -> int:
-    """"250us", "1.5ms", "10s", "5m", "2h" or "1d" in ns."""
+    """ "250us", "1.5ms", "10s", "5m", "2h" or "1d" in ns."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(ns|us|ms|s|m|h|d)", text.strip())
     if match is None:
         raise UnitError(f"{text!r} is not a duration; write for example 250us, 10ms, 1.5s, 5m, 2h or 1d")
-    factor = {"ns": 1, "us": NS_PER_US, "ms": NS_PER_MS, "s": NS_PER_SECOND, "m": NS_PER_MINUTE, "h": 60 * NS_PER_MINUTE, "d": NS_PER_DAY}
+    factor = {
+        "ns": 1,
+        "us": NS_PER_US,
+        "ms": NS_PER_MS,
+        "s": NS_PER_SECOND,
+        "m": NS_PER_MINUTE,
+        "h": 60 * NS_PER_MINUTE,
+        "d": NS_PER_DAY,
+    }
     whole, _, fraction = match[1].partition(".")
     numerator = int(whole + fraction) * factor[match[2]]
     quotient, rest = divmod(numerator, POW10[len(fraction)]) if len(fraction) < len(POW10) else (0, 1)
