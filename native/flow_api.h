@@ -116,16 +116,19 @@ typedef struct {
     int32_t reserved;
 } flow_view;
 
-flow *flow_new(const flow_config *config);            /* NULL: no memory, or flow_config_check is not OK */
+flow *flow_new(const flow_config *config);            /* NULL: no memory, or flow_config_error names a field */
 void flow_free(flow *f);
-const char *flow_config_error(const flow_config *config); /* NULL, or the name of the first bad field */
+/* limit_hz by distance: total_hz shared out over distances 1..levels_n in proportion to distance^-exponent. Here, so that
+ * no platform's pow decides the last bit. */
+int flow_power_law(double total_hz, double exponent, int32_t levels_n, double *out);
+const char *flow_config_error(const flow_config *config); /* NULL, or the first bad field and its rule */
 /* The initial book: call once, first. Rows written, or FLOW_ERR_FULL (cap or orders_max too small), FLOW_ERR_ARGUMENT. */
 int64_t flow_snapshot(flow *f, md_row *out, int64_t cap);
 int flow_next(flow *f, const book *b, int32_t symbol, int64_t until_ts, md_row *out);
-/* Gives row to the book as the venue does: 0 or more reports (only counted where reports is NULL), or a BOOK_ERR_*. */
+/* Gives row to the book as the venue does: the number of reports, or a BOOK_ERR_*. */
 int64_t flow_apply(book *b, int32_t symbol, const md_row *row, book_report *reports, int64_t cap);
-/* flow_next and flow_apply until until_ts, FLOW_END or cap rows. rows may be NULL (nothing is kept).
- * Returns rows done or an error; *status says FLOW_ROW (cap reached), FLOW_NONE or FLOW_END. */
+/* flow_next and flow_apply until until_ts, ts_end or cap rows; rows may be NULL (nothing is kept). Returns rows done;
+ * *status says why it stopped: FLOW_ROW (cap), FLOW_NONE (until_ts), FLOW_END, or an error of flow_next or of the book. */
 int64_t flow_run(flow *f, book *b, int32_t symbol, int64_t until_ts, md_row *rows, int64_t cap, int *status);
 int flow_state(const flow *f, flow_view *out);
 /* Every invariant of the generator, and of its table against the book, slowly: 0 or FLOW_ERR_CORRUPT. */
