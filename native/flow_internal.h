@@ -13,7 +13,7 @@
 #include "random.h"
 
 /* How many of a side's first orders the stale-quote class looks at. */
-#define FLOW_STALE_SCAN 8
+#define FLOW_STALE_SCAN 4
 #define FLOW_ORDER_ID_MAX (INT64_C(1) << 62)
 #define FLOW_NOT_SCHEDULED INT64_C(-1)
 
@@ -51,6 +51,7 @@ struct flow {
     int64_t ts_next;         /* FLOW_NOT_SCHEDULED until drawn */
     int64_t regime_since;
     double ts_fraction_ns;   /* carried, so that rounding to nanoseconds does not slow the clock */
+    double wait;             /* the next exponential of mean 1, drawn ahead */
     double fair_ticks;
     double cancel_hz_max;
     double limit_cumulative[FLOW_LEVELS_MAX]; /* of limit_hz, scaled to end at 1 */

@@ -53,9 +53,9 @@ class OrderFlowSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
 
     # Cancellations, per live order and second.
     cancel_hz: float = 0.22  # at distance 1
-    cancel_far_factor: float = 2.0  # times as fast at the last distance and beyond; in between on a straight line
+    cancel_far_factor: float = 1.5  # times as fast at the last distance and beyond; in between on a straight line
     cancel_hz_by_distance: tuple[float, ...] = ()  # instead of the line: `levels` rates
-    cancel_adverse: float = 0.8  # sped up by 1 + this * imbalance against the order's side
+    cancel_adverse: float = 0.5  # sped up by 1 + this * imbalance against the order's side
     stale_hz: float = 2.5  # extra rate of each order priced through the fair value
     reduce_probability: float = 0.08  # only a part of the order is cancelled
 
