@@ -66,7 +66,7 @@ static void rates_prepare(flow *f)
         r->stale = 2.0 * FLOW_STALE_SCAN * c->stale_hz * g->cancel_factor;
         r->fair = g->volatility_ticks > 0.0 ? c->fair_hz : 0.0;
         r->regime = c->regimes_n > 1 ? 1.0 / g->duration_s : 0.0;
-        r->sum = r->limits + r->markets + r->informed + r->stale + r->fair + r->regime;
+        r->quiet = r->limits + r->markets + r->fair + r->regime;
         r->cancel_per_order = f->cancel_hz_max * (1.0 + c->cancel_adverse) * g->cancel_factor;
         r->fair_step_ticks = c->fair_hz > 0.0 ? g->volatility_ticks / math_sqrt(c->fair_hz) : 0.0;
     }
@@ -134,7 +134,7 @@ void flow_free(flow *f)
 static double rate_bound(const flow *f)
 {
     const flow_rates *r = &f->rates[f->regime];
-    return r->sum + (double)f->table_n * r->cancel_per_order;
+    return r->quiet + (double)f->table_n * r->cancel_per_order + (f->through ? r->informed + r->stale : 0.0);
 }
 
 static void schedule(flow *f)
@@ -480,6 +480,12 @@ static void regime_candidate(flow *f, int64_t ts)
     f->regime = chosen;
 }
 
+static int quote_through_fair(const flow *f, const flow_quotes *q)
+{
+    return (q->has[MD_SIDE_BUY] && (double)q->price_ticks[MD_SIDE_BUY] > f->fair_ticks)
+        || (q->has[MD_SIDE_SELL] && (double)q->price_ticks[MD_SIDE_SELL] < f->fair_ticks);
+}
+
 static int candidate(flow *f, const book *b, int32_t symbol, const flow_quotes *q, int64_t ts, md_row *out)
 {
     const flow_rates *r = &f->rates[f->regime];
@@ -493,10 +499,10 @@ static int candidate(flow *f, const book *b, int32_t symbol, const flow_quotes *
     if ((u -= r->markets) < 0.0) {
         return market_candidate(f, q, ts, out);
     }
-    if ((u -= r->informed) < 0.0) {
+    if (f->through && (u -= r->informed) < 0.0) {
         return informed_candidate(f, q, ts, out);
     }
-    if ((u -= r->stale) < 0.0) {
+    if (f->through && (u -= r->stale) < 0.0) {
         return stale_candidate(f, b, symbol, q, ts, out);
     }
     if ((u -= r->fair) < 0.0) {
@@ -539,6 +545,7 @@ int flow_next(flow *f, const book *b, int32_t symbol, int64_t until_ts, md_row *
         }
         f->ts = f->ts_next;
         f->totals.candidates++;
+        f->through = quote_through_fair(f, &q);
         schedule(f);
         if (status == FLOW_ROW) {
             return FLOW_ROW;

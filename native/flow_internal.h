@@ -13,7 +13,7 @@
 #include "random.h"
 
 /* How many of a side's first orders the stale-quote class looks at. */
-#define FLOW_STALE_SCAN 4
+#define FLOW_STALE_SCAN 8
 #define FLOW_ORDER_ID_MAX (INT64_C(1) << 62)
 #define FLOW_NOT_SCHEDULED INT64_C(-1)
 
@@ -35,11 +35,11 @@ typedef struct {
 typedef struct {
     double limits;
     double markets;
-    double informed;
-    double stale;
     double fair;
     double regime;
-    double sum;              /* of the above */
+    double quiet;            /* sum of the above */
+    double informed;         /* these two only while a best quote is through the fair value */
+    double stale;
     double cancel_per_order;
     double fair_step_ticks;  /* standard deviation of one move of the fair value */
 } flow_rates;
@@ -68,7 +68,7 @@ struct flow {
     flow_rates rates[FLOW_REGIMES_MAX];
     flow_parent parents[FLOW_PARENTS_MAX];
     int32_t regime;
-    int32_t reserved;
+    int32_t through;         /* a best quote was through the fair value at the last candidate */
 };
 
 /* Log-normal size in units: a multiple of the lot between one lot and size_max_lots. */

@@ -48,7 +48,7 @@ class OrderFlowSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     distance_exponent: float = 1.1  # in proportion to distance ** -exponent
     limit_hz_by_distance: tuple[float, ...] = ()  # instead of the power law: `levels` rates
     join_probability: float = 0.4  # placed at the own side's best quote instead of the drawn distance
-    limit_informed: float = 0.9  # share that keeps edge_ticks from the fair value
+    limit_informed: float = 0.95  # share that keeps edge_ticks from the fair value
     anchor_fair: bool = False  # count distance from the fair value, not from the opposite best
 
     # Cancellations, per live order and second.
@@ -56,13 +56,13 @@ class OrderFlowSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     cancel_far_factor: float = 1.5  # times as fast at the last distance and beyond; in between on a straight line
     cancel_hz_by_distance: tuple[float, ...] = ()  # instead of the line: `levels` rates
     cancel_adverse: float = 0.5  # sped up by 1 + this * imbalance against the order's side
-    stale_hz: float = 2.5  # extra rate of each order priced through the fair value
+    stale_hz: float = 8.0  # extra rate of each order priced through the fair value
     reduce_probability: float = 0.08  # only a part of the order is cancelled
 
     # Market orders.
     market_hz: float = 0.6  # uninformed, of one side, per second
     market_imbalance: float = 0.5  # how far they follow the queue imbalance, 0 to 1
-    informed_hz: float = 6.0  # per second, while the fair value is far outside the quotes
+    informed_hz: float = 12.0  # per second, while the fair value is far outside the quotes
     informed_scale_ticks: float = 2.0  # "far": at this distance and beyond the full rate
     sweep_probability: float = 0.15  # may take more than the best level shows; otherwise cut to it
     protection_ticks: int = 10  # limit price of a market order, so far through the best quote
