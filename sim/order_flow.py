@@ -47,7 +47,7 @@ class OrderFlowSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     limit_hz: float = 22.0  # limit orders of one side, per second, shared out over the distances
     distance_exponent: float = 1.1  # in proportion to distance ** -exponent
     limit_hz_by_distance: tuple[float, ...] = ()  # instead of the power law: `levels` rates
-    join_probability: float = 0.4  # placed at the own side's best quote instead of the drawn distance
+    join_probability: float = 0.3  # placed at the own side's best quote instead of the drawn distance
     limit_informed: float = 0.95  # share that keeps edge_ticks from the fair value
     anchor_fair: bool = False  # count distance from the fair value, not from the opposite best
 
@@ -56,21 +56,21 @@ class OrderFlowSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     cancel_far_factor: float = 1.5  # times as fast at the last distance and beyond; in between on a straight line
     cancel_hz_by_distance: tuple[float, ...] = ()  # instead of the line: `levels` rates
     cancel_adverse: float = 0.5  # sped up by 1 + this * imbalance against the order's side
-    stale_hz: float = 8.0  # extra rate of each order priced through the fair value
+    stale_hz: float = 25.0  # extra rate of each order priced through the fair value
     reduce_probability: float = 0.08  # only a part of the order is cancelled
 
     # Market orders.
-    market_hz: float = 0.6  # uninformed, of one side, per second
+    market_hz: float = 1.0  # uninformed, of one side, per second
     market_imbalance: float = 0.5  # how far they follow the queue imbalance, 0 to 1
-    informed_hz: float = 12.0  # per second, while the fair value is far outside the quotes
-    informed_scale_ticks: float = 2.0  # "far": at this distance and beyond the full rate
-    sweep_probability: float = 0.15  # may take more than the best level shows; otherwise cut to it
+    informed_hz: float = 14.0  # per second, while the fair value is far outside the quotes
+    informed_scale_ticks: float = 1.0  # "far": at this distance and beyond the full rate
+    sweep_probability: float = 0.25  # may take more than the best level shows; otherwise cut to it
     protection_ticks: int = 10  # limit price of a market order, so far through the best quote
-    parents: int = 12  # parent orders that uninformed market orders are slices of; 0: independent signs
+    parents: int = 5  # parent orders that uninformed market orders are slices of; 0: independent signs
     parent_alpha: float = 1.5  # tail exponent of the number of slices
 
     # Sizes, in lots, log-normal.
-    limit_size_median: float = 3.0
+    limit_size_median: float = 2.0
     limit_size_sigma: float = 0.9
     market_size_median: float = 4.0
     market_size_sigma: float = 1.0
@@ -81,8 +81,8 @@ class OrderFlowSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     fair_hz: float = 8.0  # moves of the fair value per second
     orders_max: int = 16_384  # live orders of the generator: memory, and a limit that is an error
     snapshot_levels: int = 15  # initial book: prices on each side,
-    snapshot_bid_orders: int = 4  # and orders at each of them
-    snapshot_ask_orders: int = 4
+    snapshot_bid_orders: int = 5  # and orders at each of them
+    snapshot_ask_orders: int = 5
 
     def check(self) -> None:
         """ConfigError naming the first field that is out of its range, with the value."""
