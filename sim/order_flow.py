@@ -134,7 +134,10 @@ class OrderFlowSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
                 value = getattr(regime, name)
                 _require(0 <= value <= 1e6, where + name, value, "from 0 to 1000000")
             _require(
-                regime.volatility_ticks == 0 or self.fair_hz > 0, "fair_hz", self.fair_hz, "positive where a regime has volatility"
+                regime.volatility_ticks == 0 or self.fair_hz > 0,
+                "fair_hz",
+                self.fair_hz,
+                "positive where a regime has volatility",
             )
             if len(names) == 1:
                 continue
