@@ -39,10 +39,12 @@ class Position:
             closing_signed = closing if held > 0 else -closing
             # A partial close takes its share of the cost; what rounding leaves stays with the open part, so nothing is lost.
             cost = self.value_open if closing == abs(held) else divide_half_even(self.value_open * closing, abs(held))
-            realized = self.instrument.profit(cost, notional(price, closing_signed))
+            closing_value = notional(price, closing_signed)
+            realized = self.instrument.profit(cost, closing_value)
             self.value_open -= cost
             if qty > closing:
-                self.value_open += notional(price, signed + closing_signed)
+                # The rest of the whole, not a notional of its own: two roundings could differ from the cash that was paid.
+                self.value_open += notional(price, signed) + closing_value
         self.qty = held + signed
         self.realized_pnl += realized
         self.fees += commission
