@@ -8,13 +8,13 @@ only reduce risk.
 from __future__ import annotations
 
 from collections import deque
-from typing import final
+from typing import Any, final
 
 import msgspec
 
 from core.approved import _SEAL, Approved
 from core.commands import CancelAll, CancelOrder, ReplaceOrder, SubmitOrder
-from core.enums import MarketStatus, OrderType, Side, TradingState
+from core.enums import MarketStatus, OrderType, Side, TimeInForce, TradingState
 from core.errors import ConfigError
 from core.market_state import MarketState
 from core.orders import Order
@@ -76,9 +76,12 @@ class RiskGate:
         self.trading_state = TradingState.ACTIVE
 
     def submit(self, command: SubmitOrder) -> Approved | Denied:
-        limits = self._limits.get(command.instrument_id)
+        limits = self._limits.get(command.instrument_id) if type(command.instrument_id) is str else None
         if limits is None:
             return Denied("instrument_allowed", 0, 1)
+        malformed = _malformed_field(command)
+        if malformed is not None:
+            return Denied(f"order_{malformed}", 0, 1)
         state = self._states[command.instrument_id]
         denied = self._check(
             state,
@@ -103,7 +106,7 @@ class RiskGate:
         if order.price is None:
             return Denied("replace_without_price", 0, 1)
         state = self._states[order.instrument_id]
-        added = max(command.quantity - order.reserved_qty, 0)
+        added = max(command.quantity - order.reserved_qty, 0) if type(command.quantity) is int else 0
         denied = self._check(
             state, limits, command.ts, order.side, command.quantity, added, order.order_type, command.price, order.trigger_price
         )
@@ -171,7 +174,7 @@ class RiskGate:
         instrument = state.instrument
         needs_price = order_type is OrderType.LIMIT or order_type is OrderType.STOP_LIMIT
         needs_trigger = order_type is OrderType.STOP or order_type is OrderType.STOP_LIMIT
-        if needs_price is not (type(price) is int) or needs_trigger is not (type(trigger_price) is int):
+        if needs_price is not (price is not None) or needs_trigger is not (trigger_price is not None):
             return Denied("order_price_missing", 0, 1)
         reference = self._reference(state, limits, now, side)
         if reference is None:
@@ -179,21 +182,31 @@ class RiskGate:
         for given in (price, trigger_price):
             if given is None:
                 continue
+            # A bool is an int to Python, and a NaN is equal to nothing.
+            if type(given) is not int:
+                return Denied("order_price_missing", 0, 1)
             if given % instrument.tick or not instrument.price_min <= given <= instrument.price_max:
                 return Denied("instrument_tick", given, instrument.tick)
-        # A market order can pay up to the collar: it is judged at that price. A limit that is passive can rest as far away as it
-        # likes; what the collar stops is paying too much.
+        # A limit that is passive can rest as far away as it likes; what the collar stops is paying too much.
         width = abs(reference) * limits.price_collar_ppm // PPM
         if side is Side.BUY:
             bound = reference + width
-            worst = price if price is not None else max(bound, trigger_price or bound)
-            if price is not None and not price <= (bound if trigger_price is None else max(bound, trigger_price + width)):
+            if trigger_price is not None:
+                bound = max(bound, trigger_price + width)
+            if price is not None and not price <= bound:
                 return Denied("price_collar_ppm", price, bound)
         else:
             bound = reference - width
-            worst = price if price is not None else reference
-            if price is not None and not price >= (bound if trigger_price is None else min(bound, trigger_price - width)):
+            if trigger_price is not None:
+                bound = min(bound, trigger_price - width)
+            if price is not None and not price >= bound:
                 return Denied("price_collar_ppm", price, bound)
+        # A market order is judged at the collar. What crosses the market may also trade at the market's price: the dearer counts.
+        worst = bound if price is None else price
+        if instrument.is_inverse:
+            worst = max(worst, instrument.price_min)
+        if worst >= reference if side is Side.BUY else worst <= reference:
+            worst = min(worst, reference) if instrument.is_inverse else max(worst, reference, key=abs)
         notional = abs(instrument.notional(worst, qty))
         if not notional <= limits.order_notional_max:
             return Denied("order_notional_max", notional, limits.order_notional_max)
@@ -212,3 +225,28 @@ class RiskGate:
         if trade is not None and (not age_max or now - trade.ts_init <= age_max):
             return trade.price
         return None
+
+
+def _malformed_field(command: Any) -> str | None:
+    """The field of a SubmitOrder that is not of its own type, whatever was declared; None when all are.
+
+    A bool, or an int that only looks like an enum, would be read differently further on.
+    """
+    if type(command.side) is not Side:
+        return "side"
+    if type(command.order_type) is not OrderType:
+        return "order_type"
+    if type(command.quantity) is not int:
+        return "quantity"
+    if type(command.time_in_force) is not TimeInForce:
+        return "time_in_force"
+    if type(command.post_only) is not bool:
+        return "post_only"
+    if type(command.reduce_only) is not bool:
+        return "reduce_only"
+    if type(command.display_qty) is not int or not 0 <= command.display_qty <= max(command.quantity, 0):
+        return "display_qty"
+    earliest = command.ts + 1 if command.time_in_force is TimeInForce.GTD else 0
+    if type(command.expire_ts) is not int or not command.expire_ts >= earliest:
+        return "expire_ts"
+    return None
