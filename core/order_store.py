@@ -27,6 +27,7 @@ from core.events import (
 from core.market_state import MarketState
 from core.orders import TERMINAL, Order, Trigger
 
+_BUY = Side.BUY
 CLOSED_KEPT_MAX = 10_000  # closed orders remembered, so that late answers and fills find them
 
 
@@ -109,6 +110,7 @@ class OrderStore:
         # A late acknowledgement must not undo the price of a replace that was answered first.
         is_news = not order.accepted or order.status is OrderStatus.UNKNOWN
         order.move(Trigger.ACCEPT)
+        order.accepted = True
         order.ts_updated = event.ts_init
         if is_news and order.price is not None:
             order.price = event.price
@@ -193,6 +195,7 @@ class OrderStore:
             return order
         if order.price is not None:
             order.price = event.price
+        order.accepted = True
         order.replace_qty = 0
         self._set_leaves(order, event)
         return order
@@ -245,7 +248,7 @@ class OrderStore:
         state = self._states[order.instrument_id]
         change = qty - order.reserved_qty
         order.reserved_qty = qty
-        if order.side is Side.BUY:
+        if order.side is _BUY:
             state.open_buy_qty += change
         else:
             state.open_sell_qty += change

@@ -151,10 +151,14 @@ TRANSITIONS: dict[OrderStatus, dict[Trigger, OrderStatus | int]] = {
 
 TERMINAL = frozenset((S.DENIED, S.REJECTED, S.FILLED, S.CANCELED, S.EXPIRED))
 
-# The same table as rows of tuples, indexed by status and trigger: the hot path's form.
-_ROWS: tuple[tuple[OrderStatus | int | None, ...], ...] = tuple(
-    tuple(TRANSITIONS[status].get(trigger) for trigger in Trigger) for status in OrderStatus
-)
+
+def _row(status: OrderStatus) -> tuple[OrderStatus | int | None, ...]:
+    targets = (TRANSITIONS[status].get(trigger) for trigger in Trigger)
+    return tuple(target if target is None or target < 0 else OrderStatus(target) for target in targets)
+
+
+# The same table indexed by status and trigger, its targets ready to store: the hot path's form.
+_ROWS = tuple(_row(status) for status in OrderStatus)
 
 
 class Order:
@@ -257,19 +261,18 @@ class Order:
     def move(self, trigger: Trigger) -> None:
         """Take one transition, or raise StateError and stay."""
         target = _ROWS[self.status][trigger]
-        if target is None:
-            raise StateError(f"order {self.client_order_id}: {trigger.name} is not possible in state {self.status.name}")
-        # A fact counts before the status is chosen from the facts: an UNKNOWN order, once acknowledged, is ACCEPTED.
-        if trigger is Trigger.ACCEPT or trigger is Trigger.REPLACE:
-            self.accepted = True
-        elif trigger is Trigger.TRIGGER:
-            self.triggered = True
         if type(target) is OrderStatus:
             self.status = target
-        elif target == PENDING_OR_WORKING and self.replace_qty:
-            self.status = S.PENDING_REPLACE
+        elif target is None:
+            raise StateError(f"order {self.client_order_id}: {trigger.name} is not possible in state {self.status.name}")
         else:
-            self.status = self.working_status
+            # The fact counts before the status is chosen from the facts: an UNKNOWN order, once acknowledged, is ACCEPTED.
+            if trigger is Trigger.ACCEPT or trigger is Trigger.REPLACE:
+                self.accepted = True
+            elif trigger is Trigger.TRIGGER:
+                self.triggered = True
+            is_replacing = target == PENDING_OR_WORKING and self.replace_qty
+            self.status = S.PENDING_REPLACE if is_replacing else self.working_status
 
     def __repr__(self) -> str:
         price = "MARKET" if self.price is None else f"@ {self.price}"
