@@ -226,7 +226,7 @@ def _complaint(text: str) -> str:
     return f"not a LOBSTER message (time, type, order id, size, price, direction): {text[:120]!r}"
 
 
-def parse_book_row(text: str, file: str, line: int) -> tuple[dict[int, int], dict[int, int]]:
+def parse_book_row(text: str, file: str, line: int, may_cross: bool = False) -> tuple[dict[int, int], dict[int, int]]:
     """(bids, asks) of one order-book row as price x 10000 -> size; empty levels are left out. Raises DataError."""
     try:
         values = [int(field) for field in text.split(",")]
@@ -245,7 +245,7 @@ def parse_book_row(text: str, file: str, line: int) -> tuple[dict[int, int], dic
             raise DataError("prices and sizes must be positive", file=file, line=line)
         sides.append(levels)
     bids, asks = sides
-    if bids and asks and max(bids) >= min(asks):
+    if not may_cross and bids and asks and max(bids) >= min(asks):
         raise DataError(f"crossed book: bid {max(bids)}, ask {min(asks)}", file=file, line=line)
     return bids, asks
 
