@@ -6,7 +6,8 @@ adapter. Where a decoder is given, its rows build a book of their own, and the t
 A diff ends at update u, and bookTicker speaks whenever the best price or size changes, stamped with its own update id. So the
 last bookTicker with an id at or below u states the best prices after the diff. It may arrive before the diff or after it: the
 comparison waits for a bookTicker at or beyond u, or the file's end. A diff is comparable where that bookTicker is newer than the
-snapshot: an older one says nothing about a book that this snapshot began.
+snapshot: an older one says nothing about a book that this snapshot began. A snapshot has a limited depth, and a level
+beyond it is unknown until it changes: where a best price lies there and differs, the diff counts as not comparable.
 """
 
 from __future__ import annotations
@@ -122,8 +123,8 @@ class _PlainBook:
         self._pending: deque[_Pending] = deque()
         # bookTickers, oldest first, from the last one at or below the next diff to be compared.
         self._tickers: deque[tuple[int, Best]] = deque(maxlen=TICKERS_MAX)
-        self._diffs = 0
-        self._incomparable = 0
+        self._depth = (0, 0)  # deepest bid and ask of the snapshot
+        self._diffs = self._too_early = self._too_deep = 0
 
     def receive(self, frame: Frame, where: str) -> bool:
         """One frame; True where the book changed."""
@@ -140,7 +141,11 @@ class _PlainBook:
 
     def notes(self) -> Iterator[str]:
         yield f"scales: {self._scales.price_scale} decimals of price, {self._scales.qty_scale} of quantity"
-        yield f"diffs: {self._diffs} applied, {self._incomparable} of them before the first bookTicker after the snapshot"
+        yield f"diffs: {self._diffs} applied"
+        if self._too_early:
+            yield f"not comparable: {self._too_early} diffs before the first bookTicker after the snapshot"
+        if self._too_deep:
+            yield f"not comparable: {self._too_deep} diffs whose best prices lay beyond the snapshot's depth, and differ"
 
     def _diff(self, diff: dict[str, Any], where: str) -> bool:
         if not self._live:
@@ -180,6 +185,8 @@ class _PlainBook:
         self.book.clear()
         self._set_levels(BUY, snapshot["bids"])
         self._set_levels(SELL, snapshot["asks"])
+        bids, asks = self.book.levels(BUY), self.book.levels(SELL)
+        self._depth = (bids[-1][0] if bids else 0, asks[-1][0] if asks else 0)
         self._live, self._joined, self._last, self._snapshot_id = True, False, last, last
         self.snapshots += 1
         self._buffer.clear()
@@ -212,11 +219,18 @@ class _PlainBook:
         while len(tickers) > 1 and tickers[1][0] <= diff.update_id:
             tickers.popleft()
         if not tickers or not diff.snapshot_id < tickers[0][0] <= diff.update_id:
-            self._incomparable += 1
+            self._too_early += 1
             return
         stated = tickers[0][1]
+        if diff.best != stated and not (self._is_known(diff.best) and self._is_known(stated)):
+            self._too_deep += 1
+            return
         what = f"{diff.where}: rebuilt {describe(diff.best)}, bookTicker says {describe(stated)}"
         self._findings.compare(diff.best == stated, what)
+
+    def _is_known(self, best: Best) -> bool:
+        lowest_bid, highest_ask = self._depth
+        return best.bid is not None and best.ask is not None and best.bid[0] >= lowest_bid and best.ask[0] <= highest_ask
 
     def _price(self, text: str) -> int:
         return parse_fixed(text, self._scales.price_scale)
