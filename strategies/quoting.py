@@ -1,4 +1,4 @@
-"""Quoting formulas of Avellaneda–Stoikov, Guéant–Lehalle–Fernandez-Tapia and Guéant as pure functions, and the price ladder.
+"""Quoting formulas of Avellaneda–Stoikov, Guéant–Lehalle–Fernandez-Tapia and Guéant as pure functions.
 
 Symbols as in the papers. Prices and distances in one price unit (ticks, or whole currency), time in one time unit, and then
     sigma    volatility of the mid-price, price / sqrt(time)
@@ -14,7 +14,8 @@ O. Guéant, "Optimal market making", Applied Mathematical Finance 24 (2017).
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+
+import numpy as np
 
 
 def reservation_price(mid: float, q: float, gamma: float, sigma: float, time_left: float) -> float:
@@ -52,8 +53,6 @@ def exact_distances(
     -eta beside it (eta = a (1 + gamma / k)^-(1 + k / gamma)); delta_b(q) = ln(v_q / v_{q+1}) / k + ln(1 + gamma / k) / gamma.
     Infinite where the side may not trade: buying at q_max, selling at -q_max.
     """
-    import numpy as np
-
     alpha = k * gamma * sigma**2 / 2
     eta = a * (1 + gamma / k) ** -(1 + k / gamma)
     size = 2 * q_max + 1
@@ -78,10 +77,3 @@ def half_spread_and_skew(gamma: float, sigma: float, a: float, k: float, order_q
     c1 = math.log1p(xi * order_qty / k) / (xi * order_qty)
     c2 = math.sqrt(gamma / (2 * a * order_qty * k) * (1 + xi * order_qty / k) ** (k / (xi * order_qty) + 1))
     return c1 + order_qty * sigma * c2 / 2, sigma * c2
-
-
-def quote_ladder(bid: int, ask: int, levels: int, step: int) -> tuple[Sequence[int], Sequence[int]]:
-    """Bid and ask prices in points, best first, `step` points apart."""
-    if levels == 1:
-        return (bid,), (ask,)
-    return range(bid, bid - levels * step, -step), range(ask, ask + levels * step, step)

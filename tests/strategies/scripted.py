@@ -1,4 +1,4 @@
-"""A scripted run for strategy tests: hand-made events through the real Trader, a fake engine that only remembers, a text transcript.
+"""A scripted run for strategy tests: hand-made events through the real Trader, and a transcript as text.
 
 The transcript is what golden files hold: one line per event, then one line per command it led to.
 """
