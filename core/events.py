@@ -191,4 +191,6 @@ AnyOrderEvent = (
     | OrderOutcomeUnknown
     | OrderDenied
 )
-AnyEvent = Quote | Trade | Bar | Book | StatusChanged | GapDetected | TimerFired | Started | Stopping | TradingStateSet | AnyOrderEvent
+AnyEvent = (
+    Quote | Trade | Bar | Book | StatusChanged | GapDetected | TimerFired | Started | Stopping | TradingStateSet | AnyOrderEvent
+)

@@ -1,0 +1,276 @@
+"""All our orders, and the only writer of them: applies order events through the transition table.
+
+Keeps the worst-case exposure of every instrument (MarketState.open_buy_qty, open_sell_qty) in step: an order counts with its
+reserved quantity from the moment it is submitted until a fact from the venue ends it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+from core.commands import ReplaceOrder, SubmitOrder
+from core.enums import OrderStatus, Side
+from core.errors import StateError
+from core.events import (
+    CancelRejected,
+    OrderAccepted,
+    OrderCanceled,
+    OrderExpired,
+    OrderFilled,
+    OrderOutcomeUnknown,
+    OrderRejected,
+    OrderReplaced,
+    OrderRestated,
+    OrderTriggered,
+    ReplaceRejected,
+)
+from core.market_state import MarketState
+from core.orders import TERMINAL, Order, Trigger
+
+_BUY = Side.BUY
+CLOSED_KEPT_MAX = 10_000  # closed orders remembered, so that late answers and fills find them
+
+
+class OrderStore:
+    __slots__ = ("_closed", "_seen_executions", "_states", "closed_kept_max", "executions_kept_max", "orders")
+
+    def __init__(
+        self, states: dict[str, MarketState], closed_kept_max: int = CLOSED_KEPT_MAX, executions_kept_max: int = 100_000
+    ) -> None:
+        self._states = states
+        self.orders: dict[int, Order] = {}
+        self._closed: deque[int] = deque()
+        # Insertion-ordered: the oldest execution id is forgotten first.
+        self._seen_executions: dict[tuple[int, str], None] = {}
+        self.closed_kept_max = closed_kept_max
+        self.executions_kept_max = executions_kept_max
+
+    def get(self, client_order_id: int) -> Order | None:
+        return self.orders.get(client_order_id)
+
+    def open_orders(self, instrument_id: str | None = None, strategy_id: str | None = None) -> list[Order]:
+        """Open orders, oldest first."""
+        return [
+            order
+            for order in self.orders.values()
+            if order.status not in TERMINAL
+            and (instrument_id is None or order.instrument_id == instrument_id)
+            and (strategy_id is None or order.strategy_id == strategy_id)
+        ]
+
+    # Requests of ours.
+
+    def create(self, command: SubmitOrder) -> Order:
+        order = Order(
+            command.client_order_id,
+            command.strategy_id,
+            command.instrument_id,
+            command.side,
+            command.order_type,
+            command.quantity,
+            command.price,
+            command.trigger_price,
+            command.time_in_force,
+            command.post_only,
+            command.reduce_only,
+            command.display_qty,
+            command.expire_ts,
+            command.ts,
+        )
+        assert command.client_order_id not in self.orders, "client order ids are never reused"
+        self.orders[command.client_order_id] = order
+        return order
+
+    def submitted(self, order: Order) -> None:
+        order.move(Trigger.SUBMIT)
+        self._states[order.instrument_id].open_orders += 1
+        self._reserve(order, order.quantity)
+
+    def denied(self, order: Order) -> None:
+        order.move(Trigger.DENY)
+        order.leaves_qty = 0
+        self._remember_closed(order)
+
+    def cancel_requested(self, order: Order, ts: int) -> None:
+        order.move(Trigger.REQUEST_CANCEL)
+        order.ts_updated = ts
+
+    def replace_requested(self, order: Order, command: ReplaceOrder) -> None:
+        order.move(Trigger.REQUEST_REPLACE)
+        order.ts_updated = command.ts
+        order.replace_qty = command.quantity
+        order.replace_price = command.price
+        # Until the answer is here either quantity may be the live one.
+        self._reserve(order, max(order.reserved_qty, command.quantity))
+
+    # Facts from the venue. Each checks everything, then mutates.
+
+    def accepted(self, event: OrderAccepted) -> Order:
+        order = self._find(event.client_order_id)
+        # A late acknowledgement must not undo the price of a replace that was answered first.
+        is_news = not order.accepted or order.status is OrderStatus.UNKNOWN
+        order.move(Trigger.ACCEPT)
+        order.accepted = True
+        order.ts_updated = event.ts_init
+        if is_news and order.price is not None:
+            order.price = event.price
+        return order
+
+    def rejected(self, event: OrderRejected) -> Order:
+        order = self._find(event.client_order_id)
+        was_open = order.status not in TERMINAL
+        order.move(Trigger.REJECT)
+        return self._close(order, event.ts_init) if was_open else order
+
+    def filled(self, event: OrderFilled) -> Order | None:
+        """The order, moved; None when this execution was booked before."""
+        # With the order in the key: where two orders of ours meet, both fills may bear the trade's one id.
+        execution = (event.client_order_id, event.execution_id)
+        if execution in self._seen_executions:
+            return None
+        order = self._find(event.client_order_id)
+        qty = event.qty
+        if event.side is not order.side or event.instrument_id != order.instrument_id or not qty > 0:
+            raise StateError(f"order {order.client_order_id} ({order!r}) cannot be filled by {event!r}")
+        if not event.price > 0 and self._states[order.instrument_id].instrument.price_min > 0:
+            raise StateError(f"order {order.client_order_id}: a fill at price {event.price} is impossible")
+        filled = order.filled_qty + qty
+        # A fill from before the last change of quantity: the quantity that was left then did not count it.
+        is_counted = event.ts_event < order.ts_replaced
+        quantity = order.quantity + qty if is_counted else order.quantity
+        if filled > max(quantity, order.filled_qty + order.replace_qty):
+            raise StateError(f"order {order.client_order_id}: fills of {filled} exceed its quantity {order.quantity}")
+        # With a replace unanswered, more may be left than we know of.
+        is_last = filled >= quantity and (event.leaves_qty == 0 or order.replace_qty <= qty)
+        was_open = order.status not in TERMINAL
+        order.move(Trigger.FILL_ALL if is_last else Trigger.FILL_PART)
+        order.filled_qty = filled
+        order.quantity = max(quantity, filled)
+        order.filled_value += event.price * qty
+        if event.ts_event >= order.ts_filled:
+            order.ts_filled = event.ts_event
+            order.venue_leaves_qty = event.leaves_qty
+        order.ts_updated = event.ts_init
+        self._seen_executions[execution] = None
+        if len(self._seen_executions) > self.executions_kept_max:
+            del self._seen_executions[next(iter(self._seen_executions))]
+        if not was_open:
+            return order
+        if order.status is OrderStatus.FILLED:
+            order.leaves_qty = 0
+            self._reserve(order, 0)
+            self._end(order)
+        elif not is_counted:
+            order.leaves_qty = max(order.leaves_qty - qty, 0)
+            order.replace_qty = max(order.replace_qty - qty, 0)
+            self._reserve(order, max(order.reserved_qty - qty, order.leaves_qty))
+        return order
+
+    def canceled(self, event: OrderCanceled) -> Order:
+        order = self._find(event.client_order_id)
+        was_open = order.status not in TERMINAL
+        order.move(Trigger.CANCEL)
+        return self._close(order, event.ts_init) if was_open else order
+
+    def expired(self, event: OrderExpired) -> Order:
+        order = self._find(event.client_order_id)
+        was_open = order.status not in TERMINAL
+        order.move(Trigger.EXPIRE)
+        return self._close(order, event.ts_init) if was_open else order
+
+    def triggered(self, event: OrderTriggered) -> Order:
+        order = self._find(event.client_order_id)
+        order.move(Trigger.TRIGGER)
+        order.triggered = True
+        order.ts_updated = event.ts_init
+        return order
+
+    def replaced(self, event: OrderReplaced) -> Order:
+        order = self._find(event.client_order_id)
+        if event.leaves_qty < 0:
+            raise StateError(f"order {order.client_order_id}: replaced to a remaining quantity of {event.leaves_qty}")
+        order.move(Trigger.REPLACE)
+        order.ts_updated = event.ts_init
+        if order.status in TERMINAL:
+            return order
+        if order.price is not None:
+            order.price = event.price
+        order.accepted = True
+        order.replace_qty = 0
+        self._set_leaves(order, event)
+        return order
+
+    def restated(self, event: OrderRestated) -> Order:
+        order = self._find(event.client_order_id)
+        if not (event.leaves_qty >= 0 and (_leaves(order, event) <= order.leaves_qty or order.status in TERMINAL)):
+            raise StateError(f"order {order.client_order_id}: restated from {order.leaves_qty} to {event.leaves_qty}")
+        order.move(Trigger.RESTATE)
+        order.ts_updated = event.ts_init
+        if order.status not in TERMINAL:
+            self._set_leaves(order, event)
+        return order
+
+    def cancel_rejected(self, event: CancelRejected) -> Order:
+        order = self._find(event.client_order_id)
+        order.move(Trigger.CANCEL_REJECT)
+        order.ts_updated = event.ts_init
+        return order
+
+    def replace_rejected(self, event: ReplaceRejected) -> Order:
+        order = self._find(event.client_order_id)
+        order.move(Trigger.REPLACE_REJECT)
+        order.ts_updated = event.ts_init
+        if order.status not in TERMINAL:
+            order.replace_qty = 0
+            self._reserve(order, order.leaves_qty)
+        return order
+
+    def lost(self, event: OrderOutcomeUnknown) -> Order:
+        """Nothing is released: the whole reservation stays."""
+        order = self._find(event.client_order_id)
+        order.move(Trigger.LOSE)
+        order.ts_updated = event.ts_init
+        return order
+
+    def _find(self, client_order_id: int) -> Order:
+        order = self.orders.get(client_order_id)
+        if order is None:
+            raise StateError(f"order {client_order_id} is not one of ours, or was closed too long ago to be remembered")
+        return order
+
+    def _set_leaves(self, order: Order, event: OrderReplaced | OrderRestated) -> None:
+        order.leaves_qty = leaves = _leaves(order, event)
+        order.quantity = order.filled_qty + leaves
+        order.ts_replaced = max(order.ts_replaced, event.ts_event)
+        self._reserve(order, max(leaves, order.replace_qty))
+
+    def _reserve(self, order: Order, qty: int) -> None:
+        state = self._states[order.instrument_id]
+        change = qty - order.reserved_qty
+        order.reserved_qty = qty
+        if order.side is _BUY:
+            state.open_buy_qty += change
+        else:
+            state.open_sell_qty += change
+
+    def _close(self, order: Order, ts: int) -> Order:
+        order.ts_updated = ts
+        order.leaves_qty = 0
+        self._reserve(order, 0)
+        self._end(order)
+        return order
+
+    def _end(self, order: Order) -> None:
+        self._states[order.instrument_id].open_orders -= 1
+        self._remember_closed(order)
+
+    def _remember_closed(self, order: Order) -> None:
+        closed = self._closed
+        closed.append(order.client_order_id)
+        if len(closed) > self.closed_kept_max:
+            del self.orders[closed.popleft()]
+
+
+def _leaves(order: Order, event: OrderReplaced | OrderRestated) -> int:
+    """What is left now. A fill that the venue made later than `event`, and we heard of earlier, knows better."""
+    return event.leaves_qty if event.ts_event >= order.ts_filled else min(event.leaves_qty, order.venue_leaves_qty)

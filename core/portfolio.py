@@ -1,0 +1,128 @@
+"""Positions by instrument and by strategy, realised and unrealised profit, fees, and cash in several currencies.
+
+All money is in units of 10^-MONEY_SCALE of its currency. Everything is derived from fills; `Portfolio.book` is the only writer.
+"""
+
+from __future__ import annotations
+
+from core.enums import Side
+from core.events import OrderFilled
+from core.instruments import Instrument
+from core.units import divide_half_even
+
+
+class Position:
+    """Average-cost position. value_open is what the open quantity was worth when it was opened (signed like qty)."""
+
+    __slots__ = ("buy_qty", "fees", "instrument", "qty", "realized_pnl", "sell_qty", "turnover", "value_open")
+
+    def __init__(self, instrument: Instrument) -> None:
+        self.instrument = instrument
+        self.qty = 0
+        self.value_open = 0
+        self.realized_pnl = 0  # before fees
+        self.fees = 0
+        self.buy_qty = 0
+        self.sell_qty = 0
+        self.turnover = 0  # sum of absolute notionals
+
+    def book(self, signed: int, price: int, value: int, commission: int) -> int:
+        """Apply a fill of `signed` quantity, worth `value` (Instrument.notional, signed); returns the profit it realised."""
+        held = self.qty
+        realized = 0
+        if held == 0 or (held > 0) is (signed > 0):
+            self.value_open += value
+        else:
+            size, held_size = abs(signed), abs(held)
+            if size == held_size:
+                realized = self.instrument.profit(self.value_open, -value)
+                self.value_open = 0
+            elif size < held_size:
+                # A partial close takes its share of the cost; what rounding leaves stays with the open part: nothing is lost.
+                cost = divide_half_even(self.value_open * size, held_size)
+                realized = self.instrument.profit(cost, -value)
+                self.value_open -= cost
+            else:
+                closed_value = self.instrument.notional(price, held)
+                realized = self.instrument.profit(self.value_open, closed_value)
+                self.value_open = value + closed_value
+        self.qty = held + signed
+        self.realized_pnl += realized
+        self.fees += commission
+        if signed > 0:
+            self.buy_qty += signed
+        else:
+            self.sell_qty -= signed
+        self.turnover += abs(value)
+        return realized
+
+    def unrealized_pnl(self, bid_price: int, ask_price: int) -> int:
+        """Profit if the open quantity were valued at the middle of bid and ask."""
+        if self.qty == 0:
+            return 0
+        instrument = self.instrument
+        twice = instrument.notional(bid_price, self.qty) + instrument.notional(ask_price, self.qty)
+        return divide_half_even(instrument.profit(2 * self.value_open, twice), 2)
+
+    def average_price(self) -> float | None:
+        """Average entry price in whole currency units, for display; None when flat."""
+        if self.qty == 0:
+            return None
+        unit = self.instrument.notional(10**self.instrument.price_scale, self.qty)  # worth of the quantity at price 1
+        return unit / self.value_open if self.instrument.is_inverse else self.value_open / unit
+
+
+class Portfolio:
+    """All positions and cash of one account."""
+
+    __slots__ = ("_instruments", "by_instrument", "by_strategy", "cash", "fills_booked")
+
+    def __init__(self, instruments: dict[str, Instrument], cash: dict[str, int]) -> None:
+        self._instruments = instruments
+        self.by_instrument: dict[str, Position] = {key: Position(value) for key, value in instruments.items()}
+        self.by_strategy: dict[tuple[str, str], Position] = {}
+        self.cash = dict(cash)
+        self.fills_booked = 0
+
+    def position_of(self, strategy_id: str, instrument_id: str) -> Position:
+        key = (strategy_id, instrument_id)
+        position = self.by_strategy.get(key)
+        if position is None:
+            position = self.by_strategy[key] = Position(self._instruments[instrument_id])
+        return position
+
+    def book(self, strategy_id: str, fill: OrderFilled) -> Position:
+        """Apply one fill to the account's position, the strategy's position and cash; returns the strategy's position."""
+        instrument = self._instruments[fill.instrument_id]
+        same_currency = fill.commission_currency == instrument.settlement_currency
+        # A fee in a third currency is cash only: it cannot be added to profit without an exchange rate.
+        fee = fill.commission if same_currency else 0
+        price = fill.price
+        signed = fill.qty if fill.side is Side.BUY else -fill.qty
+        value = instrument.notional(price, signed)
+        realized = self.by_instrument[fill.instrument_id].book(signed, price, value, fee)
+        strategy_position = self.position_of(strategy_id, fill.instrument_id)
+        strategy_position.book(signed, price, value, fee)
+        cash = self.cash
+        settlement = instrument.settlement_currency
+        if instrument.pays_notional:
+            cash[settlement] = cash.get(settlement, 0) - value
+        else:
+            cash[settlement] = cash.get(settlement, 0) + realized
+        cash[fill.commission_currency] = cash.get(fill.commission_currency, 0) - fill.commission
+        self.fills_booked += 1
+        return strategy_position
+
+    def equity(self, currency: str, marks: dict[str, tuple[int, int]]) -> int:
+        """Cash plus the value of open positions that settle in `currency`, at the middle of `marks` (bid, ask).
+
+        A position without a mark is counted at its cost: its profit is unknown, not zero-priced.
+        """
+        total = self.cash.get(currency, 0)
+        for instrument_id, position in self.by_instrument.items():
+            if position.qty == 0 or position.instrument.settlement_currency != currency:
+                continue
+            mark = marks.get(instrument_id)
+            profit = position.unrealized_pnl(*mark) if mark is not None else 0
+            total += profit + (position.value_open if position.instrument.pays_notional else 0)
+        return total

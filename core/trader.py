@@ -1,0 +1,360 @@
+"""Trader: the deterministic heart. step(event) -> commands; no clock, no I/O, no await.
+
+The same object runs in backtest, paper and live: events come from the journal's order, commands leave through the risk gate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from core.approved import Approved
+from core.blame import blame
+from core.commands import CancelAll, CancelTimer, ReplaceOrder, SetTimer, SubmitOrder
+from core.context import OutCommand, StrategyContext
+from core.digest import StreamDigest, digest_of
+from core.enums import AggressorSide, OrderStatus, Reason, TradingState
+from core.errors import StateError, StrategyError
+from core.events import (
+    AnyEvent,
+    Bar,
+    Book,
+    CancelRejected,
+    GapDetected,
+    OrderAccepted,
+    OrderCanceled,
+    OrderDenied,
+    OrderExpired,
+    OrderFilled,
+    OrderOutcomeUnknown,
+    OrderRejected,
+    OrderReplaced,
+    OrderRestated,
+    OrderTriggered,
+    Quote,
+    ReplaceRejected,
+    Started,
+    StatusChanged,
+    Stopping,
+    TimerFired,
+    Trade,
+    TradingStateSet,
+)
+from core.instruments import Instrument
+from core.market_state import MarketState
+from core.order_store import OrderStore
+from core.orders import Order
+from core.portfolio import Portfolio
+from core.risk import InstrumentLimits, RateLimit, RiskGate
+
+NOTHING: tuple[OutCommand, ...] = ()
+DENIALS_PER_STEP_MAX = 1_000
+
+Callback = Callable[..., None]
+
+
+class Trader:
+    """All strategies of one account over one set of instruments."""
+
+    def __init__(
+        self,
+        *,
+        instruments: Sequence[Instrument],
+        cash: dict[str, int],
+        limits: dict[str, InstrumentLimits],
+        rate: RateLimit,
+        run_number: int,
+    ) -> None:
+        self.instruments = {instrument.instrument_id: instrument for instrument in instruments}
+        self.portfolio = Portfolio(self.instruments, cash)
+        self.states = {key: MarketState(value, self.portfolio.by_instrument[key]) for key, value in self.instruments.items()}
+        self.orders = OrderStore(self.states)
+        self.risk = RiskGate(self.states, limits, rate)
+        self.run_number = run_number
+        self.order_counter = 0
+        self.now = 0
+        self.commands_digest = StreamDigest()
+        self.denied: list[OrderDenied] = []  # of the last step, for the journal
+        self.duplicate_fills = 0
+        self.contexts: list[StrategyContext] = []
+        self._by_strategy: dict[str, StrategyContext] = {}
+        self._timers: dict[int, tuple[StrategyContext, str]] = {}
+        self.timer_counter = 0
+        self.out: list[OutCommand] = []
+        # Callbacks by instrument, found once: a quote with nobody to hear it costs one dictionary look-up.
+        self._quote_callbacks: dict[str, list[tuple[StrategyContext, Callback]]] = {key: [] for key in self.instruments}
+        self._book_callbacks: dict[str, list[tuple[StrategyContext, Callback]]] = {key: [] for key in self.instruments}
+        self._trade_callbacks: dict[str, list[tuple[StrategyContext, Callback]]] = {key: [] for key in self.instruments}
+        self._bar_callbacks: dict[tuple[str, int], list[tuple[StrategyContext, Callback]]] = {}
+        self._handlers: dict[type, Callable[[Any], None]] = {
+            Quote: self._on_quote,
+            OrderAccepted: self._on_accepted,
+            OrderCanceled: self._on_canceled,
+            OrderFilled: self._on_filled,
+            OrderReplaced: self._on_replaced,
+            TimerFired: self._on_timer,
+            Bar: self._on_bar,
+            Trade: self._on_trade,
+            Book: self._on_book,
+            OrderRejected: self._on_rejected,
+            CancelRejected: self._on_cancel_rejected,
+            ReplaceRejected: self._on_replace_rejected,
+            OrderTriggered: self._on_triggered,
+            OrderRestated: self._on_restated,
+            OrderExpired: self._on_expired,
+            OrderOutcomeUnknown: self._on_outcome_unknown,
+            StatusChanged: self._on_status,
+            GapDetected: self._on_gap,
+            TradingStateSet: self._on_trading_state,
+            Started: self._on_started,
+            Stopping: self._on_stopping,
+        }
+
+    def add_strategy(self, strategy_id: str, strategy: Any) -> StrategyContext:
+        """Register before the first step; strategies are called in the order they were added."""
+        if strategy_id in self._by_strategy:
+            raise StrategyError(f"two strategies are called {strategy_id!r}")
+        context = StrategyContext(self, strategy_id, strategy)
+        for subscription in context.subscriptions:
+            if subscription.instrument_id not in self.instruments:
+                raise StrategyError(
+                    f"strategy {strategy_id!r} subscribes to {subscription.instrument_id!r}, which is not configured"
+                )
+        self.contexts.append(context)
+        self._by_strategy[strategy_id] = context
+        for subscription in context.subscriptions:
+            key = subscription.instrument_id
+            if subscription.quotes != "off" and context.on_quote is not None:
+                self._quote_callbacks[key].append((context, context.on_quote))
+            if subscription.book_levels and context.on_book is not None:
+                self._book_callbacks[key].append((context, context.on_book))
+            if subscription.trades and context.on_trade is not None:
+                self._trade_callbacks[key].append((context, context.on_trade))
+            if subscription.bars_ns and context.on_bar is not None:
+                self._bar_callbacks.setdefault((key, subscription.bars_ns), []).append((context, context.on_bar))
+        return context
+
+    def step(self, event: AnyEvent) -> Sequence[OutCommand]:
+        """Apply one event; returns the commands it led to, in order.
+
+        Raises StrategyError that names the strategy and its callback, StateError for an event that is impossible, each with the
+        event in the text. New orders of a failed step are withdrawn; its cancels leave with the next step.
+        """
+        handler = self._handlers.get(type(event))
+        if handler is None:
+            raise StateError(f"the Trader has no use for a {type(event).__name__}: {event!r}")
+        if event.ts_init < self.now:
+            raise StateError(f"an event goes back in time from {self.now} to {event.ts_init}: {event!r}")
+        self.now = event.ts_init
+        if self.denied:
+            self.denied = []
+        try:
+            handler(event)
+            if self.denied:
+                self._deliver_denials()
+        except Exception as error:
+            self._withdraw()
+            blamed = blame(error, event)
+            if blamed is error:
+                raise
+            raise blamed from error
+        out = self.out
+        if not out:
+            return NOTHING
+        self.out = []
+        add = self.commands_digest.add
+        for command in out:
+            add(command.command if type(command) is Approved else command)
+        return out
+
+    def _withdraw(self) -> None:
+        """Take back what a failed step wanted to send: the orders never left. Cancels and timers leave with the next step."""
+        kept: list[OutCommand] = []
+        for sent in self.out:
+            command = sent.command if type(sent) is Approved else None
+            if isinstance(command, SubmitOrder):
+                self.orders.rejected(OrderRejected(self.now, self.now, command.client_order_id, Reason.REQUESTED))
+            elif isinstance(command, ReplaceOrder):
+                order = self.orders.get(command.client_order_id)
+                if order is not None and order.is_open:
+                    self.orders.replace_rejected(ReplaceRejected(self.now, self.now, command.client_order_id, Reason.REQUESTED))
+            else:
+                kept.append(sent)
+        self.out = kept
+
+    # Market.
+
+    def _on_quote(self, quote: Quote) -> None:
+        key = quote.instrument_id
+        self.states[key].quote = quote
+        for context, callback in self._quote_callbacks[key]:
+            callback(context, quote)
+
+    def _on_book(self, book: Book) -> None:
+        key = book.instrument_id
+        self.states[key].book = book
+        for context, callback in self._book_callbacks[key]:
+            callback(context, book)
+
+    def _on_trade(self, trade: Trade) -> None:
+        key = trade.instrument_id
+        self.states[key].trade = trade
+        for context, callback in self._trade_callbacks[key]:
+            callback(context, trade)
+
+    def _on_bar(self, bar: Bar) -> None:
+        key = bar.instrument_id
+        # A bar is also the latest price: without quotes the risk gate measures its collar from the close.
+        self.states[key].trade = Trade(bar.ts_event, bar.ts_init, key, bar.close, bar.volume, AggressorSide.NONE)
+        for context, callback in self._bar_callbacks.get((key, bar.interval_ns), ()):
+            callback(context, bar)
+
+    def _on_status(self, event: StatusChanged) -> None:
+        self.states[event.instrument_id].status = event.status
+        for context in self.contexts:
+            if context.on_status is not None and context.is_subscribed(event.instrument_id):
+                context.on_status(context, event)
+
+    def _on_gap(self, event: GapDetected) -> None:
+        state = self.states[event.instrument_id]
+        # What was seen before the gap is no market any more: risk refuses new orders until a fresh quote.
+        state.is_gapped = True
+        state.quote = None
+        state.book = None
+        for context in self.contexts:
+            if context.on_gap is not None and context.is_subscribed(event.instrument_id):
+                context.on_gap(context, event)
+
+    # Orders.
+
+    def _on_accepted(self, event: OrderAccepted) -> None:
+        self._tell(self.orders.accepted(event), event)
+
+    def _on_rejected(self, event: OrderRejected) -> None:
+        self._tell(self.orders.rejected(event), event)
+
+    def _on_canceled(self, event: OrderCanceled) -> None:
+        self._tell(self.orders.canceled(event), event)
+
+    def _on_expired(self, event: OrderExpired) -> None:
+        self._tell(self.orders.expired(event), event)
+
+    def _on_triggered(self, event: OrderTriggered) -> None:
+        self._tell(self.orders.triggered(event), event)
+
+    def _on_replaced(self, event: OrderReplaced) -> None:
+        self._tell(self.orders.replaced(event), event)
+
+    def _on_restated(self, event: OrderRestated) -> None:
+        self._tell(self.orders.restated(event), event)
+
+    def _on_cancel_rejected(self, event: CancelRejected) -> None:
+        self._tell(self.orders.cancel_rejected(event), event)
+
+    def _on_replace_rejected(self, event: ReplaceRejected) -> None:
+        self._tell(self.orders.replace_rejected(event), event)
+
+    def _on_outcome_unknown(self, event: OrderOutcomeUnknown) -> None:
+        self._tell(self.orders.lost(event), event)
+
+    def _on_filled(self, fill: OrderFilled) -> None:
+        order = self.orders.filled(fill)
+        if order is None:
+            self.duplicate_fills += 1
+            return
+        position = self.portfolio.book(order.strategy_id, fill)
+        context = self._by_strategy.get(order.strategy_id)
+        if context is None:
+            return
+        if context.on_fill is not None:
+            context.on_fill(context, order, fill)
+        if context.on_order is not None:
+            context.on_order(context, order, fill)
+        if context.on_position is not None:
+            context.on_position(context, position)
+
+    def _tell(self, order: Order, event: AnyEvent) -> None:
+        context = self._by_strategy.get(order.strategy_id)
+        if context is not None and context.on_order is not None:
+            context.on_order(context, order, event)
+
+    def deny(self, order: Order, limit: str, value: int, bound: int) -> None:
+        """Called by the context: the strategy hears of it after the callback that caused it has returned."""
+        self.denied.append(
+            OrderDenied(self.now, self.now, order.client_order_id, order.strategy_id, order.instrument_id, limit, value, bound)
+        )
+
+    def _deliver_denials(self) -> None:
+        # A strategy that answers every denial with another order would never end: what it sends now is heard of in turn, at most
+        # denials_max times within one step.
+        for handled, event in enumerate(self.denied):
+            if handled >= DENIALS_PER_STEP_MAX:
+                raise StrategyError(
+                    f"strategy {event.strategy_id!r} was denied {DENIALS_PER_STEP_MAX} times in one step, last by {event.limit}"
+                )
+            context = self._by_strategy[event.strategy_id]
+            order = self.orders.get(event.client_order_id)
+            if context.on_order is not None and order is not None:
+                context.on_order(context, order, event)
+
+    # Time and control.
+
+    def set_timer(self, context: StrategyContext, name: str, at: int) -> None:
+        self.timer_counter += 1
+        self._timers[self.timer_counter] = (context, name)
+        context.timers[name] = self.timer_counter
+        self.out.append(SetTimer(self.now, self.timer_counter, max(at, self.now)))
+
+    def cancel_timer(self, timer_id: int) -> None:
+        del self._timers[timer_id]
+        self.out.append(CancelTimer(self.now, timer_id))
+
+    def _on_timer(self, event: TimerFired) -> None:
+        found = self._timers.pop(event.timer_id, None)
+        if found is None:
+            return  # cancelled while it was already on its way
+        context, name = found
+        del context.timers[name]
+        if context.on_timer is not None:
+            context.on_timer(context, name)
+
+    def _on_started(self, _event: Started) -> None:
+        for context in self.contexts:
+            if context.on_start is not None:
+                context.on_start(context)
+
+    def _on_stopping(self, event: Stopping) -> None:
+        for context in self.contexts:
+            if context.on_stop is not None:
+                context.on_stop(context, event.reason)
+
+    def _on_trading_state(self, event: TradingStateSet) -> None:
+        self.risk.trading_state = event.state
+        if event.state is TradingState.HALTED:
+            # Halt first, account for it after: everything is cancelled whatever the strategies think.
+            self.out.append(self.risk.cancel(CancelAll(self.now, None)))
+            for order in self.orders.open_orders():
+                if order.status is not OrderStatus.PENDING_CANCEL:
+                    self.orders.cancel_requested(order, self.now)
+        for context in self.contexts:
+            if context.on_halt is not None:
+                context.on_halt(context, event.state, event.reason)
+
+    # Views.
+
+    def equity(self, currency: str) -> int:
+        marks = {key: mark for key, state in self.states.items() if (mark := state.mark()) is not None}
+        return self.portfolio.equity(currency, marks)
+
+    def state_digest(self) -> str:
+        """Digest of cash, positions and every order remembered."""
+        records: list[tuple[Any, ...]] = [("cash", *sorted(self.portfolio.cash.items()))]
+        records += [
+            ("position", key, p.qty, p.value_open, p.realized_pnl, p.fees, p.buy_qty, p.sell_qty)
+            for key, p in sorted(self.portfolio.by_instrument.items())
+        ]
+        records += [
+            ("order", o.client_order_id, int(o.status), o.filled_qty, o.filled_value, o.leaves_qty, o.price)
+            for o in self.orders.orders.values()
+        ]
+        return digest_of(records)
