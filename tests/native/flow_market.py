@@ -7,8 +7,8 @@ from typing import Any
 import msgspec
 import numpy as np
 import numpy.typing as npt
-
 from native._native import ffi, lib
+
 from native.flow import Flow
 from sim.order_flow import flow_config, preset
 

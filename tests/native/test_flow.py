@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from native._native import ffi, lib
+
 from native.flow import CAP_REACHED, END_REACHED, UNTIL_REACHED, Flow, FlowError, power_law_hz
 from native.market_data import ADD, DELETE, FLAG_AGGRESSIVE, FLAG_IOC, FLAG_LAST, FLAG_SNAPSHOT, REDUCE
 from tests.native.flow_market import NS, TRADE, Market

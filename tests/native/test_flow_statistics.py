@@ -19,7 +19,7 @@ from tests.native.flow_market import NS, Market, kolmogorov_smirnov, limits, mar
 
 KS_ONE_IN_A_THOUSAND = 1.95
 
-# Cont, Stoikov and Talreja 2010, the model's probability that the next move of the mid is up: rows bid queue, columns ask queue, 1 to 5.
+# Cont, Stoikov and Talreja 2010, the model's probability that the mid's next move is up: rows bid queue, columns ask queue.
 CST_UP = [
     [0.500, 0.336, 0.259, 0.216, 0.188],
     [0.664, 0.500, 0.407, 0.348, 0.307],
