@@ -67,7 +67,7 @@ START = (
 
 
 def test_recorded_execution_meets_our_better_order_first() -> None:
-    """6 hit order 1 at 99: our 4 at 100 go first, so order 1 keeps 4 that the record says are gone; a later one takes them first."""
+    """6 hit order 1 at 99: our 4 at 100 go first, so order 1 keeps 4 that the record has not; a later one takes them first."""
     venue = venue_with(
         *START, (10, EXECUTE, 1, BUY, 99, 6), (20, EXECUTE, 1, BUY, 99, 4), (30, EXECUTE, 2, BUY, 99, 5), (90, ADD, 9, BUY, 1, 1)
     )
