@@ -204,8 +204,10 @@ class Trader:
 
     def _on_bar(self, bar: Bar) -> None:
         key = bar.instrument_id
-        # A bar is also the latest price: without quotes the risk gate measures its collar from the close.
-        self.states[key].trade = Trade(bar.ts_event, bar.ts_init, key, bar.close, bar.volume, AggressorSide.NONE)
+        # A bar is also the latest price: without quotes the risk gate measures its collar from the close, after a gap too.
+        state = self.states[key]
+        state.is_gapped = False
+        state.trade = Trade(bar.ts_event, bar.ts_init, key, bar.close, bar.volume, AggressorSide.NONE)
         for context, callback in self._bar_callbacks.get((key, bar.interval_ns), ()):
             callback(context, bar)
 

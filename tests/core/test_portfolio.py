@@ -67,7 +67,9 @@ def book(portfolio: Portfolio, instrument: Instrument, side: Side, qty: int, pri
 
 @pytest.mark.parametrize("instrument", ALL, ids=lambda i: i.instrument_id)
 @given(fills=fills_of_one)
-def test_realised_profit_and_cost_are_those_of_the_exact_book(instrument: Instrument, fills: list[tuple[Side, int, int, int]]) -> None:
+def test_realised_profit_and_cost_are_those_of_the_exact_book(
+    instrument: Instrument, fills: list[tuple[Side, int, int, int]]
+) -> None:
     portfolio, oracle = portfolio_of(instrument), AverageCost(instrument)
     for side, qty, price, fee in fills:
         book(portfolio, instrument, side, qty, price, fee)
@@ -110,7 +112,11 @@ def test_nothing_is_lost_to_rounding(instrument: Instrument, fills: list[tuple[S
 @given(
     fills=st.lists(
         st.tuples(
-            st.sampled_from(ALL), st.sampled_from(["a", "b", "c"]), st.sampled_from(Side), st.integers(1, 50), st.integers(900, 1_100)
+            st.sampled_from(ALL),
+            st.sampled_from(["a", "b", "c"]),
+            st.sampled_from(Side),
+            st.integers(1, 50),
+            st.integers(900, 1_100),
         ),
         max_size=60,
     )
