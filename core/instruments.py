@@ -14,6 +14,19 @@ from core.units import POW10, SCALE_MAX, divide_half_even, format_fixed, parse_f
 # linear notionals convert without rounding, and the smallest unit of bitcoin.
 MONEY_SCALE = 8
 FEE_RATE_SCALE = 9  # a fee of 0.02 % is 200_000
+WHOLE_NUMBERS = (
+    "price_scale",
+    "qty_scale",
+    "tick",
+    "lot",
+    "qty_min",
+    "qty_max",
+    "price_min",
+    "price_max",
+    "multiplier",
+    "maker_fee_rate",
+    "taker_fee_rate",
+)
 
 
 class Instrument(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,11 +53,17 @@ class Instrument(msgspec.Struct, frozen=True, kw_only=True):
     is_inverse: bool = False
     maker_fee_rate: int = 0  # 10^-FEE_RATE_SCALE of the notional; negative: a rebate
     taker_fee_rate: int = 0
+    # Derived: money per point and unit, where that is a whole number; 0 where a notional must be rounded.
+    notional_factor: int = 0
 
     def __post_init__(self) -> None:
         symbol, dot, venue = self.instrument_id.rpartition(".")
         if not (symbol and dot and venue):
             raise UnitError(f"instrument_id {self.instrument_id!r} must read SYMBOL.VENUE, for example BTCUSDT-PERP.BINANCE")
+        for name in WHOLE_NUMBERS:
+            # Not isinstance: a bool is an int to Python. A float or a NaN here would spoil every comparison made with it.
+            if type(getattr(self, name)) is not int:
+                raise UnitError(f"{self.instrument_id}: {name} must be a whole number, not {getattr(self, name)!r}")
         for name in ("price_scale", "qty_scale"):
             if not 0 <= getattr(self, name) <= SCALE_MAX:
                 raise UnitError(f"{self.instrument_id}: {name} must be 0 to {SCALE_MAX}")
@@ -53,6 +72,16 @@ class Instrument(msgspec.Struct, frozen=True, kw_only=True):
                 raise UnitError(f"{self.instrument_id}: {name} must be positive")
         if self.qty_min > self.qty_max or self.price_min > self.price_max:
             raise UnitError(f"{self.instrument_id}: a minimum lies above its maximum")
+        if self.is_inverse and self.price_min < 1:
+            raise UnitError(f"{self.instrument_id}: an inverse contract has no value at price 0: price_min must be positive")
+        # `notional` is in one of these two by its formula; any other settlement would add up money of different currencies.
+        expected = self.base_currency if self.is_inverse else self.quote_currency
+        if self.settlement_currency != expected:
+            kind = "an inverse" if self.is_inverse else "a linear"
+            raise UnitError(f"{self.instrument_id}: {kind} contract settles in {expected}, not in {self.settlement_currency}")
+        scale = self.price_scale + self.qty_scale
+        is_exact = not self.is_inverse and scale <= MONEY_SCALE
+        msgspec.structs.force_setattr(self, "notional_factor", self.multiplier * POW10[MONEY_SCALE - scale] if is_exact else 0)
 
     @property
     def venue(self) -> str:
@@ -68,11 +97,14 @@ class Instrument(msgspec.Struct, frozen=True, kw_only=True):
 
         Linear: price * qty * multiplier; inverse: qty * multiplier / price. Rounded half-even only where the scale forces it.
         """
+        factor = self.notional_factor
+        if factor:
+            return price * qty * factor
         if self.is_inverse:
+            if not price > 0:
+                raise UnitError(f"{self.instrument_id}: an inverse contract has no value at price {price}")
             return divide_half_even(qty * self.multiplier * POW10[MONEY_SCALE + self.price_scale], price * POW10[self.qty_scale])
-        scale = self.price_scale + self.qty_scale
-        raw = price * qty * self.multiplier
-        return raw * POW10[MONEY_SCALE - scale] if scale <= MONEY_SCALE else divide_half_even(raw, POW10[scale - MONEY_SCALE])
+        return divide_half_even(price * qty * self.multiplier, POW10[self.price_scale + self.qty_scale - MONEY_SCALE])
 
     def profit(self, value_open: int, value_now: int) -> int:
         """Profit of a position that was worth `value_open` (signed, from `notional`) and is now worth `value_now`."""

@@ -8,19 +8,24 @@ only reduce risk.
 from __future__ import annotations
 
 from collections import deque
-from typing import final
+from typing import Any, final
 
 import msgspec
 
 from core.approved import _SEAL, Approved
 from core.commands import CancelAll, CancelOrder, ReplaceOrder, SubmitOrder
-from core.enums import MarketStatus, OrderType, Side, TradingState
+from core.enums import MarketStatus, OrderType, Side, TimeInForce, TradingState
 from core.errors import ConfigError
 from core.market_state import MarketState
 from core.orders import Order
 from core.units import NS_PER_SECOND
 
 PPM = 1_000_000
+
+# An enumeration's member costs a look-up in its class each time; these names cost none.
+_BUY, _SELL = Side.BUY, Side.SELL
+_LIMIT = OrderType.LIMIT
+_ACTIVE, _TRADING = TradingState.ACTIVE, MarketStatus.TRADING
 
 
 class InstrumentLimits(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,51 +67,80 @@ class Denied(msgspec.Struct, frozen=True, gc=False):
     bound: int
 
 
+class _Bounds:
+    """Limits, rules and state of one instrument, side by side: what one check reads."""
+
+    __slots__ = (
+        "age_ns_max",
+        "collar_ppm",
+        "instrument",
+        "lot",
+        "notional_max",
+        "position_max",
+        "price_max",
+        "price_min",
+        "qty_max",
+        "qty_min",
+        "state",
+        "tick",
+    )
+
+    def __init__(self, state: MarketState, limits: InstrumentLimits) -> None:
+        instrument = state.instrument
+        self.state = state
+        self.instrument = instrument
+        self.qty_max = min(limits.order_qty_max, instrument.qty_max)
+        self.notional_max = limits.order_notional_max
+        self.position_max = limits.position_qty_max
+        self.collar_ppm = limits.price_collar_ppm
+        self.age_ns_max = limits.market_age_ns_max
+        self.lot = instrument.lot
+        self.qty_min = instrument.qty_min
+        self.tick = instrument.tick
+        self.price_min = instrument.price_min
+        self.price_max = instrument.price_max
+
+
 class RiskGate:
-    __slots__ = ("_limits", "_sent", "_states", "rate", "trading_state")
+    __slots__ = ("_bounds", "_sent", "limits", "rate", "trading_state")
 
     def __init__(self, states: dict[str, MarketState], limits: dict[str, InstrumentLimits], rate: RateLimit) -> None:
         unknown = sorted(set(limits) - set(states))
         if unknown:
             raise ConfigError(f"risk limits name an instrument that is not configured: {unknown[0]}")
-        self._states = states
-        self._limits = limits
+        self.limits = dict(limits)
+        self._bounds = {key: _Bounds(states[key], value) for key, value in limits.items()}
         self.rate = rate
         self._sent: deque[int] = deque(maxlen=rate.orders_max)
         self.trading_state = TradingState.ACTIVE
 
     def submit(self, command: SubmitOrder) -> Approved | Denied:
-        limits = self._limits.get(command.instrument_id)
-        if limits is None:
+        bounds = self._bounds.get(command.instrument_id) if type(command.instrument_id) is str else None
+        if bounds is None:
             return Denied("instrument_allowed", 0, 1)
-        state = self._states[command.instrument_id]
-        denied = self._check(
-            state,
-            limits,
-            command.ts,
-            command.side,
-            command.quantity,
-            command.quantity,
-            command.order_type,
-            command.price,
-            command.trigger_price,
-        )
+        qty = command.quantity
+        side = command.side
+        denied = self._check_exposure(bounds, command.ts, side, qty, qty)
+        if denied is None:
+            denied = self._check_price(bounds, command.ts, side, qty, command.order_type, command.price, command.trigger_price)
+        if denied is None:
+            denied = _check_fields(command)
         if denied is not None:
             return denied
         self._sent.append(command.ts)
         return Approved(command, _SEAL)
 
     def replace(self, command: ReplaceOrder, order: Order) -> Approved | Denied:
-        limits = self._limits.get(order.instrument_id)
-        if limits is None:
+        bounds = self._bounds.get(order.instrument_id)
+        if bounds is None:
             return Denied("instrument_allowed", 0, 1)
         if order.price is None:
             return Denied("replace_without_price", 0, 1)
-        state = self._states[order.instrument_id]
-        added = max(command.quantity - order.reserved_qty, 0)
-        denied = self._check(
-            state, limits, command.ts, order.side, command.quantity, added, order.order_type, command.price, order.trigger_price
-        )
+        qty = command.quantity
+        added = max(qty - order.reserved_qty, 0) if type(qty) is int else 0
+        denied = self._check_exposure(bounds, command.ts, order.side, qty, added)
+        if denied is None:
+            denied = self._check_price(bounds, command.ts, order.side, qty, order.order_type, command.price, order.trigger_price)
         if denied is not None:
             return denied
         self._sent.append(command.ts)
@@ -115,52 +149,44 @@ class RiskGate:
     def cancel(self, command: CancelOrder | CancelAll) -> Approved:
         return Approved(command, _SEAL)
 
-    def _check(
-        self,
-        state: MarketState,
-        limits: InstrumentLimits,
-        now: int,
-        side: Side,
-        qty: int,
-        added: int,
-        order_type: OrderType,
-        price: int | None,
-        trigger_price: int | None,
-    ) -> Denied | None:
+    def _check_exposure(self, bounds: _Bounds, now: int, side: Side, qty: int, added: int) -> Denied | None:
         # Written as "deny unless inside", never "deny if above": what does not compare is denied.
-        if not (type(qty) is int and 0 < qty <= limits.order_qty_max):
-            return Denied("order_qty_max", qty if type(qty) is int else 0, limits.order_qty_max)
-        instrument = state.instrument
-        if qty % instrument.lot or not instrument.qty_min <= qty <= instrument.qty_max:
-            return Denied("instrument_lot", qty, instrument.lot)
-        if self.trading_state is not TradingState.ACTIVE:
-            denied = self._check_state(state, side, added)
+        if not (type(qty) is int and 0 < qty <= bounds.qty_max):
+            return Denied("order_qty_max", qty if type(qty) is int else 0, bounds.qty_max)
+        if qty % bounds.lot or qty < bounds.qty_min:
+            return Denied("instrument_lot", qty, bounds.lot)
+        state = bounds.state
+        if self.trading_state is not _ACTIVE:
+            denied = self._check_trading_state(state, side, added)
             if denied is not None:
                 return denied
-        if state.status is not MarketStatus.TRADING:
+        if state.status is not _TRADING:
             return Denied("market_status", state.status, MarketStatus.TRADING)
         if state.is_gapped and state.quote is None:
             return Denied("market_gap", 1, 0)
         sent = self._sent
         if len(sent) == self.rate.orders_max and not now - sent[0] >= self.rate.window_ns:
             return Denied("order_rate_max", len(sent) + 1, self.rate.orders_max)
-        position = state.position.qty
-        worst = position + state.open_buy_qty + added if side is Side.BUY else state.open_sell_qty + added - position
-        if not worst <= limits.position_qty_max:
-            return Denied("position_qty_max", worst, limits.position_qty_max)
-        return self._check_price(state, limits, now, side, qty, order_type, price, trigger_price)
+        if side is _BUY:
+            worst = state.position.qty + state.open_buy_qty + added
+        elif side is _SELL:
+            worst = state.open_sell_qty + added - state.position.qty
+        else:
+            return Denied("order_side", 0, 1)
+        if not worst <= bounds.position_max:
+            return Denied("position_qty_max", worst, bounds.position_max)
+        return None
 
-    def _check_state(self, state: MarketState, side: Side, added: int) -> Denied | None:
+    def _check_trading_state(self, state: MarketState, side: Side, added: int) -> Denied | None:
         if self.trading_state is TradingState.HALTED:
             return Denied("trading_state", self.trading_state, TradingState.ACTIVE)
         position = state.position.qty
-        closing = -position - state.open_buy_qty if side is Side.BUY else position - state.open_sell_qty
+        closing = -position - state.open_buy_qty if side is _BUY else position - state.open_sell_qty
         return None if added <= closing else Denied("trading_state_reducing", added, max(closing, 0))
 
     def _check_price(
         self,
-        state: MarketState,
-        limits: InstrumentLimits,
+        bounds: _Bounds,
         now: int,
         side: Side,
         qty: int,
@@ -168,47 +194,103 @@ class RiskGate:
         price: int | None,
         trigger_price: int | None,
     ) -> Denied | None:
-        instrument = state.instrument
-        needs_price = order_type is OrderType.LIMIT or order_type is OrderType.STOP_LIMIT
-        needs_trigger = order_type is OrderType.STOP or order_type is OrderType.STOP_LIMIT
-        if needs_price is not (type(price) is int) or needs_trigger is not (type(trigger_price) is int):
-            return Denied("order_price_missing", 0, 1)
-        reference = self._reference(state, limits, now, side)
+        reference = self._reference(bounds, now, side)
         if reference is None:
             return Denied("market_missing", 0, 1)
-        for given in (price, trigger_price):
-            if given is None:
-                continue
-            if given % instrument.tick or not instrument.price_min <= given <= instrument.price_max:
-                return Denied("instrument_tick", given, instrument.tick)
-        # A market order can pay up to the collar: it is judged at that price. A limit that is passive can rest as far away as it
-        # likes; what the collar stops is paying too much.
-        width = abs(reference) * limits.price_collar_ppm // PPM
-        if side is Side.BUY:
-            bound = reference + width
-            worst = price if price is not None else max(bound, trigger_price or bound)
-            if price is not None and not price <= (bound if trigger_price is None else max(bound, trigger_price + width)):
-                return Denied("price_collar_ppm", price, bound)
+        if not reference >= bounds.price_min:
+            return Denied("market_price", reference, bounds.price_min)
+        # A passive limit may rest as far away as it likes; what the collar stops is paying too much.
+        width = abs(reference) * bounds.collar_ppm // PPM
+        if order_type is _LIMIT:
+            if not (type(price) is int and trigger_price is None):
+                return Denied("order_price_missing", 0, 1)
+            if price % bounds.tick or not bounds.price_min <= price <= bounds.price_max:
+                return Denied("instrument_tick", price, bounds.tick)
+            if side is _BUY:
+                if not price <= reference + width:
+                    return Denied("price_collar_ppm", price, reference + width)
+            elif not price >= reference - width:
+                return Denied("price_collar_ppm", price, reference - width)
+            worst = price
         else:
-            bound = reference - width
-            worst = price if price is not None else reference
-            if price is not None and not price >= (bound if trigger_price is None else min(bound, trigger_price - width)):
-                return Denied("price_collar_ppm", price, bound)
-        notional = abs(instrument.notional(worst, qty))
-        if not notional <= limits.order_notional_max:
-            return Denied("order_notional_max", notional, limits.order_notional_max)
+            judged = self._check_price_other(bounds, reference, width, side, order_type, price, trigger_price)
+            if isinstance(judged, Denied):
+                return judged
+            worst = judged
+        # What crosses the market may trade at the market's price too: the dearer end counts.
+        if worst >= reference if side is _BUY else worst <= reference:
+            worst = min(worst, reference) if bounds.instrument.is_inverse else max(worst, reference, key=abs)
+        notional = abs(bounds.instrument.notional(worst, qty))
+        if not notional <= bounds.notional_max:
+            return Denied("order_notional_max", notional, bounds.notional_max)
         return None
 
-    def _reference(self, state: MarketState, limits: InstrumentLimits, now: int, side: Side) -> int | None:
+    def _check_price_other(
+        self,
+        bounds: _Bounds,
+        reference: int,
+        width: int,
+        side: Side,
+        order_type: OrderType,
+        price: int | None,
+        trigger_price: int | None,
+    ) -> Denied | int:
+        """Market, stop and stop-limit orders: a refusal, or the worst price at which their value is judged."""
+        needs_price = order_type is OrderType.STOP_LIMIT
+        needs_trigger = needs_price or order_type is OrderType.STOP
+        if not needs_trigger and order_type is not OrderType.MARKET:
+            return Denied("order_type", 0, 1)
+        if needs_price is not (price is not None) or needs_trigger is not (trigger_price is not None):
+            return Denied("order_price_missing", 0, 1)
+        for given in (price, trigger_price):
+            # Not isinstance: a bool is an int to Python, and a NaN is equal to nothing.
+            if given is not None and type(given) is not int:
+                return Denied("order_price_missing", 0, 1)
+            if given is not None and (given % bounds.tick or not bounds.price_min <= given <= bounds.price_max):
+                return Denied("instrument_tick", given, bounds.tick)
+        # A stop is judged around the price at which it would wake, when that is the worse one.
+        wake = trigger_price if trigger_price is not None else reference
+        if side is _BUY:
+            bound = max(reference, wake) + width
+            if price is not None and not price <= bound:
+                return Denied("price_collar_ppm", price, bound)
+            return price if price is not None else bound
+        bound = min(reference, wake) - width
+        if price is not None and not price >= bound:
+            return Denied("price_collar_ppm", price, bound)
+        return price if price is not None else max(bound, bounds.price_min)
+
+    def _reference(self, bounds: _Bounds, now: int, side: Side) -> int | None:
         """The opposite best price; the last trade where that side is empty; None when there is neither, or both are too old."""
-        age_max = limits.market_age_ns_max
+        age_max = bounds.age_ns_max
+        state = bounds.state
         quote = state.quote
         if quote is not None and (not age_max or now - quote.ts_init <= age_max):
-            if side is Side.BUY and quote.ask_qty > 0:
-                return quote.ask_price
-            if side is Side.SELL and quote.bid_qty > 0:
+            if side is _BUY:
+                if quote.ask_qty > 0:
+                    return quote.ask_price
+            elif quote.bid_qty > 0:
                 return quote.bid_price
         trade = state.trade
         if trade is not None and (not age_max or now - trade.ts_init <= age_max):
             return trade.price
         return None
+
+
+def _check_fields(command: Any) -> Denied | None:
+    """Refuses a SubmitOrder with a field that is not of its own type, whatever was declared, or that contradicts another.
+
+    A bool, or an int that only looks like an enumeration's member, would be read differently further on.
+    """
+    if type(command.time_in_force) is not TimeInForce:
+        return Denied("order_time_in_force", 0, 1)
+    if type(command.post_only) is not bool or type(command.reduce_only) is not bool:
+        return Denied("order_flags", 0, 1)
+    display_qty = command.display_qty
+    if type(display_qty) is not int or not 0 <= display_qty <= command.quantity:
+        return Denied("order_display_qty", 0, command.quantity)
+    expire_ts = command.expire_ts
+    earliest = command.ts + 1 if command.time_in_force is TimeInForce.GTD else 0
+    if type(expire_ts) is not int or not expire_ts >= earliest:
+        return Denied("order_expire_ts", 0, earliest)
+    return None

@@ -352,8 +352,13 @@ class BarVenue:
             self._ready.append(ReplaceRejected(ts, ts, key, reason or Reason.UNKNOWN_ORDER))
             return
         order = book.orders[key]
-        keeps_place = command.price == order.price and command.quantity <= order.leaves_qty
-        order.price, order.leaves_qty = command.price, command.quantity
+        # The quantity is counted from the fills that the sender knew of; later ones come off it.
+        leaves_qty = command.quantity - (order.filled_qty - command.filled_qty)
+        if leaves_qty <= 0:
+            self._cancel(ts, book, order, Reason.REQUESTED)
+            return
+        keeps_place = command.price == order.price and leaves_qty <= order.leaves_qty
+        order.price, order.leaves_qty = command.price, leaves_qty
         if not keeps_place:
             book.orders[key] = book.orders.pop(key)  # to the end
             order.is_resting = order.post_only
