@@ -40,6 +40,8 @@ class Instrument(msgspec.Struct, frozen=True, kw_only=True):
     is_inverse: bool = False
     maker_fee_rate: int = 0  # 10^-FEE_RATE_SCALE of the notional; negative: a rebate
     taker_fee_rate: int = 0
+    # Derived: money per point and unit, where that is a whole number; 0 where a notional must be rounded.
+    notional_factor: int = 0
 
     def __post_init__(self) -> None:
         symbol, dot, venue = self.instrument_id.rpartition(".")
@@ -53,6 +55,9 @@ class Instrument(msgspec.Struct, frozen=True, kw_only=True):
                 raise UnitError(f"{self.instrument_id}: {name} must be positive")
         if self.qty_min > self.qty_max or self.price_min > self.price_max:
             raise UnitError(f"{self.instrument_id}: a minimum lies above its maximum")
+        scale = self.price_scale + self.qty_scale
+        is_exact = not self.is_inverse and scale <= MONEY_SCALE
+        msgspec.structs.force_setattr(self, "notional_factor", self.multiplier * POW10[MONEY_SCALE - scale] if is_exact else 0)
 
     @property
     def venue(self) -> str:
@@ -68,11 +73,12 @@ class Instrument(msgspec.Struct, frozen=True, kw_only=True):
 
         Linear: price * qty * multiplier; inverse: qty * multiplier / price. Rounded half-even only where the scale forces it.
         """
+        factor = self.notional_factor
+        if factor:
+            return price * qty * factor
         if self.is_inverse:
             return divide_half_even(qty * self.multiplier * POW10[MONEY_SCALE + self.price_scale], price * POW10[self.qty_scale])
-        scale = self.price_scale + self.qty_scale
-        raw = price * qty * self.multiplier
-        return raw * POW10[MONEY_SCALE - scale] if scale <= MONEY_SCALE else divide_half_even(raw, POW10[scale - MONEY_SCALE])
+        return divide_half_even(price * qty * self.multiplier, POW10[self.price_scale + self.qty_scale - MONEY_SCALE])
 
     def profit(self, value_open: int, value_now: int) -> int:
         """Profit of a position that was worth `value_open` (signed, from `notional`) and is now worth `value_now`."""

@@ -27,6 +27,7 @@ from core.events import (
 from core.market_state import MarketState
 from core.orders import TERMINAL, Order, Trigger
 
+_BUY = Side.BUY
 CLOSED_KEPT_MAX = 10_000  # closed orders remembered, so that late answers and fills find them
 
 
@@ -223,7 +224,7 @@ class OrderStore:
         state = self._states[order.instrument_id]
         change = qty - order.reserved_qty
         order.reserved_qty = qty
-        if order.side is Side.BUY:
+        if order.side is _BUY:
             state.open_buy_qty += change
         else:
             state.open_sell_qty += change

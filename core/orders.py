@@ -146,10 +146,14 @@ TRANSITIONS: dict[OrderStatus, dict[Trigger, int]] = {
 
 TERMINAL = frozenset((S.DENIED, S.REJECTED, S.FILLED, S.CANCELED, S.EXPIRED))
 
-# The same table as rows of tuples, indexed by status and trigger: the hot path's form.
-_ROWS: tuple[tuple[int | None, ...], ...] = tuple(
-    tuple(TRANSITIONS[status].get(trigger) for trigger in Trigger) for status in OrderStatus
-)
+
+def _row(status: OrderStatus) -> tuple[OrderStatus | int | None, ...]:
+    targets = (TRANSITIONS[status].get(trigger) for trigger in Trigger)
+    return tuple(target if target is None or target == WORKING else OrderStatus(target) for target in targets)
+
+
+# The same table indexed by status and trigger, its targets ready to store: the hot path's form.
+_ROWS = tuple(_row(status) for status in OrderStatus)
 
 
 class Order:
@@ -245,9 +249,12 @@ class Order:
     def move(self, trigger: Trigger) -> None:
         """Take one transition, or raise StateError and stay."""
         target = _ROWS[self.status][trigger]
-        if target is None:
+        if type(target) is OrderStatus:
+            self.status = target
+        elif target is None:
             raise StateError(f"order {self.client_order_id}: {trigger.name} is not possible in state {self.status.name}")
-        self.status = self.working_status if target == WORKING else OrderStatus(target)
+        else:
+            self.status = self.working_status
 
     def __repr__(self) -> str:
         price = "MARKET" if self.price is None else f"@ {self.price}"

@@ -26,31 +26,34 @@ class Position:
         self.sell_qty = 0
         self.turnover = 0  # sum of absolute notionals
 
-    def book(self, side: Side, price: int, qty: int, commission: int) -> int:
-        """Apply a fill; returns the profit it realised."""
-        signed = qty if side is Side.BUY else -qty
+    def book(self, signed: int, price: int, value: int, commission: int) -> int:
+        """Apply a fill of `signed` quantity, worth `value` (Instrument.notional, signed); returns the profit it realised."""
         held = self.qty
-        notional = self.instrument.notional
         realized = 0
         if held == 0 or (held > 0) is (signed > 0):
-            self.value_open += notional(price, signed)
+            self.value_open += value
         else:
-            closing = min(abs(held), qty)
-            closing_signed = closing if held > 0 else -closing
-            # A partial close takes its share of the cost; what rounding leaves stays with the open part, so nothing is lost.
-            cost = self.value_open if closing == abs(held) else divide_half_even(self.value_open * closing, abs(held))
-            realized = self.instrument.profit(cost, notional(price, closing_signed))
-            self.value_open -= cost
-            if qty > closing:
-                self.value_open += notional(price, signed + closing_signed)
+            size, held_size = abs(signed), abs(held)
+            if size == held_size:
+                realized = self.instrument.profit(self.value_open, -value)
+                self.value_open = 0
+            elif size < held_size:
+                # A partial close takes its share of the cost; what rounding leaves stays with the open part: nothing is lost.
+                cost = divide_half_even(self.value_open * size, held_size)
+                realized = self.instrument.profit(cost, -value)
+                self.value_open -= cost
+            else:
+                closed_value = self.instrument.notional(price, held)
+                realized = self.instrument.profit(self.value_open, closed_value)
+                self.value_open = value + closed_value
         self.qty = held + signed
         self.realized_pnl += realized
         self.fees += commission
-        if side is Side.BUY:
-            self.buy_qty += qty
+        if signed > 0:
+            self.buy_qty += signed
         else:
-            self.sell_qty += qty
-        self.turnover += abs(notional(price, qty))
+            self.sell_qty -= signed
+        self.turnover += abs(value)
         return realized
 
     def unrealized_pnl(self, bid_price: int, ask_price: int) -> int:
@@ -94,14 +97,16 @@ class Portfolio:
         same_currency = fill.commission_currency == instrument.settlement_currency
         # A fee in a third currency is cash only: it cannot be added to profit without an exchange rate.
         fee = fill.commission if same_currency else 0
-        realized = self.by_instrument[fill.instrument_id].book(fill.side, fill.price, fill.qty, fee)
+        price = fill.price
+        signed = fill.qty if fill.side is Side.BUY else -fill.qty
+        value = instrument.notional(price, signed)
+        realized = self.by_instrument[fill.instrument_id].book(signed, price, value, fee)
         strategy_position = self.position_of(strategy_id, fill.instrument_id)
-        strategy_position.book(fill.side, fill.price, fill.qty, fee)
+        strategy_position.book(signed, price, value, fee)
         cash = self.cash
         settlement = instrument.settlement_currency
         if instrument.pays_notional:
-            signed = fill.qty if fill.side is Side.BUY else -fill.qty
-            cash[settlement] = cash.get(settlement, 0) - instrument.notional(fill.price, signed)
+            cash[settlement] = cash.get(settlement, 0) - value
         else:
             cash[settlement] = cash.get(settlement, 0) + realized
         cash[fill.commission_currency] = cash.get(fill.commission_currency, 0) - fill.commission

@@ -22,6 +22,11 @@ from core.units import NS_PER_SECOND
 
 PPM = 1_000_000
 
+# An enumeration's member costs a look-up in its class each time; these names cost none.
+_BUY, _SELL = Side.BUY, Side.SELL
+_LIMIT = OrderType.LIMIT
+_ACTIVE, _TRADING = TradingState.ACTIVE, MarketStatus.TRADING
+
 
 class InstrumentLimits(msgspec.Struct, frozen=True, kw_only=True):
     """Limits for one instrument; quantities in its units, money in 10^-MONEY_SCALE of the settlement currency."""
@@ -62,51 +67,78 @@ class Denied(msgspec.Struct, frozen=True, gc=False):
     bound: int
 
 
+class _Bounds:
+    """Limits, rules and state of one instrument, side by side: what one check reads."""
+
+    __slots__ = (
+        "age_ns_max",
+        "collar_ppm",
+        "instrument",
+        "lot",
+        "notional_max",
+        "position_max",
+        "price_max",
+        "price_min",
+        "qty_max",
+        "qty_min",
+        "state",
+        "tick",
+    )
+
+    def __init__(self, state: MarketState, limits: InstrumentLimits) -> None:
+        instrument = state.instrument
+        self.state = state
+        self.instrument = instrument
+        self.qty_max = min(limits.order_qty_max, instrument.qty_max)
+        self.notional_max = limits.order_notional_max
+        self.position_max = limits.position_qty_max
+        self.collar_ppm = limits.price_collar_ppm
+        self.age_ns_max = limits.market_age_ns_max
+        self.lot = instrument.lot
+        self.qty_min = instrument.qty_min
+        self.tick = instrument.tick
+        self.price_min = instrument.price_min
+        self.price_max = instrument.price_max
+
+
 class RiskGate:
-    __slots__ = ("_limits", "_sent", "_states", "rate", "trading_state")
+    __slots__ = ("_bounds", "_sent", "limits", "rate", "trading_state")
 
     def __init__(self, states: dict[str, MarketState], limits: dict[str, InstrumentLimits], rate: RateLimit) -> None:
         unknown = sorted(set(limits) - set(states))
         if unknown:
             raise ConfigError(f"risk limits name an instrument that is not configured: {unknown[0]}")
-        self._states = states
-        self._limits = limits
+        self.limits = dict(limits)
+        self._bounds = {key: _Bounds(states[key], value) for key, value in limits.items()}
         self.rate = rate
         self._sent: deque[int] = deque(maxlen=rate.orders_max)
         self.trading_state = TradingState.ACTIVE
 
     def submit(self, command: SubmitOrder) -> Approved | Denied:
-        limits = self._limits.get(command.instrument_id)
-        if limits is None:
+        bounds = self._bounds.get(command.instrument_id)
+        if bounds is None:
             return Denied("instrument_allowed", 0, 1)
-        state = self._states[command.instrument_id]
-        denied = self._check(
-            state,
-            limits,
-            command.ts,
-            command.side,
-            command.quantity,
-            command.quantity,
-            command.order_type,
-            command.price,
-            command.trigger_price,
-        )
+        qty = command.quantity
+        side = command.side
+        denied = self._check_exposure(bounds, command.ts, side, qty, qty)
+        if denied is None:
+            denied = self._check_price(bounds, command.ts, side, qty, command.order_type, command.price, command.trigger_price)
         if denied is not None:
             return denied
         self._sent.append(command.ts)
         return Approved(command, _SEAL)
 
     def replace(self, command: ReplaceOrder, order: Order) -> Approved | Denied:
-        limits = self._limits.get(order.instrument_id)
-        if limits is None:
+        bounds = self._bounds.get(order.instrument_id)
+        if bounds is None:
             return Denied("instrument_allowed", 0, 1)
         if order.price is None:
             return Denied("replace_without_price", 0, 1)
-        state = self._states[order.instrument_id]
-        added = max(command.quantity - order.reserved_qty, 0)
-        denied = self._check(
-            state, limits, command.ts, order.side, command.quantity, added, order.order_type, command.price, order.trigger_price
-        )
+        qty = command.quantity
+        added = max(qty - order.reserved_qty, 0) if type(qty) is int else 0
+        denied = self._check_exposure(bounds, command.ts, order.side, qty, added)
+        if denied is None:
+            denied = self._check_price(bounds, command.ts, order.side, qty, order.order_type, command.price, order.trigger_price)
         if denied is not None:
             return denied
         self._sent.append(command.ts)
@@ -115,52 +147,44 @@ class RiskGate:
     def cancel(self, command: CancelOrder | CancelAll) -> Approved:
         return Approved(command, _SEAL)
 
-    def _check(
-        self,
-        state: MarketState,
-        limits: InstrumentLimits,
-        now: int,
-        side: Side,
-        qty: int,
-        added: int,
-        order_type: OrderType,
-        price: int | None,
-        trigger_price: int | None,
-    ) -> Denied | None:
+    def _check_exposure(self, bounds: _Bounds, now: int, side: Side, qty: int, added: int) -> Denied | None:
         # Written as "deny unless inside", never "deny if above": what does not compare is denied.
-        if not (type(qty) is int and 0 < qty <= limits.order_qty_max):
-            return Denied("order_qty_max", qty if type(qty) is int else 0, limits.order_qty_max)
-        instrument = state.instrument
-        if qty % instrument.lot or not instrument.qty_min <= qty <= instrument.qty_max:
-            return Denied("instrument_lot", qty, instrument.lot)
-        if self.trading_state is not TradingState.ACTIVE:
-            denied = self._check_state(state, side, added)
+        if not (type(qty) is int and 0 < qty <= bounds.qty_max):
+            return Denied("order_qty_max", qty if type(qty) is int else 0, bounds.qty_max)
+        if qty % bounds.lot or qty < bounds.qty_min:
+            return Denied("instrument_lot", qty, bounds.lot)
+        state = bounds.state
+        if self.trading_state is not _ACTIVE:
+            denied = self._check_trading_state(state, side, added)
             if denied is not None:
                 return denied
-        if state.status is not MarketStatus.TRADING:
+        if state.status is not _TRADING:
             return Denied("market_status", state.status, MarketStatus.TRADING)
         if state.is_gapped and state.quote is None:
             return Denied("market_gap", 1, 0)
         sent = self._sent
         if len(sent) == self.rate.orders_max and not now - sent[0] >= self.rate.window_ns:
             return Denied("order_rate_max", len(sent) + 1, self.rate.orders_max)
-        position = state.position.qty
-        worst = position + state.open_buy_qty + added if side is Side.BUY else state.open_sell_qty + added - position
-        if not worst <= limits.position_qty_max:
-            return Denied("position_qty_max", worst, limits.position_qty_max)
-        return self._check_price(state, limits, now, side, qty, order_type, price, trigger_price)
+        if side is _BUY:
+            worst = state.position.qty + state.open_buy_qty + added
+        elif side is _SELL:
+            worst = state.open_sell_qty + added - state.position.qty
+        else:
+            return Denied("order_side", 0, 1)
+        if not worst <= bounds.position_max:
+            return Denied("position_qty_max", worst, bounds.position_max)
+        return None
 
-    def _check_state(self, state: MarketState, side: Side, added: int) -> Denied | None:
+    def _check_trading_state(self, state: MarketState, side: Side, added: int) -> Denied | None:
         if self.trading_state is TradingState.HALTED:
             return Denied("trading_state", self.trading_state, TradingState.ACTIVE)
         position = state.position.qty
-        closing = -position - state.open_buy_qty if side is Side.BUY else position - state.open_sell_qty
+        closing = -position - state.open_buy_qty if side is _BUY else position - state.open_sell_qty
         return None if added <= closing else Denied("trading_state_reducing", added, max(closing, 0))
 
     def _check_price(
         self,
-        state: MarketState,
-        limits: InstrumentLimits,
+        bounds: _Bounds,
         now: int,
         side: Side,
         qty: int,
@@ -168,45 +192,74 @@ class RiskGate:
         price: int | None,
         trigger_price: int | None,
     ) -> Denied | None:
-        instrument = state.instrument
-        needs_price = order_type is OrderType.LIMIT or order_type is OrderType.STOP_LIMIT
-        needs_trigger = order_type is OrderType.STOP or order_type is OrderType.STOP_LIMIT
-        if needs_price is not (type(price) is int) or needs_trigger is not (type(trigger_price) is int):
-            return Denied("order_price_missing", 0, 1)
-        reference = self._reference(state, limits, now, side)
+        reference = self._reference(bounds, now, side)
         if reference is None:
             return Denied("market_missing", 0, 1)
-        for given in (price, trigger_price):
-            if given is None:
-                continue
-            if given % instrument.tick or not instrument.price_min <= given <= instrument.price_max:
-                return Denied("instrument_tick", given, instrument.tick)
-        # A market order can pay up to the collar: it is judged at that price. A limit that is passive can rest as far away as it
-        # likes; what the collar stops is paying too much.
-        width = abs(reference) * limits.price_collar_ppm // PPM
-        if side is Side.BUY:
-            bound = reference + width
-            worst = price if price is not None else max(bound, trigger_price or bound)
-            if price is not None and not price <= (bound if trigger_price is None else max(bound, trigger_price + width)):
-                return Denied("price_collar_ppm", price, bound)
+        # A passive limit may rest as far away as it likes; what the collar stops is paying too much.
+        width = abs(reference) * bounds.collar_ppm // PPM
+        if order_type is _LIMIT:
+            if not (type(price) is int and trigger_price is None):
+                return Denied("order_price_missing", 0, 1)
+            if price % bounds.tick or not bounds.price_min <= price <= bounds.price_max:
+                return Denied("instrument_tick", price, bounds.tick)
+            if side is _BUY:
+                if not price <= reference + width:
+                    return Denied("price_collar_ppm", price, reference + width)
+            elif not price >= reference - width:
+                return Denied("price_collar_ppm", price, reference - width)
+            worst = price
         else:
-            bound = reference - width
-            worst = price if price is not None else reference
-            if price is not None and not price >= (bound if trigger_price is None else min(bound, trigger_price - width)):
-                return Denied("price_collar_ppm", price, bound)
-        notional = abs(instrument.notional(worst, qty))
-        if not notional <= limits.order_notional_max:
-            return Denied("order_notional_max", notional, limits.order_notional_max)
+            judged = self._check_price_other(bounds, reference, width, side, order_type, price, trigger_price)
+            if isinstance(judged, Denied):
+                return judged
+            worst = judged
+        notional = abs(bounds.instrument.notional(worst, qty))
+        if not notional <= bounds.notional_max:
+            return Denied("order_notional_max", notional, bounds.notional_max)
         return None
 
-    def _reference(self, state: MarketState, limits: InstrumentLimits, now: int, side: Side) -> int | None:
+    def _check_price_other(
+        self,
+        bounds: _Bounds,
+        reference: int,
+        width: int,
+        side: Side,
+        order_type: OrderType,
+        price: int | None,
+        trigger_price: int | None,
+    ) -> Denied | int:
+        """Market, stop and stop-limit orders: a refusal, or the worst price at which their value is judged."""
+        needs_price = order_type is OrderType.STOP_LIMIT
+        needs_trigger = needs_price or order_type is OrderType.STOP
+        if not needs_trigger and order_type is not OrderType.MARKET:
+            return Denied("order_type", 0, 1)
+        if needs_price is not (type(price) is int) or needs_trigger is not (type(trigger_price) is int):
+            return Denied("order_price_missing", 0, 1)
+        for given in (price, trigger_price):
+            if given is not None and (given % bounds.tick or not bounds.price_min <= given <= bounds.price_max):
+                return Denied("instrument_tick", given, bounds.tick)
+        # A stop is judged around the price at which it would wake, when that is the worse one.
+        wake = trigger_price if trigger_price is not None else reference
+        if side is _BUY:
+            bound = max(reference, wake) + width
+            if price is not None and not price <= bound:
+                return Denied("price_collar_ppm", price, bound)
+            return price if price is not None else bound
+        bound = min(reference, wake) - width
+        if price is not None and not price >= bound:
+            return Denied("price_collar_ppm", price, bound)
+        return price if price is not None else reference
+
+    def _reference(self, bounds: _Bounds, now: int, side: Side) -> int | None:
         """The opposite best price; the last trade where that side is empty; None when there is neither, or both are too old."""
-        age_max = limits.market_age_ns_max
+        age_max = bounds.age_ns_max
+        state = bounds.state
         quote = state.quote
         if quote is not None and (not age_max or now - quote.ts_init <= age_max):
-            if side is Side.BUY and quote.ask_qty > 0:
-                return quote.ask_price
-            if side is Side.SELL and quote.bid_qty > 0:
+            if side is _BUY:
+                if quote.ask_qty > 0:
+                    return quote.ask_price
+            elif quote.bid_qty > 0:
                 return quote.bid_price
         trade = state.trade
         if trade is not None and (not age_max or now - trade.ts_init <= age_max):

@@ -199,3 +199,21 @@ int64_t book_position(const book *b, int64_t owner, int32_t symbol);
 int book_position_set(book *b, int64_t owner, int32_t symbol, int64_t position);
 /* Every invariant, slowly: BOOK_OK or BOOK_ERR_CORRUPT. */
 int book_check(const book *b);
+
+/* Sums since book_new (64-bit, wrapping): kept also where nobody reads reports. */
+typedef struct {
+    int64_t trades;
+    int64_t volume;        /* sum of qty */
+    int64_t notional;      /* sum of qty * price */
+    int64_t accepted;
+    int64_t canceled;
+    int64_t rejected;      /* new orders, cancels and replaces refused */
+} book_totals;
+
+int book_totals_get(const book *b, book_totals *out);
+/* FNV-1a over (maker, taker, price, qty) of the TRADE records, one step a word, continued from `state`;
+ * start with BOOK_FNV_START. It lets a test or a benchmark compare 200,000 trades as one number. */
+#define BOOK_FNV_START 0xCBF29CE484222325
+uint64_t book_reports_fnv(const book_report *reports, int64_t n, uint64_t state);
+/* Does nothing with five integers: the price of a call alone, for the benchmark. */
+int64_t book_noop5(int64_t a, int64_t b, int64_t c, int64_t d, int64_t e);

@@ -35,6 +35,8 @@ typedef struct venue venue;
 #define VENUE_WAKE_ORDER 16        /* order answers wake at once; otherwise they come with the next wake-up (fills always wake) */
 #define VENUE_WAKE_STATUS 32       /* halts and gaps (always delivered; this makes them wake) */
 
+#define VENUE_REASON_SIMULATED 19  /* EV_REJECTED at random (reject_per_million); other reasons are BOOK_REASON_* */
+
 /* Event kinds. order_id is the client_order_id. */
 #define VENUE_EV_QUOTE 1           /* a bid_price b bid_qty c ask_price d ask_qty; qty 0: side empty */
 #define VENUE_EV_TRADE 2           /* a price b qty c aggressor side (MD_SIDE_*) d trade id */
@@ -43,7 +45,7 @@ typedef struct venue venue;
 #define VENUE_EV_GAP 5
 #define VENUE_EV_ACCEPTED 10       /* a price (after a slide) b leaves_qty */
 #define VENUE_EV_REJECTED 11       /* a reason (BOOK_REASON_*) */
-#define VENUE_EV_FILL 12           /* a price b qty c leaves_qty d 0 maker 1 taker e execution id */
+#define VENUE_EV_FILL 12           /* a price b qty c leaves_qty d 0 maker 1 taker, + 2 when we sold e execution id */
 #define VENUE_EV_CANCELED 13       /* a quantity cancelled b reason */
 #define VENUE_EV_EXPIRED 14        /* a quantity */
 #define VENUE_EV_REPLACED 15       /* a price b leaves_qty */
@@ -130,6 +132,9 @@ int venue_instrument_add(venue *v, const venue_instrument *instrument);   /* ind
 /* Borrow the next rows of the tape; they must stay alive until venue_run returns VENUE_NEED_DATA. */
 int venue_feed(venue *v, const md_row *rows, int64_t n);
 int venue_finish(venue *v);                     /* no more rows: what is in flight runs out */
+/* Promise that no later row has ts_init < ts: both clocks may go on to ts - 1 without rows (live feeds). Without it they wait
+ * one ns before the last row fed, because more rows of that ns may follow. */
+int venue_horizon(venue *v, int64_t ts);
 /* Run to the next wake-up, or until the local clock reaches until_ts. At most cap events, the oldest first; all those
  * that became visible at or before the wake-up. > 0: events; VENUE_NEED_DATA; VENUE_DONE; or an error.
  * Reaching until_ts without an event returns VENUE_NEED_DATA with venue_now() == until_ts. */

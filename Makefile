@@ -1,0 +1,60 @@
+# Short targets; every one sets up what it needs. `make run` and `make test` work from a fresh clone.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+ARGS ?=
+PEERS ?= .venv-peers
+
+.DEFAULT_GOAL := help
+.PHONY: help run test test-slow test-asan lint format bench bench-peers clean
+
+help:  ## this list
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+# One stamp per set of extras: the base install runs the daemon, dev adds what the tests and linters need.
+$(VENV)/.base: pyproject.toml setup.py constraints.txt $(wildcard native/*.c native/*.h native/extension_build.py)
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.base
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+run: $(VENV)/.base  ## one session of the embedded market with a market maker; ARGS='...' passes arguments on
+	@$(BIN)/tradingd backtest config/demo.toml $(ARGS)
+
+test: $(VENV)/.dev  ## the whole suite
+	$(BIN)/python -m pytest -n 2 $(ARGS)
+
+test-slow: $(VENV)/.dev  ## the long proofs
+	$(BIN)/python -m pytest -m slow $(ARGS)
+
+test-asan: $(VENV)/.dev  ## native tests under AddressSanitizer and UndefinedBehaviorSanitizer
+	bash tests/native/asan.sh $(BIN)/python $(ARGS)
+
+lint: $(VENV)/.dev  ## ruff and mypy --strict
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(VENV)/.dev
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(VENV)/.dev  ## our benchmarks; ARGS=--json for JSON
+	$(BIN)/python -m tests.bench $(ARGS)
+
+$(PEERS)/.done: tests/bench/peers/requirements.txt
+	@test -x $(PEERS)/bin/python || $(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
+
+bench-peers: $(VENV)/.dev $(PEERS)/.done  ## the same work in hftbacktest, nautilus_trader, backtesting.py and vectorbt, side by side
+	$(BIN)/python -m tests.bench.peers.compare --peers $(PEERS)/bin/python $(ARGS)
+
+clean:  ## everything that was built or installed
+	rm -rf $(VENV) $(PEERS) build dist *.egg-info bench-data .mypy_cache .ruff_cache .hypothesis
+	rm -f native/_native*.so native/_native.c native/*.o
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,443 @@
+/* venue_gateway.c: commands on their way to the venue, what they find there, and answers on their way back.
+ *
+ * Both ways are first in, first out: a message never overtakes an earlier one of the same way, whatever the latency model drew
+ * (it arrives together with the earlier one at the earliest), as on one TCP session.
+ */
+
+#include "venue_internal.h"
+
+#include <string.h>
+
+/* ---- Own orders by client_order_id ---- */
+
+static uint32_t hash_id(const venue *v, int64_t id)
+{
+    uint64_t x = (uint64_t)id;
+    x ^= x >> 32;
+    return (uint32_t)((x * 0x9E3779B97F4A7C15u) >> 32) & v->order_mask;
+}
+
+own_order *own_find(const venue *v, int64_t id)
+{
+    for (uint32_t slot = hash_id(v, id); v->order_table[slot]; slot = (slot + 1) & v->order_mask) {
+        own_order *o = &v->orders[v->order_table[slot] - 1];
+        if (o->id == id)
+            return o;
+    }
+    return NULL;
+}
+
+/* Room was promised when the command was taken: venue_submit counts orders alive and in flight. */
+own_order *own_new(venue *v, const venue_order *order)
+{
+    const int32_t index = v->free_order;
+    own_order *o = &v->orders[index];
+    v->free_order = o->next;
+    v->n_orders++;
+    *o = (own_order){.id = order->client_order_id, .price = order->price, .trigger_price = order->trigger_price,
+                     .leaves = order->qty, .shown = order->qty, .expire_ts = VENUE_TIME_MAX, .instrument = order->instrument,
+                     .next = -1, .side = order->side, .order_type = order->order_type,
+                     .time_in_force = order->time_in_force, .flags = order->flags};
+    if (order->display_qty > 0 && order->display_qty < order->qty) {
+        o->display_qty = order->display_qty;
+        o->shown = order->display_qty;
+    }
+    if (order->time_in_force == BOOK_TIF_GTD) {
+        o->expire_ts = order->expire_ts;
+        if (order->expire_ts < v->expiry_ts)
+            v->expiry_ts = order->expire_ts;
+    }
+    uint32_t slot = hash_id(v, o->id);
+    while (v->order_table[slot])
+        slot = (slot + 1) & v->order_mask;
+    v->order_table[slot] = index + 1;
+    return o;
+}
+
+void own_free(venue *v, own_order *o)
+{
+    const int32_t index = (int32_t)(o - v->orders);
+    uint32_t hole = hash_id(v, o->id);
+    while (v->order_table[hole] != index + 1)
+        hole = (hole + 1) & v->order_mask;
+    /* Deletion by moving back keeps every probe unbroken without tombstones. */
+    for (uint32_t slot = (hole + 1) & v->order_mask; v->order_table[slot]; slot = (slot + 1) & v->order_mask) {
+        const uint32_t home = hash_id(v, v->orders[v->order_table[slot] - 1].id);
+        if (((slot - home) & v->order_mask) >= ((slot - hole) & v->order_mask)) {
+            v->order_table[hole] = v->order_table[slot];
+            hole = slot;
+        }
+    }
+    v->order_table[hole] = 0;
+    const bool was_next_expiry = o->expire_ts == v->expiry_ts && o->expire_ts != VENUE_TIME_MAX;
+    o->state = OWN_FREE;
+    o->expire_ts = VENUE_TIME_MAX;
+    o->next = v->free_order;
+    v->free_order = index;
+    v->n_orders--;
+    if (was_next_expiry)
+        venue_expiry_scan(v);
+}
+
+void venue_expiry_scan(venue *v)
+{
+    v->expiry_ts = VENUE_TIME_MAX;
+    for (int64_t i = 0; i < v->config.orders_max; i++)
+        if (v->orders[i].state != OWN_FREE && v->orders[i].expire_ts < v->expiry_ts)
+            v->expiry_ts = v->orders[i].expire_ts;
+}
+
+/* ---- Answers ---- */
+
+void answer_put(venue *v, int32_t instrument, int64_t kind, int64_t id, int64_t a, int64_t b, int64_t c, int64_t d, int64_t e)
+{
+    event_ring *ring = &v->answers;
+    if (VENUE_UNLIKELY(ring_count(ring->head, ring->tail) > ring->mask)) {
+        v->error = VENUE_ERR_FULL;
+        return;
+    }
+    int64_t visible_ts = v->clock_venue + latency_response_ns(&v->latency, v->clock_venue);
+    if (visible_ts < v->answer_last_ts)
+        visible_ts = v->answer_last_ts;
+    v->answer_last_ts = visible_ts;
+    if (ring->head == ring->tail)
+        v->answer_ts = visible_ts;
+    ring->items[ring->tail++ & ring->mask] =
+        (venue_event){.ts_init = visible_ts, .ts_event = v->clock_venue, .kind = kind, .instrument = instrument, .order_id = id,
+                      .a = a, .b = b, .c = c, .d = d, .e = e};
+    if (kind == VENUE_EV_FILL)
+        v->totals.fills++;
+}
+
+/* ---- What the venue says no to before its book sees it ---- */
+
+static bool on_grid(int64_t value, int64_t step)
+{
+    return step == 1 || value % step == 0;
+}
+
+static int price_reason(const venue_instrument *rules, int64_t price)
+{
+    if (price < rules->price_min || price > rules->price_max)
+        return BOOK_REASON_BAD_PRICE;
+    return on_grid(price, rules->tick) ? BOOK_REASON_NONE : BOOK_REASON_BAD_TICK;
+}
+
+static int qty_reason(const venue_instrument *rules, int64_t qty)
+{
+    if (qty < rules->qty_min || qty > rules->qty_max || qty <= 0 || !on_grid(qty, rules->lot))
+        return BOOK_REASON_BAD_QTY;
+    return BOOK_REASON_NONE;
+}
+
+static bool fields_contradict(const venue *v, const venue_order *o)
+{
+    const bool stop = o->order_type == BOOK_TYPE_STOP || o->order_type == BOOK_TYPE_STOP_LIMIT;
+    const bool priced = o->order_type == BOOK_TYPE_LIMIT || o->order_type == BOOK_TYPE_STOP_LIMIT;
+    const bool rests = priced && o->time_in_force != BOOK_TIF_IOC && o->time_in_force != BOOK_TIF_FOK;
+    const uint8_t passive = BOOK_FLAG_POST_ONLY | BOOK_FLAG_POST_ONLY_SLIDE;
+    if (o->side > BOOK_SIDE_SELL || o->order_type > BOOK_TYPE_STOP_LIMIT || o->time_in_force > BOOK_TIF_GTD || o->flags > 7)
+        return true; /* BOOK_TIF_OPG too: recorded levels know no auction to take part in */
+    if ((o->flags & passive) && (!rests || (o->flags & passive) == passive))
+        return true;
+    if (stop && (o->time_in_force == BOOK_TIF_FOK))
+        return true;
+    if (o->display_qty < 0 || (o->display_qty > 0 && !rests))
+        return true;
+    return o->time_in_force == BOOK_TIF_GTD && o->expire_ts <= v->clock_venue;
+}
+
+int own_reason(const venue *v, const instrument *in, const venue_order *o)
+{
+    const venue_instrument *rules = &in->rules;
+    int reason = BOOK_REASON_NONE;
+    if (fields_contradict(v, o))
+        return BOOK_REASON_BAD_FIELD;
+    if ((reason = qty_reason(rules, o->qty)))
+        return reason;
+    if (o->display_qty > 0 && !on_grid(o->display_qty, rules->lot))
+        return BOOK_REASON_BAD_QTY;
+    if ((o->order_type == BOOK_TYPE_LIMIT || o->order_type == BOOK_TYPE_STOP_LIMIT) && (reason = price_reason(rules, o->price)))
+        return reason;
+    if ((o->order_type == BOOK_TYPE_STOP || o->order_type == BOOK_TYPE_STOP_LIMIT) && price_reason(rules, o->trigger_price))
+        return BOOK_REASON_BAD_TRIGGER;
+    return own_find(v, o->client_order_id) ? BOOK_REASON_DUPLICATE_ID : BOOK_REASON_NONE;
+}
+
+/* ---- Arrivals ---- */
+
+static void arrive_submit(venue *v, const venue_order *order)
+{
+    instrument *in = &v->instruments[order->instrument];
+    v->totals.orders++;
+    int reason = own_reason(v, in, order);
+    if (!reason && (in->status == MD_STATUS_HALTED || in->status == MD_STATUS_CLOSED))
+        reason = BOOK_REASON_CLOSED;
+    if (!reason && v->config.reject_per_million
+        && random_next(&v->random_reject) % 1000000 < (uint64_t)v->config.reject_per_million)
+        reason = VENUE_REASON_SIMULATED;
+    if (reason) {
+        answer_put(v, in->index, VENUE_EV_REJECTED, order->client_order_id, reason, 0, 0, 0, 0);
+        return;
+    }
+    l2_submit(v, in, order);
+}
+
+static void arrive_cancel(venue *v, const venue_order *order)
+{
+    own_order *o = own_find(v, order->client_order_id);
+    v->totals.cancels++;
+    if (!o) {
+        answer_put(v, -1, VENUE_EV_CANCEL_REJECTED, order->client_order_id, BOOK_REASON_UNKNOWN_ORDER, 0, 0, 0, 0);
+        return;
+    }
+    instrument *in = &v->instruments[o->instrument];
+    if (in->status == MD_STATUS_CLOSED) {
+        answer_put(v, in->index, VENUE_EV_CANCEL_REJECTED, o->id, BOOK_REASON_CLOSED, 0, 0, 0, 0);
+        return;
+    }
+    l2_cancel(v, in, o, VENUE_EV_CANCELED, BOOK_REASON_REQUESTED);
+}
+
+static void arrive_replace(venue *v, const venue_order *order)
+{
+    own_order *o = own_find(v, order->client_order_id);
+    v->totals.replaces++;
+    if (!o) {
+        answer_put(v, -1, VENUE_EV_REPLACE_REJECTED, order->client_order_id, BOOK_REASON_UNKNOWN_ORDER, 0, 0, 0, 0);
+        return;
+    }
+    instrument *in = &v->instruments[o->instrument];
+    const bool priced = o->order_type == BOOK_TYPE_LIMIT || o->order_type == BOOK_TYPE_STOP_LIMIT;
+    int reason = qty_reason(&in->rules, order->qty);
+    if (!reason && priced)
+        reason = price_reason(&in->rules, order->price);
+    if (!reason && order->qty == o->leaves && (!priced || order->price == o->price))
+        reason = BOOK_REASON_NO_CHANGE;
+    if (!reason && (in->status == MD_STATUS_HALTED || in->status == MD_STATUS_CLOSED))
+        reason = BOOK_REASON_CLOSED;
+    if (reason) {
+        answer_put(v, in->index, VENUE_EV_REPLACE_REJECTED, o->id, reason, 0, 0, 0, 0);
+        return;
+    }
+    l2_replace(v, in, o, order->qty, priced ? order->price : o->price);
+}
+
+/* Bids best first, then asks, then stops, instrument by instrument: the order of a mass cancel is part of the run. */
+typedef bool (*own_test)(const own_order *o, int64_t argument);
+
+static void leave_where(venue *v, int32_t instrument_only, own_test test, int64_t argument, int64_t kind, int64_t reason)
+{
+    for (int32_t i = 0; i < v->n_instruments; i++) {
+        instrument *in = &v->instruments[i];
+        if (instrument_only >= 0 && i != instrument_only)
+            continue;
+        for (int side = 0; side < 2; side++)
+            for (int32_t at = 0; at < in->own[side].n;) {
+                own_order *o = own_at(v, &in->own[side], at);
+                if (test(o, argument))
+                    l2_cancel(v, in, o, kind, reason);
+                else
+                    at++;
+            }
+        for (int32_t at = 0; at < in->n_parked;) {
+            own_order *o = &v->orders[in->parked[at]];
+            if (test(o, argument))
+                l2_cancel(v, in, o, kind, reason);
+            else
+                at++;
+        }
+    }
+}
+
+static bool test_all(const own_order *o, int64_t argument)
+{
+    return true;
+}
+
+static bool test_day(const own_order *o, int64_t argument)
+{
+    return o->time_in_force == BOOK_TIF_DAY;
+}
+
+static bool test_expired(const own_order *o, int64_t ts)
+{
+    return o->expire_ts <= ts;
+}
+
+void venue_expire(venue *v, int64_t ts)
+{
+    leave_where(v, -1, test_expired, ts, VENUE_EV_EXPIRED, 0);
+    venue_expiry_scan(v);
+}
+
+void venue_command_arrive(venue *v)
+{
+    command_ring *ring = &v->commands;
+    const command *c = &ring->items[ring->head++ & ring->mask];
+    v->command_ts = ring->head == ring->tail ? VENUE_TIME_MAX : ring->items[ring->head & ring->mask].arrival_ts;
+    switch (c->kind) {
+    case COMMAND_SUBMIT:
+        v->submits_in_flight--;
+        arrive_submit(v, &c->order);
+        break;
+    case COMMAND_CANCEL:
+        arrive_cancel(v, &c->order);
+        break;
+    case COMMAND_REPLACE:
+        arrive_replace(v, &c->order);
+        break;
+    default:
+        v->totals.cancels++;
+        leave_where(v, c->order.instrument, test_all, 0, VENUE_EV_CANCELED, BOOK_REASON_MASS_CANCEL);
+        break;
+    }
+}
+
+/* ---- The trader's side ---- */
+
+static int command_put(venue *v, int32_t kind, const venue_order *order)
+{
+    command_ring *ring = &v->commands;
+    if (VENUE_UNLIKELY(ring_count(ring->head, ring->tail) > ring->mask))
+        return VENUE_ERR_FULL;
+    int64_t arrival_ts = v->clock_local + latency_entry_ns(&v->latency, v->clock_local);
+    if (arrival_ts < v->arrival_last_ts)
+        arrival_ts = v->arrival_last_ts;
+    v->arrival_last_ts = arrival_ts;
+    if (ring->head == ring->tail)
+        v->command_ts = arrival_ts;
+    command *c = &ring->items[ring->tail++ & ring->mask];
+    c->arrival_ts = arrival_ts;
+    c->kind = kind;
+    c->order = *order;
+    return VENUE_OK;
+}
+
+int venue_submit(venue *v, const venue_order *order)
+{
+    if (!v || !order || order->client_order_id <= 0 || order->instrument < 0 || order->instrument >= v->n_instruments)
+        return VENUE_ERR_ARGUMENT;
+    if (v->n_orders + v->submits_in_flight >= v->config.orders_max)
+        return VENUE_ERR_FULL;
+    const int code = command_put(v, COMMAND_SUBMIT, order);
+    v->submits_in_flight += code == VENUE_OK;
+    return code;
+}
+
+/* side_tif_flags: side | time_in_force << 8 | flags << 16. */
+int venue_submit_limit(venue *v, int32_t instrument, int64_t client_order_id, int side_tif_flags, int64_t price, int64_t qty)
+{
+    const venue_order order = {.client_order_id = client_order_id, .price = price, .qty = qty, .instrument = instrument,
+                               .side = (uint8_t)side_tif_flags, .order_type = BOOK_TYPE_LIMIT,
+                               .time_in_force = (uint8_t)(side_tif_flags >> 8), .flags = (uint8_t)(side_tif_flags >> 16)};
+    return venue_submit(v, &order);
+}
+
+int venue_cancel(venue *v, int64_t client_order_id)
+{
+    const venue_order order = {.client_order_id = client_order_id};
+    return v && client_order_id > 0 ? command_put(v, COMMAND_CANCEL, &order) : VENUE_ERR_ARGUMENT;
+}
+
+int venue_replace(venue *v, int64_t client_order_id, int64_t qty, int64_t price)
+{
+    const venue_order order = {.client_order_id = client_order_id, .qty = qty, .price = price};
+    return v && client_order_id > 0 ? command_put(v, COMMAND_REPLACE, &order) : VENUE_ERR_ARGUMENT;
+}
+
+int venue_mass_cancel(venue *v, int32_t instrument)
+{
+    const venue_order order = {.instrument = instrument};
+    if (!v || instrument < -1 || instrument >= v->n_instruments)
+        return VENUE_ERR_ARGUMENT;
+    return command_put(v, COMMAND_MASS_CANCEL, &order);
+}
+
+int venue_end_of_day(venue *v, int32_t instrument)
+{
+    if (!v || instrument < -1 || instrument >= v->n_instruments)
+        return VENUE_ERR_ARGUMENT;
+    if (v->clock_venue < v->clock_local)
+        v->clock_venue = v->clock_local;
+    leave_where(v, instrument, test_day, 0, VENUE_EV_EXPIRED, 0);
+    return v->error;
+}
+
+/* ---- Timers: a binary heap by (ts, order of setting) ---- */
+
+static bool timer_before(const timer *a, const timer *b)
+{
+    return a->ts != b->ts ? a->ts < b->ts : a->sequence < b->sequence;
+}
+
+static void timer_sift_up(venue *v, int64_t at)
+{
+    const timer t = v->timers[at];
+    while (at > 0 && timer_before(&t, &v->timers[(at - 1) / 2])) {
+        v->timers[at] = v->timers[(at - 1) / 2];
+        at = (at - 1) / 2;
+    }
+    v->timers[at] = t;
+}
+
+static void timer_sift_down(venue *v, int64_t at)
+{
+    const timer t = v->timers[at];
+    for (;;) {
+        int64_t child = 2 * at + 1;
+        if (child >= v->n_timers)
+            break;
+        if (child + 1 < v->n_timers && timer_before(&v->timers[child + 1], &v->timers[child]))
+            child++;
+        if (!timer_before(&v->timers[child], &t))
+            break;
+        v->timers[at] = v->timers[child];
+        at = child;
+    }
+    v->timers[at] = t;
+}
+
+static void timer_remove(venue *v, int64_t at)
+{
+    v->n_timers--;
+    if (at < v->n_timers) {
+        v->timers[at] = v->timers[v->n_timers];
+        timer_sift_down(v, at);
+        timer_sift_up(v, at);
+    }
+    v->timer_ts = v->n_timers ? v->timers[0].ts : VENUE_TIME_MAX;
+}
+
+void timer_pop(venue *v)
+{
+    timer_remove(v, 0);
+}
+
+int venue_timer_cancel(venue *v, int64_t timer_id)
+{
+    if (!v)
+        return VENUE_ERR_ARGUMENT;
+    for (int64_t i = 0; i < v->n_timers; i++)
+        if (v->timers[i].id == timer_id) {
+            timer_remove(v, i);
+            return VENUE_OK;
+        }
+    return VENUE_ERR_ARGUMENT;
+}
+
+/* Setting a timer that is already set moves it. */
+int venue_timer(venue *v, int64_t ts, int64_t timer_id)
+{
+    if (!v)
+        return VENUE_ERR_ARGUMENT;
+    if (ts < v->clock_local)
+        return VENUE_ERR_TIME;
+    venue_timer_cancel(v, timer_id);
+    if (v->n_timers >= v->config.timers_max)
+        return VENUE_ERR_FULL;
+    v->timers[v->n_timers] = (timer){.ts = ts, .id = timer_id, .sequence = v->timer_sequence++};
+    timer_sift_up(v, v->n_timers++);
+    v->timer_ts = v->timers[0].ts;
+    return VENUE_OK;
+}

@@ -1,0 +1,213 @@
+/* venue_internal.h: the structures that the venue_*.c files share, and the inline steps of the hot path. */
+#ifndef VENUE_INTERNAL_H
+#define VENUE_INTERNAL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "market_data_api.h"
+#include "book_api.h"
+#include "venue_api.h"
+#include "venue_ladder.h"
+
+#define VENUE_LIKELY(x) __builtin_expect(!!(x), 1)
+#define VENUE_UNLIKELY(x) __builtin_expect(!!(x), 0)
+#define VENUE_INLINE static inline __attribute__((always_inline))
+
+#define VENUE_TIME_MAX INT64_MAX
+#define VENUE_ORDERS_LIMIT ((int64_t)1 << 24)
+#define VENUE_QTY_LIMIT ((int64_t)1 << 52)     /* queue positions are doubles: every quantity must be exact in one */
+#define VENUE_WAKE_QUOTE (VENUE_WAKE_BEST | VENUE_WAKE_BEST_QTY | VENUE_WAKE_BOOK)
+#define VENUE_KINDS 17
+
+/* What an own order is doing at the venue. An order in flight is a command, not an order. */
+#define OWN_FREE 0
+#define OWN_RESTING 1
+#define OWN_PARKED 2
+
+typedef struct {
+    int64_t id;
+    int64_t price;         /* of a stop: its limit */
+    int64_t trigger_price;
+    int64_t leaves;
+    int64_t shown;         /* displayed part of leaves; the whole of it unless an iceberg */
+    int64_t display_qty;   /* peak; 0: all displayed */
+    int64_t expire_ts;     /* VENUE_TIME_MAX unless GTD */
+    double ahead;          /* L2: estimated recorded quantity before us at our price */
+    int64_t traded;        /* L2: printed at our price since the level's last update, so that the update is not counted twice */
+    int32_t instrument;
+    int32_t next;          /* free list */
+    uint8_t state, side, order_type, time_in_force, flags;
+} own_order;
+
+/* Own orders of one side, best first, then by arrival: sorted arrays, because a trader rests a handful. */
+typedef struct {
+    int64_t *key;          /* ladder key of the price; key[0] is read by the hot path through best_key */
+    int32_t *index;
+    int32_t n;
+    int64_t best_key;      /* LADDER_EMPTY: none */
+} own_side;
+
+/* Liquidity our takers took from recorded levels, by level, best first. */
+typedef struct {
+    int64_t *key;
+    int64_t *qty;
+    int32_t n, cap;
+} overlay;
+
+typedef struct {
+    ladder side[2];
+    uint8_t levels_seen[2]; /* MD_LEVEL rows came since the last MD_CLEAR: a MD_BBO row then corrects, else it replaces */
+} depth;
+
+typedef struct venue_l3 venue_l3;
+
+typedef struct {
+    /* The local clock's view, and what was last told. */
+    depth local;
+    int64_t quoted_key[2], quoted_qty[2];
+    int64_t quote_ts;      /* when the last quote was told */
+    int64_t quote_due;     /* throttled change waits until then; VENUE_TIME_MAX: none */
+    int64_t packet_ts_event;
+    uint8_t local_gap;
+    int32_t wake;
+    /* The venue's clock. */
+    depth book;
+    own_side own[2];
+    overlay taken[2];
+    int32_t *parked;       /* stops, in order of arrival */
+    int32_t n_parked;
+    int64_t position;      /* ours, for reduce-only */
+    int64_t last_price;
+    int64_t packet_low, packet_high; /* trade prices of the packet; low > high: none */
+    uint8_t has_last, status, gap;
+    int32_t index;
+    venue_instrument rules;
+    venue_l3 *l3;          /* L3 and FLOW */
+} instrument;
+
+/* A command on its way to the venue. */
+#define COMMAND_SUBMIT 0
+#define COMMAND_CANCEL 1
+#define COMMAND_REPLACE 2
+#define COMMAND_MASS_CANCEL 3
+typedef struct {
+    int64_t arrival_ts;
+    int32_t kind;
+    int32_t reserved;
+    venue_order order;     /* CANCEL: client_order_id; REPLACE: also qty and price; MASS_CANCEL: instrument */
+} command;
+
+/* Fixed ring; positions only grow, and index = position & mask. */
+typedef struct {
+    command *items;
+    uint64_t head, tail, mask;
+} command_ring;
+
+typedef struct {
+    venue_event *items;
+    uint64_t head, tail, mask;
+} event_ring;
+
+typedef struct {
+    int64_t ts, id;
+    uint64_t sequence;
+} timer;
+
+typedef struct {
+    uint64_t s[4];
+} random_state;            /* xoshiro256++ */
+
+typedef struct {
+    venue_latency config;
+    int64_t *table;
+    int64_t cursor[2];     /* TABLE: row last used, entry and response */
+    random_state random[2]; /* entry and response: one's draws never shift the other's */
+} latency_model;
+
+struct venue {
+    /* The tape. Rows of earlier feeds that the local clock has not reached are carried in a buffer of our own. */
+    const md_row *row_venue, *row_end;
+    const md_row *row_local, *row_local_end;
+    const md_row *fed;     /* first row of the last feed */
+    int64_t fed_before;    /* rows fed before `fed` */
+    md_row *carry;
+    int64_t carry_cap;
+    int64_t safe_ts;       /* both clocks stay before this */
+    int64_t tape_ts_event, tape_ts_init;
+    bool finished;
+    bool wake;             /* something in the inbox is worth a wake-up */
+    int error;
+    int64_t error_row;
+    int64_t clock_local, clock_venue;
+    /* Heads of the queues, so that the hot loop compares plain fields; VENUE_TIME_MAX: empty. */
+    int64_t command_ts, answer_ts, timer_ts, quote_due, expiry_ts;
+    int64_t answer_last_ts, arrival_last_ts;
+    command_ring commands;
+    int64_t submits_in_flight;
+    event_ring answers;    /* made by the venue, not visible yet */
+    event_ring inbox;      /* visible, not delivered yet */
+    timer *timers;
+    int64_t n_timers;
+    uint64_t timer_sequence;
+    own_order *orders;
+    int32_t *order_table;  /* open addressing by client_order_id; index + 1, 0: empty */
+    uint32_t order_mask;
+    int32_t free_order;
+    int64_t n_orders;
+    int64_t execution_id;
+    instrument *instruments;
+    int32_t n_instruments;
+    venue_config config;
+    latency_model latency;
+    random_state random_reject;
+    venue_totals totals;
+};
+
+/* ---- venue_latency.c ---- */
+void random_seed(random_state *r, uint64_t seed);
+uint64_t random_next(random_state *r);
+double venue_ln(double x);
+double venue_exp(double x);
+double random_normal(random_state *r);
+int latency_init(latency_model *m, const venue_latency *config);
+int64_t latency_entry_ns(latency_model *m, int64_t ts);
+int64_t latency_response_ns(latency_model *m, int64_t ts);
+
+/* ---- venue_gateway.c ---- */
+void venue_command_arrive(venue *v);
+void venue_expire(venue *v, int64_t ts);
+void venue_expiry_scan(venue *v);
+own_order *own_find(const venue *v, int64_t id);
+own_order *own_new(venue *v, const venue_order *order);
+void own_free(venue *v, own_order *o);
+int own_reason(const venue *v, const instrument *in, const venue_order *o);
+/* Queues an answer of the venue's now; sticky VENUE_ERR_FULL when the ring cannot hold it. */
+void answer_put(venue *v, int32_t instrument, int64_t kind, int64_t id, int64_t a, int64_t b, int64_t c, int64_t d, int64_t e);
+void timer_pop(venue *v);
+
+/* ---- venue_l2.c ---- */
+void l2_submit(venue *v, instrument *in, const venue_order *order);
+void l2_cancel(venue *v, instrument *in, own_order *o, int64_t kind, int64_t reason);
+void l2_replace(venue *v, instrument *in, own_order *o, int64_t qty, int64_t price);
+void l2_level_own(venue *v, instrument *in, int side, int64_t key, int64_t before, int64_t after);
+void l2_trade(venue *v, instrument *in, const md_row *row);
+void l2_packet_end_own(venue *v, instrument *in);
+void l2_clear(venue *v, instrument *in);
+int l2_bbo(venue *v, instrument *in, const md_row *row);
+int64_t overlay_get(const overlay *o, int64_t key);
+
+/* ---- venue_l3.c ---- */
+
+VENUE_INLINE own_order *own_at(const venue *v, const own_side *s, int32_t i)
+{
+    return &v->orders[s->index[i]];
+}
+
+VENUE_INLINE uint64_t ring_count(uint64_t head, uint64_t tail)
+{
+    return tail - head;
+}
+
+#endif
