@@ -1,0 +1,293 @@
+"""One Binance symbol's frames as rows: snapshot and diffs joined by the venue's exact sequence rules, prints, best prices.
+
+Rules (developers.binance.com, "How to manage a local order book correctly"). Buffer the diffs; take a snapshot with id L.
+  spot     drop u <= L; the first diff needs U <= L + 1 <= u; then U <= book id + 1.
+  futures  drop u < L;  the first diff needs U <= L <= u;     then pu == u of the diff before.
+A snapshot older than the buffer is refused and another one is needed. A broken chain is a GAP row; the book is not to be
+trusted until the CLEAR row of the next snapshot. The same object serves a recording and a live feed: io asks `needs_snapshot`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Callable
+from enum import IntEnum
+from typing import assert_never
+
+from msgspec import UNSET, UnsetType
+
+from adapters.binance.wire import AggregateTrade, BookTicker, DepthUpdate, Levels, Skipped, Snapshot, Trade, decode
+from core.errors import UnitError, VenueProtocolError
+from core.feed import (
+    ROW_BBO,
+    ROW_BUY,
+    ROW_CLEAR,
+    ROW_FLAG_LAST,
+    ROW_FLAG_SNAPSHOT,
+    ROW_GAP,
+    ROW_LEVEL,
+    ROW_NO_SIDE,
+    ROW_SELL,
+    ROW_TRADE,
+    UNSTAMPED,
+    Row,
+)
+from core.instruments import Instrument
+from core.units import NS_PER_MS, NS_PER_US, parse_fixed
+
+# A snapshot takes a second or two; at 0 ms pace this is minutes of diffs. Beyond it the oldest are given up.
+BUFFERED_DIFFS_MAX = 50_000
+PARSED_TEXTS_MAX = 1 << 16
+
+
+class SyncState(IntEnum):
+    BUFFERING = 0  # no book: diffs wait for a snapshot
+    JOINING = 1  # a snapshot was applied; the next diff must join it
+    LIVE = 2
+
+
+class BinanceBookSession:
+    """Frames of one symbol in arrival order in, rows out. Whether spot or futures rules hold shows in the diffs' `pu`.
+
+    `start_from_diffs` begins with an empty book at the first diff, for recordings without a snapshot: levels that never
+    change stay unknown, so it must be asked for. Counters say what became of every frame.
+    """
+
+    def __init__(self, instrument: Instrument, symbol: str, *, index: int = 0, start_from_diffs: bool = False) -> None:
+        self.symbol = symbol.upper()
+        self.state = SyncState.BUFFERING
+        self.last_update_id = 0
+        self.gaps = 0
+        self.frames: Counter[str] = Counter()  # frames used, by kind
+        self.skipped: Counter[str] = Counter()  # frames not used, by reason
+        self._index = index
+        self._start_from_diffs = start_from_diffs
+        self._buffer: deque[DepthUpdate] = deque(maxlen=BUFFERED_DIFFS_MAX)
+        self._trade_event = ""
+        self._price = fixed_parser(instrument.price_scale, instrument.tick)
+        self._qty = fixed_parser(instrument.qty_scale, 1)
+
+    @property
+    def needs_snapshot(self) -> bool:
+        """True while diffs wait: fetch REST /depth and give its body to `receive`."""
+        return self.state is SyncState.BUFFERING and not self._start_from_diffs
+
+    def receive(self, ts: int, payload: bytes) -> list[Row]:
+        """Rows that this frame made known, stamped ts_init = `ts`; see core.feed.FrameDecoder for the errors."""
+        message = decode(payload)
+        match message:
+            case BookTicker():
+                return self._book_ticker(ts, message) if self._is_ours(message.s) else []
+            case DepthUpdate():
+                return self._depth_update(ts, message) if self._is_ours(message.s) else []
+            case Trade():
+                return self._trade(ts, message) if self._is_ours(message.s) else []
+            case AggregateTrade():
+                return self._aggregate_trade(ts, message) if self._is_ours(message.s) else []
+            case Snapshot():
+                return self._snapshot(ts, message) if self._is_ours(message.symbol) else []
+            case Skipped():
+                self.skipped[message.reason] += 1
+                return []
+        assert_never(message)
+
+    def _is_ours(self, symbol: str | UnsetType) -> bool:
+        # Spot snapshots name no symbol: whoever feeds them in vouches for it.
+        if symbol is UNSET or symbol == self.symbol:
+            return True
+        self.skipped["other symbol"] += 1
+        return False
+
+    # Depth.
+
+    def _depth_update(self, ts: int, diff: DepthUpdate) -> list[Row]:
+        if diff.u < diff.U:
+            raise VenueProtocolError(f"depth update from U {diff.U} to u {diff.u} runs backwards")
+        match self.state:
+            case SyncState.LIVE:
+                return self._apply_or_gap(ts, diff, self._follows(diff, self.last_update_id))
+            case SyncState.JOINING:
+                if _is_before(diff, self.last_update_id):
+                    self.skipped["depth update before the snapshot"] += 1
+                    return []
+                return self._apply_or_gap(ts, diff, _joins(diff, self.last_update_id))
+            case SyncState.BUFFERING:
+                if self._start_from_diffs:
+                    return self._start_at(ts, diff)
+                self._hold(diff)
+                return []
+        assert_never(self.state)
+
+    def _apply_or_gap(self, ts: int, diff: DepthUpdate, chained: bool) -> list[Row]:
+        if chained:
+            return self._apply(ts, diff)
+        if diff.u <= self.last_update_id:
+            self.skipped["depth update seen before"] += 1
+            return []
+        gap = self._marker(ts, diff, ROW_GAP, ROW_FLAG_LAST)
+        rows = self._start_at(ts, diff) if self._start_from_diffs else []
+        self.gaps += 1
+        if not self._start_from_diffs:
+            self.state = SyncState.BUFFERING
+            self._hold(diff)
+        return [gap, *rows]
+
+    def _start_at(self, ts: int, diff: DepthUpdate) -> list[Row]:
+        """An empty book that begins with this diff: only what changes from here on becomes known."""
+        return [self._marker(ts, diff, ROW_CLEAR, ROW_FLAG_SNAPSHOT), *self._apply(ts, diff)]
+
+    def _hold(self, diff: DepthUpdate) -> None:
+        if self._buffer and not self._follows(diff, self._buffer[-1].u):
+            if diff.u <= self._buffer[-1].u:
+                self.skipped["depth update seen before"] += 1
+                return
+            # No snapshot from before this hole can be carried across it.
+            self.skipped["depth update before a gap in the buffer"] += len(self._buffer)
+            self._buffer.clear()
+        elif len(self._buffer) == BUFFERED_DIFFS_MAX:
+            self.skipped["depth update beyond the buffer"] += 1
+        self._buffer.append(diff)
+
+    @staticmethod
+    def _follows(diff: DepthUpdate, last: int) -> bool:
+        if diff.pu is UNSET:
+            return last + 1 >= diff.U and diff.u > last
+        return diff.pu == last
+
+    def _snapshot(self, ts: int, snapshot: Snapshot) -> list[Row]:
+        if self.state is not SyncState.BUFFERING:
+            self.skipped["snapshot not needed"] += 1
+            return []
+        waiting = [diff for diff in self._buffer if not _is_before(diff, snapshot.lastUpdateId)]
+        if waiting and not _joins(waiting[0], snapshot.lastUpdateId):
+            self.skipped["snapshot older than the buffer"] += 1
+            return []
+        ts_event = _stamp(snapshot.T)
+        rows = self._levels(ts_event, ts, snapshot.bids, snapshot.asks, ROW_FLAG_SNAPSHOT)
+        rows.insert(0, (ts_event, ts, 0, 0, 0, self._index, ROW_CLEAR, ROW_NO_SIDE, ROW_FLAG_SNAPSHOT))
+        _end_packet(rows)
+        # Converting the waiting diffs may fail too: only when all of it is known to be good does anything change.
+        for diff in waiting:
+            rows += self._diff_rows(ts, diff)
+        self.frames["snapshot"] += 1
+        self.frames["depth update"] += len(waiting)
+        self.skipped["depth update before the snapshot"] += len(self._buffer) - len(waiting)
+        self._buffer.clear()
+        self.state = SyncState.LIVE if waiting else SyncState.JOINING
+        self.last_update_id = waiting[-1].u if waiting else snapshot.lastUpdateId
+        return rows
+
+    def _apply(self, ts: int, diff: DepthUpdate) -> list[Row]:
+        rows = self._diff_rows(ts, diff)
+        self.state = SyncState.LIVE
+        self.last_update_id = diff.u
+        self.frames["depth update"] += 1
+        return rows
+
+    def _diff_rows(self, ts: int, diff: DepthUpdate) -> list[Row]:
+        rows = self._levels(_depth_stamp(diff), ts, diff.b, diff.a, 0)
+        _end_packet(rows)
+        return rows
+
+    def _levels(self, ts_event: int, ts: int, bids: Levels, asks: Levels, flags: int) -> list[Row]:
+        price, qty, index = self._price, self._qty, self._index
+        rows = [(ts_event, ts, price(text), qty(size), 0, index, ROW_LEVEL, ROW_BUY, flags) for text, size in bids]
+        rows += [(ts_event, ts, price(text), qty(size), 0, index, ROW_LEVEL, ROW_SELL, flags) for text, size in asks]
+        if any(row[2] <= 0 for row in rows):
+            raise VenueProtocolError("a price of a depth update is not positive")
+        return rows
+
+    def _marker(self, ts: int, diff: DepthUpdate, kind: int, flags: int) -> Row:
+        return (_depth_stamp(diff), ts, 0, 0, 0, self._index, kind, ROW_NO_SIDE, flags)
+
+    # Prints and best prices.
+
+    def _trade(self, ts: int, trade: Trade) -> list[Row]:
+        if trade.X is not UNSET and trade.X != "MARKET":
+            # Insurance fund and auto-deleveraging change hands outside the book; NA has neither price nor quantity.
+            self.skipped[f"trade of type {trade.X}"] += 1
+            return []
+        return self._print(ts, "trade", trade.T, trade.t, trade.p, trade.q, trade.m)
+
+    def _aggregate_trade(self, ts: int, trade: AggregateTrade) -> list[Row]:
+        return self._print(ts, "aggTrade", trade.T, trade.a, trade.p, trade.q, trade.m)
+
+    def _print(self, ts: int, event: str, stamp: int, trade_id: int, price: str, qty: str, buyer_is_maker: bool) -> list[Row]:
+        if self._trade_event not in ("", event):
+            # Both streams tell the same prints: the first one seen is used, or volume would count twice.
+            self.skipped[f"{event} beside {self._trade_event}"] += 1
+            return []
+        points, units = self._price(price), self._qty(qty)
+        if points <= 0 or units <= 0:
+            raise VenueProtocolError(f"trade {trade_id}: price {price} and quantity {qty} must be positive")
+        self._trade_event = event
+        self.frames[event] += 1
+        side = ROW_SELL if buyer_is_maker else ROW_BUY
+        return [(_stamp(stamp), ts, points, units, trade_id, self._index, ROW_TRADE, side, ROW_FLAG_LAST)]
+
+    def _book_ticker(self, ts: int, ticker: BookTicker) -> list[Row]:
+        if self.state is SyncState.LIVE and ticker.u < self.last_update_id:
+            self.skipped["bookTicker behind the book"] += 1
+            return []
+        bid, bid_qty = self._price(ticker.b), self._qty(ticker.B)
+        ask, ask_qty = self._price(ticker.a), self._qty(ticker.A)
+        if bid < 0 or ask < 0 or (bid_qty and ask_qty and bid >= ask):
+            raise VenueProtocolError(f"bookTicker {ticker.u}: bid {ticker.b} and ask {ticker.a} are crossed or negative")
+        self.frames["bookTicker"] += 1
+        ts_event = _stamp(ticker.T)
+        return [
+            (ts_event, ts, bid, bid_qty, 0, self._index, ROW_BBO, ROW_BUY, 0),
+            (ts_event, ts, ask, ask_qty, 0, self._index, ROW_BBO, ROW_SELL, ROW_FLAG_LAST),
+        ]
+
+
+def fixed_parser(scale: int, step: int) -> Callable[[str], int]:
+    """parse_fixed at `scale` that remembers what it parsed: prices repeat, and a hit costs a tenth.
+
+    The function returned raises UnitError as parse_fixed does, and also for a negative value or one off the `step`.
+    """
+    known: dict[str, int] = {}
+
+    def parse(text: str) -> int:
+        value = known.get(text)
+        if value is None:
+            value = parse_fixed(text, scale)
+            if value < 0:
+                raise UnitError(f"{text!r} is negative")
+            if value % step:
+                raise UnitError(f"{text!r} is off the step of {step} at scale {scale}")
+            if len(known) >= PARSED_TEXTS_MAX:
+                known.clear()
+            known[text] = value
+        return value
+
+    return parse
+
+
+def _is_before(diff: DepthUpdate, snapshot_id: int) -> bool:
+    return diff.u <= snapshot_id if diff.pu is UNSET else diff.u < snapshot_id
+
+
+def _joins(diff: DepthUpdate, snapshot_id: int) -> bool:
+    return diff.U <= snapshot_id + 1 <= diff.u if diff.pu is UNSET else diff.U <= snapshot_id <= diff.u
+
+
+def _end_packet(rows: list[Row]) -> None:
+    if rows:
+        rows[-1] = (*rows[-1][:8], rows[-1][8] | ROW_FLAG_LAST)
+
+
+def _depth_stamp(diff: DepthUpdate) -> int:
+    """Futures say when the engine did it (T); spot only when the message was made (E)."""
+    return _stamp(diff.E if diff.T is UNSET else diff.T)
+
+
+def _stamp(stamp: int | UnsetType) -> int:
+    """ns UTC. Stamps are ms, or µs where the connection asked for them: between 2001 and 2286 the ranges do not overlap."""
+    if stamp is UNSET:
+        return UNSTAMPED
+    if 10**12 <= stamp < 10**13:
+        return stamp * NS_PER_MS
+    if 10**15 <= stamp < 10**16:
+        return stamp * NS_PER_US
+    raise VenueProtocolError(f"{stamp} is neither milliseconds nor microseconds since 1970")

@@ -1,0 +1,257 @@
+"""Binance market-data bytes as typed messages: spot, USDⓈ-M and COIN-M, REST snapshots included. Pure and strict.
+
+Numbers stay the venue's text here; book_sync converts them. Every frame becomes a message, a Skipped with its reason, or an
+error: nothing is dropped silently. Field names are the wire's (developers.binance.com, "WebSocket Streams").
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import UNSET, Meta, Raw, Struct, UnsetType
+
+from core.errors import RefusedError, VenueProtocolError
+
+PAYLOAD_BYTES_MAX = 1 << 23
+# A side of a snapshot has at most 5,000 levels; a diff after a long stall may have more.
+LEVELS_MAX = 20_000
+
+# Wire integers are ids and stamps: never negative, never beyond int64.
+Count = Annotated[int, Meta(ge=0, le=(1 << 63) - 1)]
+Text = Annotated[str, Meta(max_length=64)]
+Levels = Annotated[list[tuple[Text, Text]], Meta(max_length=LEVELS_MAX)]
+
+
+class DepthUpdate(Struct, frozen=True, gc=False):
+    """Levels that changed in updates U to u; `pu` (futures) is the u of the update before."""
+
+    e: str
+    E: Count
+    s: str
+    U: Count
+    u: Count
+    b: Levels
+    a: Levels
+    T: Count | UnsetType = UNSET
+    pu: Count | UnsetType = UNSET
+    ps: str | UnsetType = UNSET
+
+
+class Snapshot(Struct, frozen=True, gc=False):
+    """Reply of REST /depth: the whole book at lastUpdateId."""
+
+    lastUpdateId: Count  # noqa: N815 - the wire's name
+    bids: Levels
+    asks: Levels
+    E: Count | UnsetType = UNSET
+    T: Count | UnsetType = UNSET
+    symbol: str | UnsetType = UNSET
+    pair: str | UnsetType = UNSET
+
+
+class Trade(Struct, frozen=True, gc=False):
+    """One print; m: the buyer was the maker. Futures say in X what it was: MARKET, INSURANCE_FUND, ADL or NA."""
+
+    e: str
+    E: Count
+    T: Count
+    s: str
+    t: Count
+    p: Text
+    q: Text
+    m: bool
+    X: str | UnsetType = UNSET
+    M: bool | UnsetType = UNSET
+
+
+class AggregateTrade(Struct, frozen=True, gc=False):
+    """Prints f to l of one taker at one price."""
+
+    e: str
+    E: Count
+    T: Count
+    s: str
+    a: Count
+    p: Text
+    q: Text
+    f: Count
+    l: Count  # noqa: E741 - the wire's name
+    m: bool
+    M: bool | UnsetType = UNSET
+
+
+class BookTicker(Struct, frozen=True, gc=False):
+    """Best bid and ask after update u. Spot sends neither type nor time."""
+
+    u: Count
+    s: str
+    b: Text
+    B: Text
+    a: Text
+    A: Text
+    e: str | UnsetType = UNSET
+    E: Count | UnsetType = UNSET
+    T: Count | UnsetType = UNSET
+    ps: str | UnsetType = UNSET
+
+
+class Skipped(Struct, frozen=True, gc=False):
+    """A well-formed frame that says nothing about this book; `reason` is counted by the session."""
+
+    reason: str
+
+
+Message = DepthUpdate | Snapshot | Trade | AggregateTrade | BookTicker | Skipped
+
+
+class _Envelope(Struct, frozen=True, gc=False):
+    """What tells the kinds of frame apart, whichever of them this is."""
+
+    stream: str | UnsetType = UNSET
+    data: Raw | UnsetType = UNSET
+    e: str | UnsetType = UNSET
+    lastUpdateId: Raw | UnsetType = UNSET  # noqa: N815 - the wire's name
+    result: Raw | UnsetType = UNSET
+    id: Raw | UnsetType = UNSET
+    error: Raw | UnsetType = UNSET
+    code: Raw | UnsetType = UNSET
+    msg: str | UnsetType = UNSET
+    B: Raw | UnsetType = UNSET
+
+
+_decode_envelope = msgspec.json.Decoder(_Envelope).decode
+_STRUCTS: dict[str, type[DepthUpdate] | type[Trade] | type[AggregateTrade] | type[BookTicker]] = {
+    "depthUpdate": DepthUpdate,
+    "trade": Trade,
+    "aggTrade": AggregateTrade,
+    "bookTicker": BookTicker,
+}
+_DECODERS = {name: msgspec.json.Decoder(struct) for name, struct in _STRUCTS.items()}
+_SNAPSHOT_DECODER = msgspec.json.Decoder(Snapshot)
+# For each struct: how many keys are always there, and which fields may be absent.
+_KEYS: dict[type[Struct], tuple[int, tuple[str, ...]]] = {
+    struct: (
+        sum(field.required for field in msgspec.structs.fields(struct)),
+        tuple(field.name for field in msgspec.structs.fields(struct) if not field.required),
+    )
+    for struct in (*_STRUCTS.values(), Snapshot)
+}
+_EVENT_OF_STREAM = {"depth": "depthUpdate", "trade": "trade", "aggTrade": "aggTrade", "bookTicker": "bookTicker"}
+# Streams and events of the venue's that carry no book and no print of this symbol's own.
+_OTHER_STREAMS = re.compile(
+    r"(kline_|continuousKline_|indexPriceKline_|markPriceKline_|markPrice|indexPrice|miniTicker|ticker|avgPrice|forceOrder|compositeIndex|assetIndex"
+    r"|blockTrade|rpiDepth|depth\d|!contractInfo|tradingSession)"
+)
+_OTHER_EVENTS = frozenset(
+    {
+        "kline",
+        "continuous_kline",
+        "indexPrice_kline",
+        "markPrice_kline",
+        "markPriceUpdate",
+        "indexPriceUpdate",
+        "24hrTicker",
+        "24hrMiniTicker",
+        "1hTicker",
+        "4hTicker",
+        "1dTicker",
+        "avgPrice",
+        "forceOrder",
+        "compositeIndex",
+        "assetIndexUpdate",
+        "contractInfo",
+        "serverShutdown",
+    }
+)
+
+
+def decode(payload: bytes) -> Message:
+    """The message in one frame: combined stream (`{"stream":…,"data":…}`), raw stream, or the body of a REST snapshot.
+
+    Raises VenueProtocolError for what is not strict JSON (NaN, Infinity, duplicate keys, wrong types, a number with an
+    exponent where an integer belongs) or no known frame, RefusedError where the venue answered with an error.
+    """
+    if len(payload) > PAYLOAD_BYTES_MAX:
+        raise VenueProtocolError(f"a frame of {len(payload)} bytes is above the limit of {PAYLOAD_BYTES_MAX}")
+    try:
+        envelope = _decode_envelope(payload)
+        if envelope.stream is not UNSET and envelope.data is not UNSET:
+            return _decode_stream(payload, envelope.stream, envelope.data)
+        return _decode_plain(payload, envelope)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        raise VenueProtocolError(f"{error}: {payload[:200]!r}") from error
+
+
+def _decode_stream(payload: bytes, stream: str, data: Raw) -> Message:
+    # The name reads symbol@kind, with a speed after a second @; streams over all symbols start with "!".
+    kind = stream.partition("@")[2].partition("@")[0] or stream
+    event = _EVENT_OF_STREAM.get(kind)
+    if event is None:
+        if _OTHER_STREAMS.match(kind) is None:
+            raise VenueProtocolError(f"unknown stream {stream[:80]!r}: {payload[:200]!r}")
+        _require_distinct_keys(payload)
+        return Skipped(f"stream {kind}")
+    return _decode_event(event, data, payload, keys_around=2)
+
+
+def _decode_plain(payload: bytes, envelope: _Envelope) -> Message:
+    if envelope.e is not UNSET:
+        if envelope.e in _DECODERS:
+            return _decode_event(envelope.e, payload, payload, keys_around=0)
+        if envelope.e not in _OTHER_EVENTS:
+            raise VenueProtocolError(f"unknown event {envelope.e[:80]!r}: {payload[:200]!r}")
+        _require_distinct_keys(payload)
+        return Skipped(f"event {envelope.e}")
+    if envelope.lastUpdateId is not UNSET:
+        snapshot = _SNAPSHOT_DECODER.decode(payload)
+        _check_keys(snapshot, payload, keys_around=0)
+        return snapshot
+    if envelope.error is not UNSET or (envelope.code is not UNSET and envelope.msg is not UNSET):
+        raise RefusedError(f"Binance refused: {payload[:300].decode('utf-8', 'backslashreplace')}")
+    if envelope.id is not UNSET and envelope.result is not UNSET:
+        return Skipped("subscription reply")
+    if envelope.B is not UNSET:
+        return _decode_event("bookTicker", payload, payload, keys_around=0)
+    raise VenueProtocolError(f"neither a stream, an event, a snapshot nor a reply: {payload[:200]!r}")
+
+
+def _decode_event(event: str, data: Raw | bytes, payload: bytes, keys_around: int) -> Message:
+    message = _DECODERS[event].decode(data)
+    if message.e != event and not (message.e is UNSET and event == "bookTicker"):
+        raise VenueProtocolError(f"expected event {event}, found {message.e!r}: {payload[:200]!r}")
+    _check_keys(message, payload, keys_around)
+    return message
+
+
+def _check_keys(message: DepthUpdate | Snapshot | Trade | AggregateTrade | BookTicker, payload: bytes, keys_around: int) -> None:
+    """Refuse duplicate keys, of which a JSON decoder keeps the last and says nothing.
+
+    Where the count of `":` equals that of the fields decoded, each came once. A new field, blanks or an escape make the
+    count differ, and then the slow check decides.
+    """
+    required, optional = _KEYS[type(message)]
+    keys = required + keys_around
+    for name in optional:
+        if getattr(message, name) is not UNSET:
+            keys += 1
+    if payload.count(b'":') != keys:
+        _require_distinct_keys(payload)
+
+
+def _require_distinct_keys(payload: bytes) -> None:
+    def distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) != len(pairs):
+            raise VenueProtocolError(f"duplicate keys in {payload[:200]!r}")
+        return found
+
+    def refuse(text: str) -> None:
+        raise VenueProtocolError(f"{text} is not a number: {payload[:200]!r}")
+
+    try:
+        json.loads(payload, object_pairs_hook=distinct, parse_constant=refuse, parse_float=str)
+    except ValueError as error:
+        raise VenueProtocolError(f"{error}: {payload[:200]!r}") from error
