@@ -1,0 +1,79 @@
+/* flow_internal.h: the generator's state, shared by flow.c, flow_config.c and flow_run.c only. */
+#ifndef TRADINGD_FLOW_INTERNAL_H
+#define TRADINGD_FLOW_INTERNAL_H
+
+#include <stdint.h>
+
+#include "market_data_api.h"
+
+#include "book_api.h"
+
+#include "flow_api.h"
+
+#include "random.h"
+
+/* How many of a side's first orders the stale-quote class looks at. */
+#define FLOW_STALE_SCAN 8
+#define FLOW_ORDER_ID_MAX (INT64_C(1) << 62)
+#define FLOW_NOT_SCHEDULED INT64_C(-1)
+
+typedef struct {
+    int64_t order_id;
+    int64_t price_ticks;
+    int32_t side;
+    int32_t reserved;
+} flow_entry;
+
+/* A large order that its owner trades in slices: why signs of market orders have a long memory. */
+typedef struct {
+    int64_t left;
+    int32_t side;
+    int32_t reserved;
+} flow_parent;
+
+/* Bounds of the candidate rates in one regime, per second, both sides together. */
+typedef struct {
+    double limits;
+    double markets;
+    double fair;
+    double regime;
+    double quiet;            /* sum of the above */
+    double informed;         /* these two only while a best quote is through the fair value */
+    double stale;
+    double cancel_per_order;
+    double fair_step_ticks;  /* standard deviation of one move of the fair value */
+} flow_rates;
+
+struct flow {
+    flow_config config;
+    random_stream random;
+    int64_t ts;              /* of the last decided candidate */
+    int64_t ts_next;         /* FLOW_NOT_SCHEDULED until drawn */
+    int64_t regime_since;
+    double ts_fraction_ns;   /* carried, so that rounding to nanoseconds does not slow the clock */
+    double wait;             /* the next exponential of mean 1, drawn ahead */
+    double fair_ticks;
+    double cancel_hz_max;
+    double limit_cumulative[FLOW_LEVELS_MAX]; /* of limit_hz, scaled to end at 1 */
+    int64_t tick_min;        /* the band in ticks */
+    int64_t tick_max;
+    int64_t order_id_next;
+    int64_t table_n;
+    flow_entry *table;       /* dense: a uniform pick is one index */
+    book_report *reports;    /* flow_run's */
+    int64_t reports_cap;
+    int64_t *check_ids;      /* flow_check's */
+    book_order_view *check_views;
+    flow_view totals;        /* counters only; flow_state fills in the rest */
+    flow_rates rates[FLOW_REGIMES_MAX];
+    flow_parent parents[FLOW_PARENTS_MAX];
+    int32_t regime;
+    int32_t through;         /* a best quote was through the fair value at the last candidate */
+};
+
+/* Log-normal size in units: a multiple of the lot between one lot and size_max_lots. */
+int64_t flow_size(flow *f, double median_lots, double sigma);
+/* Puts a new order into the table and writes its row. The table must have room. */
+void flow_limit_row(flow *f, int64_t ts, int side, int64_t price_ticks, int64_t qty, uint16_t flags, md_row *out);
+
+#endif
