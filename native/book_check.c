@@ -39,8 +39,7 @@ static int check_order(const book *b, const symbol_book *s, int32_t index, int s
         CHECK(position >= 0 && position < b->timed_used && b->timed[position] == index);
         seen->timed++;
     }
-    if (iceberg)
-        seen->peaks += o->hidden / display + (o->hidden % display != 0);
+    seen->peaks += book_order_peaks(b, index);
     seen->reduce_only += (o->special & ORDER_REDUCE_ONLY) != 0;
     seen->orders++;
     return BOOK_OK;

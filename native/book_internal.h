@@ -140,6 +140,7 @@ int32_t book_owner_make(book *b, int64_t owner);                       /* 0: ful
 void book_timed_add(book *b, int32_t order_index);
 void book_timed_remove(book *b, int32_t order_index);
 int32_t book_order_load(book *b, const book_order *o, int64_t price, int32_t owner_index);
+int64_t book_order_peaks(const book *b, int32_t order_index);
 void book_order_rest(book *b, int32_t order_index, int side, int64_t price);
 void book_order_unlink(book *b, int32_t order_index);
 void book_order_free(book *b, int32_t order_index);

@@ -221,17 +221,19 @@ int32_t book_order_load(book *b, const book_order *in, int64_t price, int32_t ow
     return index;
 }
 
-/* Replenishments that an iceberg's hidden quantity still makes. */
-static int64_t order_peaks(const book *b, int32_t index)
+/* Replenishments that an iceberg in a queue still makes; a parked one will. */
+int64_t book_order_peaks(const book *b, int32_t index)
 {
     const order *o = &b->orders[index];
-    if (!(o->special & ORDER_ICEBERG) || o->hidden == 0)
+    if (!(o->special & ORDER_ICEBERG))
         return 0;
     const int64_t display = b->details[index].display_qty;
+    if (order_parked(b, o))
+        return (o->qty - 1) / display;
     return o->hidden / display + (o->hidden % display != 0);
 }
 
-/* Joins the back of the queue at `price`; o->qty + o->hidden is what rests. side may be a stop side. */
+/* Joins the back of the queue at `price`; o->qty + o->hidden is what rests. On a stop side nothing is displayed or hidden yet. */
 void book_order_rest(book *b, int32_t index, int side, int64_t price)
 {
     order *o = &b->orders[index];
@@ -240,7 +242,7 @@ void book_order_rest(book *b, int32_t index, int side, int64_t price)
     const int64_t total = order_leaves(o);
     o->qty = total;
     o->hidden = 0;
-    if (o->special & ORDER_ICEBERG && total > b->details[index].display_qty) {
+    if (side < BOOK_STOPS && o->special & ORDER_ICEBERG && total > b->details[index].display_qty) {
         o->qty = b->details[index].display_qty;
         o->hidden = total - o->qty;
     }
@@ -249,7 +251,7 @@ void book_order_rest(book *b, int32_t index, int side, int64_t price)
         at = book_level_make(b, side_index, price);
     queue_append(b, at, index);
     s->orders[side]++;
-    s->peaks[side] += order_peaks(b, index);
+    s->peaks[side] += book_order_peaks(b, index);
 }
 
 /* Out of its queue, still listed by id. */
@@ -260,7 +262,7 @@ void book_order_unlink(book *b, int32_t index)
     const int32_t side_index = b->levels[at].side_index;
     symbol_book *s = &b->symbols[o->symbol];
     s->orders[side_index & (BOOK_SIDES - 1)]--;
-    s->peaks[side_index & (BOOK_SIDES - 1)] -= order_peaks(b, index);
+    s->peaks[side_index & (BOOK_SIDES - 1)] -= book_order_peaks(b, index);
     queue_remove(b, o);
     o->level = 0;
     if (!b->levels[at].head)
@@ -288,12 +290,12 @@ void book_order_shrink(book *b, int32_t index, int64_t qty)
     level *l = &b->levels[o->level];
     int64_t *peaks = &b->symbols[o->symbol].peaks[l->side_index & (BOOK_SIDES - 1)];
     const int64_t from_hidden = qty < o->hidden ? qty : o->hidden;
-    *peaks -= order_peaks(b, index);
+    *peaks -= book_order_peaks(b, index);
     o->hidden -= from_hidden;
     l->hidden -= from_hidden;
     o->qty -= qty - from_hidden;
     l->qty -= qty - from_hidden;
-    *peaks += order_peaks(b, index);
+    *peaks += book_order_peaks(b, index);
 }
 
 /* The whole remainder leaves, with one report of `kind`. */

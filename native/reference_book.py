@@ -1,0 +1,779 @@
+"""ReferenceBook: the matching engine in plain Python, slow and obvious: the oracle of the C book, and its stand-in.
+
+The semantics are those of book_api.h, report for report. Nothing here is shared with the C sources: a queue is a list, a
+side is a dictionary of queues, the best price is `max` or `min` of its keys.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from native.book_types import (
+    INT64_MAX,
+    INT64_MIN,
+    POSITION_MAX,
+    QTY_SUM_MAX,
+    BookArgumentError,
+    BookCorruptError,
+    BookSymbolError,
+    Clearing,
+    Flag,
+    Kind,
+    Level,
+    OrderType,
+    OrderView,
+    Reason,
+    Report,
+    SelfTrade,
+    Side,
+    Status,
+    TimeInForce,
+    Totals,
+    require_range,
+)
+
+POST_FLAGS = Flag.POST_ONLY | Flag.POST_ONLY_SLIDE
+AT_ONCE = (TimeInForce.IOC, TimeInForce.FOK)
+MARKET_TYPES = (OrderType.MARKET, OrderType.STOP)
+STOP_TYPES = (OrderType.STOP, OrderType.STOP_LIMIT)
+# Queues of a symbol, by number: resting buys and sells, then parked buy and sell stops keyed by trigger price.
+QUEUES = 4
+STOPS = 2
+
+
+@dataclass(slots=True)
+class Order:
+    order_id: int
+    owner: int
+    price: int
+    trigger_price: int
+    qty: int
+    display_qty: int
+    expire_ts: int
+    symbol: int
+    side: int
+    order_type: int
+    time_in_force: int
+    flags: int
+    hidden: int = 0
+    arrival: int = 0
+    queue: int = -1  # which of its symbol's queues holds it; -1 while it is being matched
+
+    @property
+    def leaves(self) -> int:
+        return self.qty + self.hidden
+
+    @property
+    def parked(self) -> bool:
+        return self.queue >= STOPS
+
+
+@dataclass(slots=True)
+class Symbol:
+    tick: int
+    lot: int
+    qty_min: int
+    qty_max: int
+    price_min: int
+    price_max: int
+    queues: list[dict[int, list[Order]]] = field(default_factory=lambda: [{} for _ in range(QUEUES)])
+    status: int = Status.TRADING
+    last_price: int | None = None
+    traded: list[int] = field(default_factory=list)  # prices since stops were last looked at
+
+
+class ReferenceBook:
+    """A book with the interface of NativeBook; every method documents itself there."""
+
+    def __init__(
+        self, *, orders_max: int, levels_max: int, symbols_max: int = 1, owners_max: int = 0, stp_mode: int = SelfTrade.NONE
+    ) -> None:
+        self.orders_max = require_range("orders_max", orders_max, 1, 2**28)
+        self.levels_max = require_range("levels_max", levels_max, 1, 2**28)
+        self.symbols_max = require_range("symbols_max", symbols_max, 1, 2**24)
+        self.owners_max = require_range("owners_max", owners_max, 0, 2**24)
+        self.stp_mode = require_range("stp_mode", stp_mode, 0, SelfTrade.DECREMENT)
+        self._symbols: list[Symbol] = []
+        self._orders: dict[int, Order] = {}
+        self._positions: dict[int, dict[int, int]] = {}
+        self._arrivals = 0
+        self._totals = [0] * len(Totals._fields)
+        self._reports: list[Report] = []
+        self._ts = 0
+
+    # ---- Symbols, status, positions ----
+
+    def symbol_add(self, *, tick: int, lot: int, qty_min: int, qty_max: int, price_min: int, price_max: int) -> int:
+        require_range("tick", tick, 1)
+        require_range("lot", lot, 1)
+        require_range("qty_min", qty_min, 0)
+        require_range("qty_max", qty_max, max(1, qty_min))
+        require_range("price_min", price_min)
+        require_range("price_max", price_max, price_min)
+        if len(self._symbols) == self.symbols_max:
+            raise BookSymbolError(f"symbol_add: all {self.symbols_max} symbols are in use")
+        qty_max = min(qty_max, QTY_SUM_MAX // (self.orders_max + 2))
+        self._symbols.append(Symbol(tick, lot, max(1, qty_min), qty_max, price_min, price_max))
+        return len(self._symbols) - 1
+
+    def _symbol(self, symbol: int) -> Symbol:
+        require_range("symbol", symbol, -(2**31), 2**31 - 1)
+        if not 0 <= symbol < len(self._symbols):
+            raise BookSymbolError(f"symbol {symbol} is not one of the book's {len(self._symbols)}")
+        return self._symbols[symbol]
+
+    def status_set(self, symbol: int, status: int) -> None:
+        s = self._symbol(symbol)
+        if status not in (Status.TRADING, Status.HALTED, Status.CLOSED) or s.status == Status.AUCTION:
+            raise BookArgumentError(f"status_set: {status} is not possible now (an auction begins and ends by its own calls)")
+        s.status = status
+
+    def position(self, owner: int, symbol: int) -> int:
+        return self._positions.get(owner, {}).get(symbol, 0)
+
+    def position_set(self, owner: int, symbol: int, position: int) -> None:
+        require_range("owner", owner)
+        require_range("position", position, -POSITION_MAX, POSITION_MAX)
+        self._symbol(symbol)
+        if owner == 0 or not self._owner_known_or_room(owner):
+            raise BookArgumentError(f"position_set: owner {owner} cannot be tracked")
+        self._positions.setdefault(owner, {})[symbol] = position
+
+    def _owner_known_or_room(self, owner: int) -> bool:
+        return owner == 0 or owner in self._positions or len(self._positions) < self.owners_max
+
+    def _position_add(self, owner: int, symbol: int, side: int, qty: int) -> None:
+        if owner:
+            moved = self.position(owner, symbol) + (qty if side == Side.BUY else -qty)
+            self._positions[owner][symbol] = max(-POSITION_MAX, min(POSITION_MAX, moved))
+
+    def _reducible(self, owner: int, symbol: int, side: int) -> int:
+        position = self.position(owner, symbol)
+        return max(0, -position) if side == Side.BUY else max(0, position)
+
+    # ---- Queues ----
+
+    def _prices(self, s: Symbol, queue: int) -> list[int]:
+        """Best first: high for bids and sell stops, low for asks and buy stops."""
+        return sorted(s.queues[queue], reverse=queue in (0, 3))
+
+    def _best(self, s: Symbol, queue: int) -> int | None:
+        prices = s.queues[queue]
+        if not prices:
+            return None
+        return max(prices) if queue in (0, 3) else min(prices)
+
+    def _in_priority(self, s: Symbol, queue: int) -> Iterator[Order]:
+        for price in self._prices(s, queue):
+            yield from list(s.queues[queue][price])
+
+    def _key(self, order: Order) -> int:
+        return order.trigger_price if order.parked else order.price
+
+    def _level_room(self, symbol: int, queue: int, price: int) -> bool:
+        used = sum(len(prices) for s in self._symbols for prices in s.queues)
+        return used < self.levels_max or price in self._symbols[symbol].queues[queue]
+
+    def _rest(self, order: Order, queue: int) -> None:
+        total = order.leaves
+        order.queue = queue
+        order.qty = min(total, order.display_qty) if order.display_qty else total
+        order.hidden = total - order.qty
+        self._symbols[order.symbol].queues[queue].setdefault(self._key(order), []).append(order)
+
+    def _unlink(self, order: Order) -> None:
+        prices = self._symbols[order.symbol].queues[order.queue]
+        key = self._key(order)
+        prices[key].remove(order)
+        if not prices[key]:
+            del prices[key]
+        order.queue = -1
+
+    def _remove(self, order: Order) -> None:
+        if order.queue >= 0:
+            self._unlink(order)
+        del self._orders[order.order_id]
+
+    def _shrink(self, order: Order, qty: int) -> None:
+        """Hidden quantity goes first; the order keeps its place."""
+        from_hidden = min(qty, order.hidden)
+        order.hidden -= from_hidden
+        order.qty -= qty - from_hidden
+
+    def _take(self, order: Order, qty: int) -> None:
+        """The displayed peak is hit for qty; used up, the next peak goes to the back of the level."""
+        order.qty -= qty
+        if order.qty:
+            return
+        if not order.hidden:
+            self._remove(order)
+            return
+        queue = order.queue
+        self._unlink(order)
+        self._rest(order, queue)
+
+    # ---- Reports ----
+
+    def _report(
+        self, kind: int, reason: int, order: Order, price: int, qty: int, leaves: int, contra_id: int = 0, contra_leaves: int = 0
+    ) -> None:
+        row = (order.order_id, contra_id, price, qty, leaves, contra_leaves, order.symbol, int(kind), int(reason), order.side)
+        self._reports.append(Report(self._ts, *row))
+
+    def _refused(self, kind: int, reason: int, order_id: int, price: int, qty: int, order: Order | None) -> list[Report]:
+        symbol, side, leaves = (order.symbol, order.side, order.leaves) if order else (-1, 0, 0)
+        self._reports.append(Report(self._ts, order_id, 0, price, qty, leaves, 0, symbol, int(kind), int(reason), side))
+        self._totals[5] += 1
+        return self._done()
+
+    def _begin(self, ts: int) -> None:
+        self._ts = require_range("ts", ts)
+        self._reports = []
+
+    def _done(self) -> list[Report]:
+        reports, self._reports = self._reports, []
+        return reports
+
+    def _leave(self, order: Order, kind: int, reason: int) -> None:
+        self._report(kind, reason, order, order.price, order.leaves, 0)
+        self._totals[4] += 1
+        self._remove(order)
+
+    def _count_trade(self, s: Symbol, price: int, qty: int) -> None:
+        self._totals[0] += 1
+        self._totals[1] += qty
+        self._totals[2] += qty * price
+        s.last_price = price
+        s.traded.append(price)
+
+    # ---- Validation ----
+
+    @staticmethod
+    def _fields_ok(ts: int, o: Order) -> bool:
+        if o.order_id <= 0 or o.side > 1 or o.order_type > OrderType.STOP_LIMIT or o.time_in_force > TimeInForce.OPG:
+            return False
+        if o.flags > 7 or o.flags & POST_FLAGS == POST_FLAGS:
+            return False
+        if o.flags & POST_FLAGS and (o.order_type in MARKET_TYPES or o.time_in_force in (*AT_ONCE, TimeInForce.OPG)):
+            return False
+        if o.flags & Flag.REDUCE_ONLY and (o.owner == 0 or 0 < o.display_qty < o.qty):
+            return False
+        if o.time_in_force == TimeInForce.GTD and (o.expire_ts <= ts or o.order_type == OrderType.MARKET):
+            return False
+        return not (o.time_in_force == TimeInForce.OPG and o.order_type in STOP_TYPES)
+
+    @staticmethod
+    def _status_ok(s: Symbol, o: Order) -> bool:
+        if s.status == Status.TRADING:
+            return o.time_in_force != TimeInForce.OPG
+        if s.status != Status.AUCTION:
+            return False
+        if o.order_type in STOP_TYPES or o.time_in_force == TimeInForce.OPG:
+            return True
+        return o.order_type == OrderType.LIMIT and o.time_in_force not in AT_ONCE
+
+    @staticmethod
+    def _qty_ok(s: Symbol, qty: int, display_qty: int) -> bool:
+        if not s.qty_min <= qty <= s.qty_max or qty % s.lot:
+            return False
+        return display_qty >= 0 and (display_qty >= qty or display_qty % s.lot == 0)
+
+    @staticmethod
+    def _price_reason(s: Symbol, price: int) -> Reason:
+        if not s.price_min <= price <= s.price_max:
+            return Reason.BAD_PRICE
+        return Reason.BAD_TICK if price % s.tick else Reason.NONE
+
+    @staticmethod
+    def _crosses(side: int, price: int, opposite: int) -> bool:
+        return price >= opposite if side == Side.BUY else price <= opposite
+
+    def _post_only_price(self, s: Symbol, side: int, flags: int, price: int) -> int | None:
+        """Where a post-only order may rest; None: it has to be refused."""
+        opposite = self._best(s, 1 - side)
+        if not flags & POST_FLAGS or s.status != Status.TRADING or opposite is None or not self._crosses(side, price, opposite):
+            return price
+        if flags & Flag.POST_ONLY:
+            return None
+        slid = opposite - s.tick if side == Side.BUY else opposite + s.tick
+        return slid if self._price_reason(s, slid) == Reason.NONE else None
+
+    def _full(self, o: Order) -> bool:
+        if not self._owner_known_or_room(o.owner):
+            return True
+        stop = o.order_type in STOP_TYPES
+        limit_rests = o.order_type == OrderType.LIMIT and o.time_in_force not in AT_ONCE
+        if not (stop or limit_rests or o.time_in_force == TimeInForce.OPG):
+            return False
+        if len(self._orders) >= self.orders_max:
+            return True
+        return not self._level_room(o.symbol, o.side + STOPS if stop else o.side, o.trigger_price if stop else o.price)
+
+    def _reason(self, s: Symbol, ts: int, o: Order) -> Reason:
+        """Why a new order is refused, the first that applies; o.price becomes the price it will have."""
+        stop, market = o.order_type in STOP_TYPES, o.order_type in MARKET_TYPES
+        if not self._fields_ok(ts, o):
+            return Reason.BAD_FIELD
+        if o.order_id in self._orders:
+            return Reason.DUPLICATE_ID
+        if not self._status_ok(s, o):
+            return Reason.CLOSED
+        if not self._qty_ok(s, o.qty, o.display_qty):
+            return Reason.BAD_QTY
+        if not market and (bad := self._price_reason(s, o.price)) != Reason.NONE:
+            return bad
+        if stop and self._price_reason(s, o.trigger_price) != Reason.NONE:
+            return Reason.BAD_TRIGGER
+        if market:
+            o.price = 0
+        if o.order_type == OrderType.MARKET and o.time_in_force == TimeInForce.OPG:
+            # At the open a market order is a limit at the band's far edge.
+            o.price = s.price_max // s.tick * s.tick if o.side == Side.BUY else -(-s.price_min // s.tick) * s.tick
+            if self._price_reason(s, o.price) != Reason.NONE:
+                return Reason.BAD_PRICE
+        if not stop:
+            if o.flags & Flag.REDUCE_ONLY and self._reducible(o.owner, o.symbol, o.side) == 0:
+                return Reason.REDUCE_ONLY
+            price = self._post_only_price(s, o.side, o.flags, o.price)
+            if price is None:
+                return Reason.POST_ONLY
+            o.price = price
+            if o.order_type == OrderType.MARKET and o.time_in_force != TimeInForce.OPG and not s.queues[1 - o.side]:
+                return Reason.NO_LIQUIDITY
+        return Reason.FULL if self._full(o) else Reason.NONE
+
+    # ---- Messages ----
+
+    def submit(
+        self,
+        ts: int,
+        *,
+        order_id: int,
+        side: int,
+        qty: int,
+        price: int = 0,
+        symbol: int = 0,
+        owner: int = 0,
+        order_type: int = OrderType.LIMIT,
+        time_in_force: int = TimeInForce.GTC,
+        flags: int = 0,
+        trigger_price: int = 0,
+        display_qty: int = 0,
+        expire_ts: int = 0,
+    ) -> list[Report]:
+        for name, value in (("order_id", order_id), ("owner", owner), ("price", price), ("trigger_price", trigger_price)):
+            require_range(name, value)
+        for name, value in (("qty", qty), ("display_qty", display_qty), ("expire_ts", expire_ts)):
+            require_range(name, value)
+        for name, value in (("side", side), ("order_type", order_type), ("time_in_force", time_in_force), ("flags", flags)):
+            require_range(name, value, 0, 255)
+        s = self._symbol(symbol)
+        self._begin(ts)
+        fields = (order_id, owner, price, trigger_price, qty, display_qty, expire_ts, symbol)
+        o = Order(*fields, int(side), int(order_type), int(time_in_force), int(flags))
+        reason = self._reason(s, ts, o)
+        if reason != Reason.NONE:
+            self._report(Kind.REJECTED, reason, o, price, qty, 0)
+            self._totals[5] += 1
+            return self._done()
+        if o.display_qty >= o.qty:
+            o.display_qty = 0
+        self._arrivals += 1
+        o.arrival = self._arrivals
+        self._orders[order_id] = o
+        if owner:
+            self._positions.setdefault(owner, {})
+        self._totals[3] += 1
+        self._report(Kind.ACCEPTED, Reason.NONE, o, o.price, o.qty, o.qty)
+        if o.order_type in STOP_TYPES:
+            if s.status == Status.TRADING and self._passed(s, o):
+                self._activate(s, o)
+                self._run_stops(s)
+            else:
+                self._park(o)
+        elif s.status == Status.AUCTION:
+            self._rest(o, o.side)
+        else:
+            self._enter(s, o)
+            self._run_stops(s)
+        return self._done()
+
+    def cancel(self, ts: int, order_id: int) -> list[Report]:
+        self._begin(ts)
+        o = self._orders.get(require_range("order_id", order_id))
+        if o is None:
+            return self._refused(Kind.CANCEL_REJECTED, Reason.UNKNOWN_ORDER, order_id, 0, 0, None)
+        self._leave(o, Kind.CANCELED, Reason.REQUESTED)
+        return self._done()
+
+    def _replace_reason(self, s: Symbol, o: Order, qty: int, price: int) -> tuple[Reason, int]:
+        parked_market = o.parked and o.order_type == OrderType.STOP
+        if parked_market:
+            price = 0
+        if s.status not in (Status.TRADING, Status.AUCTION):
+            return Reason.CLOSED, price
+        if not self._qty_ok(s, qty, 0):
+            return Reason.BAD_QTY, price
+        if not parked_market and (bad := self._price_reason(s, price)) != Reason.NONE:
+            return bad, price
+        if qty == o.leaves and price == o.price:
+            return Reason.NO_CHANGE, price
+        if o.parked or (price == o.price and qty < o.leaves):
+            return Reason.NONE, price
+        if o.flags & Flag.REDUCE_ONLY and self._reducible(o.owner, o.symbol, o.side) == 0:
+            return Reason.REDUCE_ONLY, price
+        slid = self._post_only_price(s, o.side, o.flags, price)
+        if slid is None:
+            return Reason.POST_ONLY, price
+        # Its own level is free again if nobody else stands there.
+        alone = len(s.queues[o.queue][self._key(o)]) == 1
+        return (Reason.NONE if alone or self._level_room(o.symbol, o.side, slid) else Reason.FULL), slid
+
+    def replace(self, ts: int, order_id: int, qty: int, price: int) -> list[Report]:
+        self._begin(ts)
+        require_range("qty", qty)
+        require_range("price", price)
+        o = self._orders.get(require_range("order_id", order_id))
+        if o is None:
+            return self._refused(Kind.REPLACE_REJECTED, Reason.UNKNOWN_ORDER, order_id, price, qty, None)
+        s = self._symbols[o.symbol]
+        reason, new_price = self._replace_reason(s, o, qty, price)
+        if reason != Reason.NONE:
+            return self._refused(Kind.REPLACE_REJECTED, reason, order_id, price, qty, o)
+        self._report(Kind.REPLACED, Reason.NONE, o, new_price, qty, qty)
+        if new_price == o.price and qty < o.leaves:
+            self._shrink(o, o.leaves - qty)
+            return self._done()
+        parked = o.parked
+        self._unlink(o)
+        o.price, o.qty, o.hidden = new_price, qty, 0
+        if parked:
+            self._park(o)
+        elif s.status == Status.AUCTION:
+            self._rest(o, o.side)
+        else:
+            self._enter(s, o)
+            self._run_stops(s)
+        return self._done()
+
+    def _sweep(self, symbol: int, side: int, rule: Callable[[Order], bool], kind: int, reason: int) -> list[Report]:
+        chosen = self._symbols if symbol == -1 else [self._symbol(symbol)]
+        for s in chosen:
+            for queue in range(QUEUES):
+                if side in (-1, queue % STOPS):
+                    for o in self._in_priority(s, queue):
+                        if rule(o):
+                            self._leave(o, kind, reason)
+        return self._done()
+
+    def mass_cancel(self, ts: int, *, owner: int = 0, symbol: int = -1, side: int = -1) -> list[Report]:
+        require_range("owner", owner)
+        require_range("side", side, -1, 1)
+        self._begin(ts)
+        return self._sweep(symbol, side, lambda o: owner in (0, o.owner), Kind.CANCELED, Reason.MASS_CANCEL)
+
+    def end_of_day(self, ts: int, symbol: int = -1) -> list[Report]:
+        self._begin(ts)
+        day = (TimeInForce.DAY, TimeInForce.OPG)
+        return self._sweep(symbol, -1, lambda o: o.time_in_force in day, Kind.EXPIRED, Reason.NONE)
+
+    def advance(self, ts: int) -> list[Report]:
+        self._begin(ts)
+        due = [o for o in self._orders.values() if o.time_in_force == TimeInForce.GTD and o.expire_ts <= ts]
+        for o in sorted(due, key=lambda o: (o.expire_ts, o.arrival)):
+            self._leave(o, Kind.EXPIRED, Reason.NONE)
+        return self._done()
+
+    def _resting(self, order_id: int, qty: int) -> tuple[Order | None, Reason]:
+        require_range("qty", qty)
+        o = self._orders.get(require_range("order_id", order_id))
+        if o is None or o.parked:
+            return o, Reason.UNKNOWN_ORDER
+        return o, Reason.NONE if 0 < qty <= o.leaves else Reason.BAD_QTY
+
+    def execute_resting(self, ts: int, order_id: int, qty: int) -> list[Report]:
+        self._begin(ts)
+        o, reason = self._resting(order_id, qty)
+        if o is None or reason != Reason.NONE:
+            return self._refused(Kind.CANCEL_REJECTED, reason, order_id, 0, qty, o)
+        s = self._symbols[o.symbol]
+        row = (0, order_id, o.price, qty, 0, o.leaves - qty, o.symbol, int(Kind.TRADE), int(Reason.NONE), 1 - o.side)
+        self._reports.append(Report(ts, *row))
+        self._count_trade(s, o.price, qty)
+        self._position_add(o.owner, o.symbol, o.side, qty)
+        while qty > 0:
+            hit = min(qty, o.qty)
+            qty -= hit
+            self._take(o, hit)
+        self._run_stops(s)
+        return self._done()
+
+    def reduce(self, ts: int, order_id: int, qty: int) -> list[Report]:
+        self._begin(ts)
+        o, reason = self._resting(order_id, qty)
+        if o is None or reason != Reason.NONE:
+            return self._refused(Kind.CANCEL_REJECTED, reason, order_id, 0, qty, o)
+        if qty == o.leaves:
+            self._leave(o, Kind.CANCELED, Reason.REQUESTED)
+        else:
+            self._shrink(o, qty)
+            self._report(Kind.RESTATED, Reason.REQUESTED, o, o.price, qty, o.leaves)
+        return self._done()
+
+    # ---- Matching ----
+
+    def _enter(self, s: Symbol, t: Order) -> None:
+        """A live order: held to its reduce-only limit, matched, and what is left rests or leaves."""
+        if t.flags & Flag.REDUCE_ONLY:
+            allowed = self._reducible(t.owner, t.symbol, t.side)
+            if allowed == 0:
+                self._leave(t, Kind.CANCELED, Reason.REDUCE_ONLY)
+                return
+            self._hold_to(t, allowed)
+        if t.time_in_force == TimeInForce.FOK and not self._fillable(s, t):
+            self._leave(t, Kind.CANCELED, Reason.FOK)
+            return
+        faced = bool(s.queues[1 - t.side])
+        while t.qty and t.order_id in self._orders and (maker := self._next_maker(s, t)) is not None:
+            self._meet(s, t, maker)
+        if t.order_id not in self._orders:
+            return
+        if t.qty == 0:
+            self._remove(t)
+        elif t.order_type in MARKET_TYPES:
+            self._leave(t, Kind.CANCELED, Reason.IOC if faced else Reason.NO_LIQUIDITY)
+        elif t.time_in_force in AT_ONCE:
+            self._leave(t, Kind.CANCELED, Reason.IOC)
+        elif not self._level_room(t.symbol, t.side, t.price):
+            self._leave(t, Kind.CANCELED, Reason.FULL)
+        else:
+            self._rest(t, t.side)
+
+    def _hold_to(self, o: Order, allowed: int) -> None:
+        if allowed < o.leaves:
+            removed = o.leaves - allowed
+            self._shrink(o, removed)
+            self._report(Kind.RESTATED, Reason.REDUCE_ONLY, o, o.price, removed, allowed)
+
+    def _reach(self, t: Order, price: int) -> bool:
+        return t.order_type in MARKET_TYPES or self._crosses(t.side, t.price, price)
+
+    def _next_maker(self, s: Symbol, t: Order) -> Order | None:
+        best = self._best(s, 1 - t.side)
+        if best is None or not self._reach(t, best):
+            return None
+        return s.queues[1 - t.side][best][0]
+
+    def _own(self, t: Order, maker: Order) -> bool:
+        return self.stp_mode != SelfTrade.NONE and t.owner != 0 and t.owner == maker.owner
+
+    def _fillable(self, s: Symbol, t: Order) -> bool:
+        """Own orders (under self-trade prevention) and reduce-only makers do not count; own orders that do not step aside
+        are a wall, in front of whatever is hidden at their price."""
+        found = 0
+        for price in self._prices(s, 1 - t.side):
+            if not self._reach(t, price):
+                break
+            level = s.queues[1 - t.side][price]
+            for maker in level:
+                if self._own(t, maker):
+                    if self.stp_mode != SelfTrade.CANCEL_OLDEST:
+                        return found >= t.qty
+                elif not maker.flags & Flag.REDUCE_ONLY:
+                    found += maker.qty
+            found += sum(maker.hidden for maker in level if not self._own(t, maker))
+        return found >= t.qty
+
+    def _meet(self, s: Symbol, t: Order, maker: Order) -> None:
+        if self._own(t, maker):
+            self._self_trade(t, maker)
+            return
+        if maker.flags & Flag.REDUCE_ONLY:
+            allowed = self._reducible(maker.owner, maker.symbol, maker.side)
+            if allowed == 0:
+                self._leave(maker, Kind.CANCELED, Reason.REDUCE_ONLY)
+                return
+            self._hold_to(maker, allowed)
+        qty, price = min(t.qty, maker.qty), maker.price
+        t.qty -= qty
+        self._report(Kind.TRADE, Reason.NONE, t, price, qty, t.qty, maker.order_id, maker.leaves - qty)
+        self._count_trade(s, price, qty)
+        self._position_add(t.owner, t.symbol, t.side, qty)
+        self._position_add(maker.owner, maker.symbol, maker.side, qty)
+        self._take(maker, qty)
+
+    def _self_trade(self, t: Order, maker: Order) -> None:
+        if self.stp_mode == SelfTrade.DECREMENT:
+            qty = min(t.qty, maker.leaves)
+            for o in (maker, t):
+                if qty == o.leaves:
+                    self._leave(o, Kind.CANCELED, Reason.SELF_TRADE)
+                else:
+                    self._shrink(o, qty)
+                    self._report(Kind.RESTATED, Reason.SELF_TRADE, o, o.price, qty, o.leaves)
+            return
+        if self.stp_mode in (SelfTrade.CANCEL_OLDEST, SelfTrade.CANCEL_BOTH):
+            self._leave(maker, Kind.CANCELED, Reason.SELF_TRADE)
+        if self.stp_mode in (SelfTrade.CANCEL_NEWEST, SelfTrade.CANCEL_BOTH):
+            self._leave(t, Kind.CANCELED, Reason.SELF_TRADE)
+
+    # ---- Stops ----
+
+    @staticmethod
+    def _passed(s: Symbol, o: Order) -> bool:
+        if s.last_price is None:
+            return False
+        return s.last_price >= o.trigger_price if o.side == Side.BUY else s.last_price <= o.trigger_price
+
+    def _park(self, o: Order) -> None:
+        o.queue = o.side + STOPS
+        self._symbols[o.symbol].queues[o.queue].setdefault(o.trigger_price, []).append(o)
+
+    def _activate(self, s: Symbol, o: Order) -> None:
+        self._report(Kind.TRIGGERED, Reason.NONE, o, o.price, o.qty, o.qty)
+        price = self._post_only_price(s, o.side, o.flags, o.price)
+        if price is None:
+            self._leave(o, Kind.CANCELED, Reason.POST_ONLY)
+            return
+        o.price = price
+        self._enter(s, o)
+
+    def _run_stops(self, s: Symbol) -> None:
+        """Stops that any trade price since the last look has reached, one at a time: buys first, then trigger price, then time."""
+        while s.status == Status.TRADING and s.traded:
+            buy, sell = self._best(s, STOPS), self._best(s, STOPS + 1)
+            if buy is not None and buy <= max(s.traded):
+                o = s.queues[STOPS][buy][0]
+            elif sell is not None and sell >= min(s.traded):
+                o = s.queues[STOPS + 1][sell][0]
+            else:
+                break
+            self._unlink(o)
+            self._activate(s, o)
+        s.traded.clear()
+
+    # ---- Auctions ----
+
+    def auction_begin(self, symbol: int) -> None:
+        self._symbol(symbol).status = Status.AUCTION
+
+    def auction_price(self, symbol: int, reference_price: int) -> Clearing | None:
+        """Tries every price where demand or supply changes, its neighbours, and the ticks around the reference."""
+        s = self._symbol(symbol)
+        require_range("reference_price", reference_price)
+        best_bid, best_ask = self._best(s, Side.BUY), self._best(s, Side.SELL)
+        if best_bid is None or best_ask is None or best_bid < best_ask:
+            return None
+        around = reference_price // s.tick * s.tick
+        candidates = {around, around + s.tick}
+        for price in (*s.queues[Side.BUY], *s.queues[Side.SELL]):
+            candidates |= {price - s.tick, price, price + s.tick}
+        found = []
+        for price in candidates:
+            if best_ask <= price <= best_bid:
+                demand = sum(o.leaves for at, queue in s.queues[Side.BUY].items() if at >= price for o in queue)
+                supply = sum(o.leaves for at, queue in s.queues[Side.SELL].items() if at <= price for o in queue)
+                found.append(Clearing(price, min(demand, supply), demand - supply))
+        return min(found, key=lambda c: (-c.volume, abs(c.imbalance), abs(c.price - reference_price), c.price))
+
+    def uncross(self, ts: int, symbol: int, reference_price: int) -> list[Report]:
+        s = self._symbol(symbol)
+        if s.status != Status.AUCTION:
+            raise BookArgumentError(f"uncross: symbol {symbol} has no auction open")
+        self._begin(ts)
+        for queue in (Side.BUY, Side.SELL):
+            self._hold_reduce_only(s, queue)
+        clearing = self.auction_price(symbol, reference_price)
+        if clearing is not None:
+            self._trade_at(s, clearing.price)
+        for queue in (Side.BUY, Side.SELL):
+            for o in self._in_priority(s, queue):
+                if o.time_in_force == TimeInForce.OPG:
+                    self._leave(o, Kind.EXPIRED, Reason.NONE)
+        s.status = Status.TRADING
+        s.traded = [] if s.last_price is None else [s.last_price]
+        self._run_stops(s)
+        return self._done()
+
+    def _hold_reduce_only(self, s: Symbol, queue: int) -> None:
+        """Each reduce-only order to what its owner's orders ahead of it leave over of the position."""
+        ahead: dict[int, int] = {}
+        for o in self._in_priority(s, queue):
+            if o.flags & Flag.REDUCE_ONLY:
+                allowed = self._reducible(o.owner, o.symbol, o.side) - ahead.get(o.owner, 0)
+                if allowed <= 0:
+                    self._leave(o, Kind.CANCELED, Reason.REDUCE_ONLY)
+                    continue
+                self._hold_to(o, allowed)
+            ahead[o.owner] = ahead.get(o.owner, 0) + o.leaves
+
+    def _trade_at(self, s: Symbol, price: int) -> None:
+        while True:
+            bid, ask = self._best(s, Side.BUY), self._best(s, Side.SELL)
+            if bid is None or ask is None or bid < price or ask > price:
+                return
+            buy, sell = s.queues[Side.BUY][bid][0], s.queues[Side.SELL][ask][0]
+            qty = min(buy.qty, sell.qty)
+            self._report(Kind.TRADE, Reason.NONE, buy, price, qty, buy.leaves - qty, sell.order_id, sell.leaves - qty)
+            self._count_trade(s, price, qty)
+            for o in (buy, sell):
+                self._position_add(o.owner, o.symbol, o.side, qty)
+                self._take(o, qty)
+
+    # ---- Views ----
+
+    def best(self, symbol: int, side: int) -> Level | None:
+        levels = self.levels(symbol, side, 1)
+        return levels[0] if levels else None
+
+    def levels(self, symbol: int, side: int, depth: int = 2**31) -> list[Level]:
+        s = self._symbol(symbol)
+        queue = s.queues[require_range("side", side, 0, QUEUES - 1)]
+        return [Level(p, sum(o.qty for o in queue[p]), len(queue[p])) for p in self._prices(s, side)[:depth]]
+
+    def orders(self, symbol: int, side: int) -> list[OrderView]:
+        s = self._symbol(symbol)
+        return [self._view(o) for o in self._in_priority(s, require_range("side", side, 0, QUEUES - 1))]
+
+    @staticmethod
+    def _view(o: Order) -> OrderView:
+        return OrderView(
+            o.order_id, o.owner, o.price, o.qty, o.leaves, o.symbol, o.side, o.order_type, o.time_in_force, o.flags
+        )
+
+    def order(self, order_id: int) -> OrderView | None:
+        o = self._orders.get(order_id)
+        return self._view(o) if o else None
+
+    def queue_ahead(self, order_id: int) -> int:
+        o = self._orders.get(order_id)
+        if o is None or o.parked:
+            return -1
+        queue = self._symbols[o.symbol].queues[o.queue][o.price]
+        return sum(other.qty for other in queue[: queue.index(o)])
+
+    def level_qty(self, symbol: int, side: int, price: int) -> int:
+        return sum(o.qty for o in self._symbol(symbol).queues[require_range("side", side, 0, 1)].get(price, ()))
+
+    def live_orders(self) -> int:
+        return len(self._orders)
+
+    def last_price(self, symbol: int) -> int | None:
+        return self._symbol(symbol).last_price
+
+    def totals(self) -> Totals:
+        wrapped = [(value - INT64_MIN) % 2**64 + INT64_MIN for value in self._totals]
+        return Totals(*wrapped)
+
+    def check(self) -> None:
+        """Raises BookCorruptError where the queues, the id table or the prices disagree."""
+        listed = [o for s in self._symbols for queue in s.queues for orders in queue.values() for o in orders]
+        if sorted(o.order_id for o in listed) != sorted(self._orders) or any(o.qty <= 0 or o.hidden < 0 for o in listed):
+            raise BookCorruptError("queues and id table disagree")
+        for s in self._symbols:
+            bid, ask = self._best(s, Side.BUY), self._best(s, Side.SELL)
+            if s.status != Status.AUCTION and bid is not None and ask is not None and bid >= ask:
+                raise BookCorruptError(f"crossed: {bid} >= {ask}")
+            if any(not orders for queue in s.queues for orders in queue.values()) or (bid or 0) > INT64_MAX:
+                raise BookCorruptError("an empty level is listed")
