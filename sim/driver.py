@@ -29,7 +29,7 @@ class Venue(Protocol):
     """What the loop needs of a venue: an execution engine, timers, and the market, all in simulated time."""
 
     def advance(self, until_ts: int) -> Sequence[AnyEvent]:
-        """The events of the next wake-up, oldest first; empty once `until_ts` is reached or nothing is left."""
+        """The events of the next wake-up, oldest first; empty at `until_ts`, where the data ends, or to let others have a turn."""
 
     def send(self, approved: Approved) -> None: ...
 
@@ -41,7 +41,7 @@ class Venue(Protocol):
 
     @property
     def done(self) -> bool:
-        """The data has ended and nothing is in flight."""
+        """The data has ended; `advance` still brings the answers to what is in flight."""
 
 
 class Phase(Enum):
@@ -75,6 +75,7 @@ class Driver:
         self.events = 0
         self.wakeups = 0
         self.halted_for: str | None = None
+        self.current: AnyEvent | None = None  # the last event given to the Trader: what an error happened on
 
     def start(self) -> None:
         """The strategies' on_start."""
@@ -85,7 +86,7 @@ class Driver:
     def advance(self, wakeups_max: int, until_ts: int) -> int:
         """At most so many wake-ups, none later than `until_ts` (ns UTC); returns how many there were.
 
-        0: nothing is left before `until_ts`; `venue.done` says whether anything comes later. Raises StrategyError, StateError,
+        Fewer than asked for: go on unless `venue.done`, or `venue.now` has come to `until_ts`. Raises StrategyError, StateError,
         and what the venue's source raises.
         """
         assert self.phase is Phase.RUNNING
@@ -111,9 +112,13 @@ class Driver:
 
     def drain(self) -> None:
         """Run on until no order is open, or the bound on that is reached."""
-        until_ts = max(self.trader.now, self.venue.now) + DRAIN_NS_MAX
+        venue = self.venue
+        until_ts = max(self.trader.now, venue.now) + DRAIN_NS_MAX
         for _ in range(DRAIN_WAKEUPS_MAX):
-            if not self.has_open_orders or not self.advance(1, until_ts):
+            if not self.has_open_orders:
+                return
+            was_done = venue.done
+            if not self.advance(1, until_ts) and (was_done or venue.now >= until_ts):
                 return
 
     def finish(self, reason: str) -> None:
@@ -134,6 +139,7 @@ class Driver:
         return any(state.open_orders for state in self.trader.states.values())
 
     def _apply(self, event: AnyEvent) -> None:
+        self.current = event
         recorder = self.recorder
         trader = self.trader
         if event.ts_init > recorder.due:

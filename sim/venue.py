@@ -11,6 +11,7 @@ from typing import Any, Final
 import msgspec
 import numpy as np
 import numpy.typing as npt
+from native._native import ffi, lib
 
 from core.approved import Approved
 from core.commands import CancelAll, CancelOrder, CancelTimer, ReplaceOrder, SetTimer, SubmitOrder
@@ -39,7 +40,6 @@ from core.instruments import FEE_RATE_SCALE, MONEY_SCALE, Instrument
 from core.strategy import Subscription
 from core.units import POW10, divide_half_even
 from native import venue as native
-from native._native import ffi, lib
 from native.market_data import MD_ROW
 from native.venue import EVENT, EVENTS_PER_CALL_MAX, TIME_MAX, NativeVenue
 from sim.latency import ConstantLatency, LatencyModel, native_latency

@@ -89,36 +89,40 @@ class BinanceData(Section):
     format: Literal["binance"]
     instrument_id: InstrumentId
     files: list[PathText] = Field(min_length=1, description="recordings that continue each other, in order")
-    market: Literal["spot", "usdm", "cm"] = Field(description="spot, USD-margined futures or coin-margined futures")
+    symbol: Annotated[str, StringConstraints(pattern=r"^[A-Z0-9_]{2,24}$")] = Field(description="the venue's name: BTCUSDT")
+    start_from_diffs: bool = Field(default=False, description="begin with an empty book at the first diff, without a snapshot")
     base_latency: PositiveDuration = Field(
-        default="1ms", description="smallest feed latency after the clocks are put in order: the venue's clock is shifted to it"
+        default="1ms", description="smallest feed latency once the clocks are put in order: the venue's clock is shifted to it"
     )
 
 
-class BarsData(Section):
+class Table(Section):
+    """What every CSV or Parquet table may need to be told."""
+
+    instrument_id: InstrumentId
+    file: PathText = Field(description="CSV or Parquet, columns as in docs/DATA.md; .gz is fine")
+    columns: dict[str, str] = Field(default_factory=dict, description="our name -> the file's, where they differ")
+    zone: str | None = Field(default=None, description="tz database name of the zone that stamps without an offset are meant in")
+    raw_integers: bool = Field(default=False, description="integer columns hold points and units already")
+    qty_cut: bool = Field(default=False, description="digits of a quantity beyond its scale are cut off instead of refused")
+
+
+class BarsData(Table):
     format: Literal["bars"]
-    instrument_id: InstrumentId
-    file: PathText = Field(description="CSV or Parquet with time, open, high, low, close, volume; .gz is fine")
     interval: PositiveDuration = Field(description="length of a bar")
-    columns: dict[str, str] = Field(default_factory=dict, description="our name -> the file's, where they differ")
-    time_unit: Literal["ns", "us", "ms", "s"] | None = Field(default=None, description="of a numeric time column")
-    spread_ticks: int = Field(
-        default=1, ge=0, le=10_000, description="assumed spread, in ticks, that a market order pays half of"
-    )
-    slippage_ticks: int = Field(default=0, ge=0, le=10_000, description="paid on top by market and stop orders")
+    stamp: Literal["open", "close"] = Field(default="open", description="which end of the bar the file's times mark")
 
 
-class TableData(Section):
-    """Trades or quotes from Parquet or CSV."""
-
-    format: Literal["trades", "quotes"]
-    instrument_id: InstrumentId
-    file: PathText
-    columns: dict[str, str] = Field(default_factory=dict, description="our name -> the file's, where they differ")
-    time_unit: Literal["ns", "us", "ms", "s"] | None = None
+class TradesData(Table):
+    format: Literal["trades"]
 
 
-DataSource = Annotated[FlowData | LobsterData | BinanceData | BarsData | TableData, Field(discriminator="format")]
+class QuotesData(Table):
+    format: Literal["quotes"]
+    qty_default: Positive | None = Field(default=None, description="size of a best price in a file without sizes")
+
+
+DataSource = Annotated[FlowData | LobsterData | BinanceData | BarsData | TradesData | QuotesData, Field(discriminator="format")]
 
 
 # The simulated venue.
@@ -140,7 +144,7 @@ class LogNormalLatency(Section):
 
 class TableLatency(Section):
     model: Literal["table"]
-    file: PathText = Field(description="CSV with ts_ns, entry_ns, response_ns; interpolated between rows")
+    file: PathText = Field(description="rows of ts in ns, entry_ns, response_ns, without a header; interpolated in between")
 
 
 Latency = Annotated[ConstantLatency | LogNormalLatency | TableLatency, Field(discriminator="model")]
