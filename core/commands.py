@@ -34,11 +34,16 @@ class CancelOrder(Command, frozen=True, array_like=True, gc=False, tag="cancel")
 
 
 class ReplaceOrder(Command, frozen=True, array_like=True, gc=False, tag="replace"):
-    """`quantity` is the new remaining quantity. Smaller at the same price keeps the place in the queue."""
+    """`quantity` is the new remaining quantity. Smaller at the same price keeps the place in the queue.
+
+    It is counted from `filled_qty`, the fills known when the command was made: a fill on its way here comes off it, as it does
+    at every venue that counts an amended order's total. Without that, the fill and the whole new quantity could both happen.
+    """
 
     client_order_id: int
     quantity: int
     price: int
+    filled_qty: int = 0
 
 
 class CancelAll(Command, frozen=True, array_like=True, gc=False, tag="cancel_all"):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from core.approved import Approved
 from core.commands import CancelOrder, CancelTimer, ReplaceOrder, SetTimer, SubmitOrder
 from core.enums import OrderStatus, OrderType, Side, TimeInForce
+from core.errors import StrategyError
 from core.events import Book, Quote, Trade
 from core.identifiers import COUNTER_BITS, COUNTER_MAX
 from core.instruments import Instrument
@@ -137,7 +138,7 @@ class StrategyContext:
         if order.status in TERMINAL or (order.is_pending and order.status is not OrderStatus.SUBMITTED):
             return False
         trader = self._trader
-        command = ReplaceOrder(trader.now, order.client_order_id, quantity, price)
+        command = ReplaceOrder(trader.now, order.client_order_id, quantity, price, order.filled_qty)
         verdict = trader.risk.replace(command, order)
         if type(verdict) is Approved:
             trader.orders.replace_requested(order, command)
@@ -152,6 +153,8 @@ class StrategyContext:
     # Timers.
 
     def set_timer(self, name: str, at: int) -> None:
+        if type(at) is not int:
+            raise StrategyError(f"timer {name!r} needs a time in whole ns, not {at!r}")
         self.cancel_timer(name)
         self._trader.set_timer(self, name, at)
 

@@ -14,6 +14,7 @@ COUNTER_MAX = (1 << COUNTER_BITS) - 1
 RUN_NUMBER_MAX = (1 << 30) - 1
 PREFIX_LENGTH_MAX = 14
 
+_PREFIX = re.compile(r"[A-Za-z0-9_]{1,14}\Z", re.ASCII)
 _TEXT = re.compile(r"([A-Za-z0-9_]{1,14})-(\d{1,10})-(\d{1,10})\Z", re.ASCII)
 
 
@@ -25,7 +26,9 @@ def make_order_id(run_number: int, counter: int) -> int:
 
 
 def format_order_id(client_order_id: int, prefix: str) -> str:
-    """The text a venue sees."""
+    """The text a venue sees. Raises UnitError for a prefix that could not be read back, or that a venue would refuse."""
+    if _PREFIX.match(prefix) is None:
+        raise UnitError(f"order id prefix {prefix!r} must be 1 to {PREFIX_LENGTH_MAX} of A-Z, a-z, 0-9 and _")
     return f"{prefix}-{client_order_id >> COUNTER_BITS}-{client_order_id & COUNTER_MAX}"
 
 

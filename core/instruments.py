@@ -14,6 +14,19 @@ from core.units import POW10, SCALE_MAX, divide_half_even, format_fixed, parse_f
 # linear notionals convert without rounding, and the smallest unit of bitcoin.
 MONEY_SCALE = 8
 FEE_RATE_SCALE = 9  # a fee of 0.02 % is 200_000
+WHOLE_NUMBERS = (
+    "price_scale",
+    "qty_scale",
+    "tick",
+    "lot",
+    "qty_min",
+    "qty_max",
+    "price_min",
+    "price_max",
+    "multiplier",
+    "maker_fee_rate",
+    "taker_fee_rate",
+)
 
 
 class Instrument(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,6 +60,10 @@ class Instrument(msgspec.Struct, frozen=True, kw_only=True):
         symbol, dot, venue = self.instrument_id.rpartition(".")
         if not (symbol and dot and venue):
             raise UnitError(f"instrument_id {self.instrument_id!r} must read SYMBOL.VENUE, for example BTCUSDT-PERP.BINANCE")
+        for name in WHOLE_NUMBERS:
+            # Not isinstance: a bool is an int to Python. A float or a NaN here would spoil every comparison made with it.
+            if type(getattr(self, name)) is not int:
+                raise UnitError(f"{self.instrument_id}: {name} must be a whole number, not {getattr(self, name)!r}")
         for name in ("price_scale", "qty_scale"):
             if not 0 <= getattr(self, name) <= SCALE_MAX:
                 raise UnitError(f"{self.instrument_id}: {name} must be 0 to {SCALE_MAX}")
@@ -55,6 +72,13 @@ class Instrument(msgspec.Struct, frozen=True, kw_only=True):
                 raise UnitError(f"{self.instrument_id}: {name} must be positive")
         if self.qty_min > self.qty_max or self.price_min > self.price_max:
             raise UnitError(f"{self.instrument_id}: a minimum lies above its maximum")
+        if self.is_inverse and self.price_min < 1:
+            raise UnitError(f"{self.instrument_id}: an inverse contract has no value at price 0: price_min must be positive")
+        # `notional` is in one of these two by its formula; any other settlement would add up money of different currencies.
+        expected = self.base_currency if self.is_inverse else self.quote_currency
+        if self.settlement_currency != expected:
+            kind = "an inverse" if self.is_inverse else "a linear"
+            raise UnitError(f"{self.instrument_id}: {kind} contract settles in {expected}, not in {self.settlement_currency}")
         scale = self.price_scale + self.qty_scale
         is_exact = not self.is_inverse and scale <= MONEY_SCALE
         msgspec.structs.force_setattr(self, "notional_factor", self.multiplier * POW10[MONEY_SCALE - scale] if is_exact else 0)
@@ -77,6 +101,8 @@ class Instrument(msgspec.Struct, frozen=True, kw_only=True):
         if factor:
             return price * qty * factor
         if self.is_inverse:
+            if not price > 0:
+                raise UnitError(f"{self.instrument_id}: an inverse contract has no value at price {price}")
             return divide_half_even(qty * self.multiplier * POW10[MONEY_SCALE + self.price_scale], price * POW10[self.qty_scale])
         return divide_half_even(price * qty * self.multiplier, POW10[self.price_scale + self.qty_scale - MONEY_SCALE])
 

@@ -41,7 +41,7 @@ class OrderStore:
         self.orders: dict[int, Order] = {}
         self._closed: deque[int] = deque()
         # Insertion-ordered: the oldest execution id is forgotten first.
-        self._seen_executions: dict[tuple[str, str], None] = {}
+        self._seen_executions: dict[tuple[int, str], None] = {}
         self.closed_kept_max = closed_kept_max
         self.executions_kept_max = executions_kept_max
 
@@ -101,39 +101,55 @@ class OrderStore:
         order.replace_qty = command.quantity
         order.replace_price = command.price
         # Until the answer is here either quantity may be the live one.
-        self._reserve(order, max(order.leaves_qty, command.quantity))
+        self._reserve(order, max(order.reserved_qty, command.quantity))
 
     # Facts from the venue. Each checks everything, then mutates.
 
     def accepted(self, event: OrderAccepted) -> Order:
         order = self._find(event.client_order_id)
+        # A late acknowledgement must not undo the price of a replace that was answered first.
+        is_news = not order.accepted or order.status is OrderStatus.UNKNOWN
         order.move(Trigger.ACCEPT)
         order.accepted = True
         order.ts_updated = event.ts_init
-        if order.status is OrderStatus.ACCEPTED and order.price is not None:
+        if is_news and order.price is not None:
             order.price = event.price
         return order
 
     def rejected(self, event: OrderRejected) -> Order:
         order = self._find(event.client_order_id)
+        was_open = order.status not in TERMINAL
         order.move(Trigger.REJECT)
-        return self._close(order, event.ts_init)
+        return self._close(order, event.ts_init) if was_open else order
 
     def filled(self, event: OrderFilled) -> Order | None:
         """The order, moved; None when this execution was booked before."""
-        execution = (event.instrument_id, event.execution_id)
+        # With the order in the key: where two orders of ours meet, both fills may bear the trade's one id.
+        execution = (event.client_order_id, event.execution_id)
         if execution in self._seen_executions:
             return None
         order = self._find(event.client_order_id)
-        if event.qty <= 0:
-            raise StateError(f"order {order.client_order_id}: a fill of {event.qty} is impossible")
-        filled = order.filled_qty + event.qty
-        if filled > order.quantity:
+        qty = event.qty
+        if event.side is not order.side or event.instrument_id != order.instrument_id or not qty > 0:
+            raise StateError(f"order {order.client_order_id} ({order!r}) cannot be filled by {event!r}")
+        if not event.price > 0 and self._states[order.instrument_id].instrument.price_min > 0:
+            raise StateError(f"order {order.client_order_id}: a fill at price {event.price} is impossible")
+        filled = order.filled_qty + qty
+        # A fill from before the last change of quantity: the quantity that was left then did not count it.
+        is_counted = event.ts_event < order.ts_replaced
+        quantity = order.quantity + qty if is_counted else order.quantity
+        if filled > max(quantity, order.filled_qty + order.replace_qty):
             raise StateError(f"order {order.client_order_id}: fills of {filled} exceed its quantity {order.quantity}")
+        # With a replace unanswered, more may be left than we know of.
+        is_last = filled >= quantity and (event.leaves_qty == 0 or order.replace_qty <= qty)
         was_open = order.status not in TERMINAL
-        order.move(Trigger.FILL_ALL if filled == order.quantity else Trigger.FILL_PART)
+        order.move(Trigger.FILL_ALL if is_last else Trigger.FILL_PART)
         order.filled_qty = filled
-        order.filled_value += event.price * event.qty
+        order.quantity = max(quantity, filled)
+        order.filled_value += event.price * qty
+        if event.ts_event >= order.ts_filled:
+            order.ts_filled = event.ts_event
+            order.venue_leaves_qty = event.leaves_qty
         order.ts_updated = event.ts_init
         self._seen_executions[execution] = None
         if len(self._seen_executions) > self.executions_kept_max:
@@ -144,20 +160,23 @@ class OrderStore:
             order.leaves_qty = 0
             self._reserve(order, 0)
             self._end(order)
-        else:
-            order.leaves_qty = max(order.leaves_qty - event.qty, 0)
-            self._reserve(order, max(order.reserved_qty - event.qty, order.leaves_qty))
+        elif not is_counted:
+            order.leaves_qty = max(order.leaves_qty - qty, 0)
+            order.replace_qty = max(order.replace_qty - qty, 0)
+            self._reserve(order, max(order.reserved_qty - qty, order.leaves_qty))
         return order
 
     def canceled(self, event: OrderCanceled) -> Order:
         order = self._find(event.client_order_id)
+        was_open = order.status not in TERMINAL
         order.move(Trigger.CANCEL)
-        return self._close(order, event.ts_init)
+        return self._close(order, event.ts_init) if was_open else order
 
     def expired(self, event: OrderExpired) -> Order:
         order = self._find(event.client_order_id)
+        was_open = order.status not in TERMINAL
         order.move(Trigger.EXPIRE)
-        return self._close(order, event.ts_init)
+        return self._close(order, event.ts_init) if was_open else order
 
     def triggered(self, event: OrderTriggered) -> Order:
         order = self._find(event.client_order_id)
@@ -174,23 +193,21 @@ class OrderStore:
         order.ts_updated = event.ts_init
         if order.status in TERMINAL:
             return order
-        order.accepted = True
-        order.leaves_qty = event.leaves_qty
-        order.quantity = order.filled_qty + event.leaves_qty
         if order.price is not None:
             order.price = event.price
-        self._reserve(order, event.leaves_qty)
+        order.accepted = True
+        order.replace_qty = 0
+        self._set_leaves(order, event)
         return order
 
     def restated(self, event: OrderRestated) -> Order:
         order = self._find(event.client_order_id)
-        if event.leaves_qty > order.leaves_qty:
-            raise StateError(f"order {order.client_order_id}: restated from {order.leaves_qty} up to {event.leaves_qty}")
+        if not (event.leaves_qty >= 0 and (_leaves(order, event) <= order.leaves_qty or order.status in TERMINAL)):
+            raise StateError(f"order {order.client_order_id}: restated from {order.leaves_qty} to {event.leaves_qty}")
         order.move(Trigger.RESTATE)
+        order.ts_updated = event.ts_init
         if order.status not in TERMINAL:
-            order.leaves_qty = event.leaves_qty
-            order.quantity = order.filled_qty + event.leaves_qty
-            self._reserve(order, event.leaves_qty)
+            self._set_leaves(order, event)
         return order
 
     def cancel_rejected(self, event: CancelRejected) -> Order:
@@ -204,6 +221,7 @@ class OrderStore:
         order.move(Trigger.REPLACE_REJECT)
         order.ts_updated = event.ts_init
         if order.status not in TERMINAL:
+            order.replace_qty = 0
             self._reserve(order, order.leaves_qty)
         return order
 
@@ -219,6 +237,12 @@ class OrderStore:
         if order is None:
             raise StateError(f"order {client_order_id} is not one of ours, or was closed too long ago to be remembered")
         return order
+
+    def _set_leaves(self, order: Order, event: OrderReplaced | OrderRestated) -> None:
+        order.leaves_qty = leaves = _leaves(order, event)
+        order.quantity = order.filled_qty + leaves
+        order.ts_replaced = max(order.ts_replaced, event.ts_event)
+        self._reserve(order, max(leaves, order.replace_qty))
 
     def _reserve(self, order: Order, qty: int) -> None:
         state = self._states[order.instrument_id]
@@ -245,3 +269,8 @@ class OrderStore:
         closed.append(order.client_order_id)
         if len(closed) > self.closed_kept_max:
             del self.orders[closed.popleft()]
+
+
+def _leaves(order: Order, event: OrderReplaced | OrderRestated) -> int:
+    """What is left now. A fill that the venue made later than `event`, and we heard of earlier, knows better."""
+    return event.leaves_qty if event.ts_event >= order.ts_filled else min(event.leaves_qty, order.venue_leaves_qty)

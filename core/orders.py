@@ -36,12 +36,16 @@ class Trigger(IntEnum):
 S = OrderStatus
 # WORKING stands for "as it was without the pending request": see Order.working_status.
 WORKING = -1
+# As WORKING, but back to PENDING_REPLACE while a replace is still unanswered.
+PENDING_OR_WORKING = -2
 
 _FILLS = {Trigger.FILL_ALL: S.FILLED}
 _ENDS = {Trigger.CANCEL: S.CANCELED, Trigger.EXPIRE: S.EXPIRED}
 _LATE_ANSWERS = (Trigger.ACCEPT, Trigger.REPLACE_REJECT, Trigger.CANCEL_REJECT, Trigger.TRIGGER, Trigger.REPLACE, Trigger.RESTATE)
+# What may still arrive once an order has ended, and changes nothing: late answers, and requests whose answer was lost.
+_AFTER_END = (*_LATE_ANSWERS, Trigger.LOSE)
 
-TRANSITIONS: dict[OrderStatus, dict[Trigger, int]] = {
+TRANSITIONS: dict[OrderStatus, dict[Trigger, OrderStatus | int]] = {
     S.INITIALIZED: {Trigger.SUBMIT: S.SUBMITTED, Trigger.DENY: S.DENIED},
     S.DENIED: {},
     S.SUBMITTED: {
@@ -112,7 +116,7 @@ TRANSITIONS: dict[OrderStatus, dict[Trigger, int]] = {
     },
     S.PENDING_CANCEL: {
         **_ENDS,
-        Trigger.CANCEL_REJECT: WORKING,
+        Trigger.CANCEL_REJECT: PENDING_OR_WORKING,
         Trigger.FILL_PART: S.PENDING_CANCEL,
         **_FILLS,
         Trigger.ACCEPT: S.PENDING_CANCEL,
@@ -129,7 +133,7 @@ TRANSITIONS: dict[OrderStatus, dict[Trigger, int]] = {
         Trigger.FILL_PART: S.PARTIALLY_FILLED,
         **_FILLS,
         **_ENDS,
-        Trigger.TRIGGER: S.TRIGGERED,
+        Trigger.TRIGGER: WORKING,
         Trigger.REPLACE: WORKING,
         Trigger.REPLACE_REJECT: S.UNKNOWN,
         Trigger.CANCEL_REJECT: S.UNKNOWN,
@@ -137,11 +141,12 @@ TRANSITIONS: dict[OrderStatus, dict[Trigger, int]] = {
         Trigger.LOSE: S.UNKNOWN,
         Trigger.REQUEST_CANCEL: S.UNKNOWN,  # a cancel is always allowed; it proves nothing by itself
     },
-    # Ends. Late answers change nothing; a fill after the cancel's acknowledgement is real and is booked.
-    S.FILLED: dict.fromkeys(_LATE_ANSWERS, S.FILLED),
-    S.CANCELED: {**dict.fromkeys(_LATE_ANSWERS, S.CANCELED), Trigger.FILL_PART: S.CANCELED, **_FILLS},
-    S.EXPIRED: {**dict.fromkeys(_LATE_ANSWERS, S.EXPIRED), Trigger.FILL_PART: S.EXPIRED, **_FILLS},
-    S.REJECTED: dict.fromkeys((Trigger.CANCEL_REJECT, Trigger.REPLACE_REJECT), S.REJECTED),
+    # Ends. Late answers and a second report of the same end change nothing; a fill after the cancel's acknowledgement is real and
+    # is booked. A different end, or a fill of a refused order, is a contradiction.
+    S.FILLED: dict.fromkeys(_AFTER_END, S.FILLED),
+    S.CANCELED: {**dict.fromkeys((*_AFTER_END, Trigger.CANCEL, Trigger.FILL_PART), S.CANCELED), **_FILLS},
+    S.EXPIRED: {**dict.fromkeys((*_AFTER_END, Trigger.EXPIRE, Trigger.FILL_PART), S.EXPIRED), **_FILLS},
+    S.REJECTED: dict.fromkeys((Trigger.CANCEL_REJECT, Trigger.REPLACE_REJECT, Trigger.REJECT, Trigger.LOSE), S.REJECTED),
 }
 
 TERMINAL = frozenset((S.DENIED, S.REJECTED, S.FILLED, S.CANCELED, S.EXPIRED))
@@ -149,7 +154,7 @@ TERMINAL = frozenset((S.DENIED, S.REJECTED, S.FILLED, S.CANCELED, S.EXPIRED))
 
 def _row(status: OrderStatus) -> tuple[OrderStatus | int | None, ...]:
     targets = (TRANSITIONS[status].get(trigger) for trigger in Trigger)
-    return tuple(target if target is None or target == WORKING else OrderStatus(target) for target in targets)
+    return tuple(target if target is None or target < 0 else OrderStatus(target) for target in targets)
 
 
 # The same table indexed by status and trigger, its targets ready to store: the hot path's form.
@@ -183,7 +188,10 @@ class Order:
         "trigger_price",
         "triggered",
         "ts_created",
+        "ts_filled",
+        "ts_replaced",
         "ts_updated",
+        "venue_leaves_qty",
     )
 
     def __init__(
@@ -225,8 +233,12 @@ class Order:
         self.filled_value = 0  # sum of price * qty over the fills, points * units
         self.leaves_qty = quantity
         self.reserved_qty = 0  # what the risk gate counts as possibly still to be filled
-        self.replace_qty = 0
+        self.replace_qty = 0  # new remaining quantity of a replace that is not answered yet; 0: there is none
         self.replace_price = 0
+        # Venue stamps of the last fill and of the last change of quantity: streams may deliver the two in either order.
+        self.ts_filled = 0
+        self.ts_replaced = 0
+        self.venue_leaves_qty = quantity  # as of ts_filled
 
     @property
     def is_open(self) -> bool:
@@ -254,7 +266,13 @@ class Order:
         elif target is None:
             raise StateError(f"order {self.client_order_id}: {trigger.name} is not possible in state {self.status.name}")
         else:
-            self.status = self.working_status
+            # The fact counts before the status is chosen from the facts: an UNKNOWN order, once acknowledged, is ACCEPTED.
+            if trigger is Trigger.ACCEPT or trigger is Trigger.REPLACE:
+                self.accepted = True
+            elif trigger is Trigger.TRIGGER:
+                self.triggered = True
+            is_replacing = target == PENDING_OR_WORKING and self.replace_qty
+            self.status = S.PENDING_REPLACE if is_replacing else self.working_status
 
     def __repr__(self) -> str:
         price = "MARKET" if self.price is None else f"@ {self.price}"

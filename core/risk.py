@@ -8,13 +8,13 @@ only reduce risk.
 from __future__ import annotations
 
 from collections import deque
-from typing import final
+from typing import Any, final
 
 import msgspec
 
 from core.approved import _SEAL, Approved
 from core.commands import CancelAll, CancelOrder, ReplaceOrder, SubmitOrder
-from core.enums import MarketStatus, OrderType, Side, TradingState
+from core.enums import MarketStatus, OrderType, Side, TimeInForce, TradingState
 from core.errors import ConfigError
 from core.market_state import MarketState
 from core.orders import Order
@@ -115,7 +115,7 @@ class RiskGate:
         self.trading_state = TradingState.ACTIVE
 
     def submit(self, command: SubmitOrder) -> Approved | Denied:
-        bounds = self._bounds.get(command.instrument_id)
+        bounds = self._bounds.get(command.instrument_id) if type(command.instrument_id) is str else None
         if bounds is None:
             return Denied("instrument_allowed", 0, 1)
         qty = command.quantity
@@ -123,6 +123,8 @@ class RiskGate:
         denied = self._check_exposure(bounds, command.ts, side, qty, qty)
         if denied is None:
             denied = self._check_price(bounds, command.ts, side, qty, command.order_type, command.price, command.trigger_price)
+        if denied is None:
+            denied = _check_fields(command)
         if denied is not None:
             return denied
         self._sent.append(command.ts)
@@ -195,6 +197,8 @@ class RiskGate:
         reference = self._reference(bounds, now, side)
         if reference is None:
             return Denied("market_missing", 0, 1)
+        if not reference >= bounds.price_min:
+            return Denied("market_price", reference, bounds.price_min)
         # A passive limit may rest as far away as it likes; what the collar stops is paying too much.
         width = abs(reference) * bounds.collar_ppm // PPM
         if order_type is _LIMIT:
@@ -213,6 +217,9 @@ class RiskGate:
             if isinstance(judged, Denied):
                 return judged
             worst = judged
+        # What crosses the market may trade at the market's price too: the dearer end counts.
+        if worst >= reference if side is _BUY else worst <= reference:
+            worst = min(worst, reference) if bounds.instrument.is_inverse else max(worst, reference, key=abs)
         notional = abs(bounds.instrument.notional(worst, qty))
         if not notional <= bounds.notional_max:
             return Denied("order_notional_max", notional, bounds.notional_max)
@@ -233,9 +240,12 @@ class RiskGate:
         needs_trigger = needs_price or order_type is OrderType.STOP
         if not needs_trigger and order_type is not OrderType.MARKET:
             return Denied("order_type", 0, 1)
-        if needs_price is not (type(price) is int) or needs_trigger is not (type(trigger_price) is int):
+        if needs_price is not (price is not None) or needs_trigger is not (trigger_price is not None):
             return Denied("order_price_missing", 0, 1)
         for given in (price, trigger_price):
+            # Not isinstance: a bool is an int to Python, and a NaN is equal to nothing.
+            if given is not None and type(given) is not int:
+                return Denied("order_price_missing", 0, 1)
             if given is not None and (given % bounds.tick or not bounds.price_min <= given <= bounds.price_max):
                 return Denied("instrument_tick", given, bounds.tick)
         # A stop is judged around the price at which it would wake, when that is the worse one.
@@ -248,7 +258,7 @@ class RiskGate:
         bound = min(reference, wake) - width
         if price is not None and not price >= bound:
             return Denied("price_collar_ppm", price, bound)
-        return price if price is not None else reference
+        return price if price is not None else max(bound, bounds.price_min)
 
     def _reference(self, bounds: _Bounds, now: int, side: Side) -> int | None:
         """The opposite best price; the last trade where that side is empty; None when there is neither, or both are too old."""
@@ -265,3 +275,22 @@ class RiskGate:
         if trade is not None and (not age_max or now - trade.ts_init <= age_max):
             return trade.price
         return None
+
+
+def _check_fields(command: Any) -> Denied | None:
+    """Refuses a SubmitOrder with a field that is not of its own type, whatever was declared, or that contradicts another.
+
+    A bool, or an int that only looks like an enumeration's member, would be read differently further on.
+    """
+    if type(command.time_in_force) is not TimeInForce:
+        return Denied("order_time_in_force", 0, 1)
+    if type(command.post_only) is not bool or type(command.reduce_only) is not bool:
+        return Denied("order_flags", 0, 1)
+    display_qty = command.display_qty
+    if type(display_qty) is not int or not 0 <= display_qty <= command.quantity:
+        return Denied("order_display_qty", 0, command.quantity)
+    expire_ts = command.expire_ts
+    earliest = command.ts + 1 if command.time_in_force is TimeInForce.GTD else 0
+    if type(expire_ts) is not int or not expire_ts >= earliest:
+        return Denied("order_expire_ts", 0, earliest)
+    return None

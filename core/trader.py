@@ -9,10 +9,11 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from core.approved import Approved
-from core.commands import CancelAll, CancelTimer, SetTimer
+from core.blame import blame
+from core.commands import CancelAll, CancelTimer, ReplaceOrder, SetTimer, SubmitOrder
 from core.context import OutCommand, StrategyContext
 from core.digest import StreamDigest, digest_of
-from core.enums import AggressorSide, OrderStatus, TradingState
+from core.enums import AggressorSide, OrderStatus, Reason, TradingState
 from core.errors import StateError, StrategyError
 from core.events import (
     AnyEvent,
@@ -114,12 +115,15 @@ class Trader:
         if strategy_id in self._by_strategy:
             raise StrategyError(f"two strategies are called {strategy_id!r}")
         context = StrategyContext(self, strategy_id, strategy)
+        for subscription in context.subscriptions:
+            if subscription.instrument_id not in self.instruments:
+                raise StrategyError(
+                    f"strategy {strategy_id!r} subscribes to {subscription.instrument_id!r}, which is not configured"
+                )
         self.contexts.append(context)
         self._by_strategy[strategy_id] = context
         for subscription in context.subscriptions:
             key = subscription.instrument_id
-            if key not in self.instruments:
-                raise StrategyError(f"strategy {strategy_id!r} subscribes to {key!r}, which is not configured")
             if subscription.quotes != "off" and context.on_quote is not None:
                 self._quote_callbacks[key].append((context, context.on_quote))
             if subscription.book_levels and context.on_book is not None:
@@ -133,23 +137,27 @@ class Trader:
     def step(self, event: AnyEvent) -> Sequence[OutCommand]:
         """Apply one event; returns the commands it led to, in order.
 
-        Raises StateError or StrategyError with the event in the text.
+        Raises StrategyError that names the strategy and its callback, StateError for an event that is impossible, each with the
+        event in the text. New orders of a failed step are withdrawn; its cancels leave with the next step.
         """
+        handler = self._handlers.get(type(event))
+        if handler is None:
+            raise StateError(f"the Trader has no use for a {type(event).__name__}: {event!r}")
         if event.ts_init < self.now:
             raise StateError(f"an event goes back in time from {self.now} to {event.ts_init}: {event!r}")
         self.now = event.ts_init
         if self.denied:
             self.denied = []
         try:
-            self._handlers[type(event)](event)
-        except (StateError, StrategyError):
-            raise
-        except AssertionError:
-            raise
+            handler(event)
+            if self.denied:
+                self._deliver_denials()
         except Exception as error:
-            raise StrategyError(f"a strategy failed on {event!r}: {type(error).__name__}: {error}") from error
-        if self.denied:
-            self._deliver_denials()
+            self._withdraw()
+            blamed = blame(error, event)
+            if blamed is error:
+                raise
+            raise blamed from error
         out = self.out
         if not out:
             return NOTHING
@@ -158,6 +166,21 @@ class Trader:
         for command in out:
             add(command.command if type(command) is Approved else command)
         return out
+
+    def _withdraw(self) -> None:
+        """Take back what a failed step wanted to send: the orders never left. Cancels and timers leave with the next step."""
+        kept: list[OutCommand] = []
+        for sent in self.out:
+            command = sent.command if type(sent) is Approved else None
+            if isinstance(command, SubmitOrder):
+                self.orders.rejected(OrderRejected(self.now, self.now, command.client_order_id, Reason.REQUESTED))
+            elif isinstance(command, ReplaceOrder):
+                order = self.orders.get(command.client_order_id)
+                if order is not None and order.is_open:
+                    self.orders.replace_rejected(ReplaceRejected(self.now, self.now, command.client_order_id, Reason.REQUESTED))
+            else:
+                kept.append(sent)
+        self.out = kept
 
     # Market.
 

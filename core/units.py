@@ -23,8 +23,14 @@ INT64_MAX = (1 << 63) - 1
 INT64_MIN = -(1 << 63)
 POW10: tuple[int, ...] = tuple(10**exponent for exponent in range(2 * SCALE_MAX + 1))
 
+# Longer text is no number of any market: refused before int() reads it, whose time grows with the square of the length.
+TEXT_LENGTH_MAX = 400
+# A float this close to a tick or lot, in ticks, means that tick.
+SNAP_MAX = 1e-3
+
 # Plain decimal or exponent notation. No NaN, no Infinity, no underscores, no hex, no surrounding blanks.
-_DECIMAL = re.compile(r"([+-]?)(\d+)(?:\.(\d*))?(?:[eE]([+-]?\d{1,3}))?\Z|([+-]?)\.(\d+)\Z", re.ASCII)
+_DECIMAL = re.compile(r"([+-]?)(\d+)(?:\.(\d*))?(?:[eE]([+-]?\d{1,3}))?\Z|([+-]?)\.(\d+)(?:[eE]([+-]?\d{1,3}))?\Z", re.ASCII)
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ns|us|ms|s|m|h|d)", re.ASCII)
 
 
 def parse_fixed(text: str, scale: int) -> int:
@@ -33,6 +39,8 @@ def parse_fixed(text: str, scale: int) -> int:
     Raises UnitError for anything but a finite decimal, for digits beyond `scale` that are not zero, and for what does
     not fit in int64.
     """
+    if len(text) > TEXT_LENGTH_MAX:
+        raise UnitError(f"a number of {len(text)} characters is refused: {text[:20]}…")
     whole, _, fraction = text.partition(".")
     # The common shape first: digits, optional point, digits. isdecimal() alone would accept other scripts' digits.
     if whole.isdecimal() and whole.isascii() and (not fraction or (fraction.isdecimal() and fraction.isascii())):
@@ -55,9 +63,9 @@ def _parse_general(text: str, scale: int) -> int:
     match = _DECIMAL.match(text)
     if match is None:
         raise UnitError(f"{text!r} is not a decimal number")
-    sign, whole, fraction, exponent, dot_sign, dot_fraction = match.groups()
+    sign, whole, fraction, exponent, dot_sign, dot_fraction, dot_exponent = match.groups()
     if dot_fraction is not None:
-        sign, whole, fraction, exponent = dot_sign, "0", dot_fraction, None
+        sign, whole, fraction, exponent = dot_sign, "0", dot_fraction, dot_exponent
     digits = whole + (fraction or "")
     shift = scale - len(fraction or "") + int(exponent or 0)
     magnitude = int(digits)
@@ -95,6 +103,7 @@ def rescale(value: int, scale_from: int, scale_to: int) -> int:
 
 def divide_half_even(numerator: int, denominator: int) -> int:
     """numerator / denominator rounded to the nearest integer, ties to even; denominator > 0."""
+    assert denominator > 0
     quotient, rest = divmod(numerator, denominator)
     twice = 2 * rest
     if twice > denominator or (twice == denominator and quotient & 1):
@@ -112,9 +121,10 @@ def quantise_price(value: float, scale: int, tick: int, toward: Literal["down", 
     ticks = value * POW10[scale] / tick
     if abs(ticks) * tick > INT64_MAX:
         raise UnitError(f"price {value!r} at scale {scale} does not fit in 64 bits")
-    # A float a hair off an exact tick means that tick: 0.1 * 3 must not fall to the tick below.
+    # A float a hair off an exact tick means that tick: 0.1 * 3 must not fall to the tick below. The hair grows with the number,
+    # as a float's error does, but stays far below a tick.
     nearest = math.floor(ticks + 0.5)
-    if abs(ticks - nearest) <= 1e-9 * max(1.0, abs(ticks)):
+    if abs(ticks - nearest) <= min(1e-9 * max(1.0, abs(ticks)), SNAP_MAX):
         return nearest * tick
     if toward == "down":
         return math.floor(ticks) * tick
@@ -130,7 +140,7 @@ def quantise_qty(value: float, scale: int, lot: int) -> int:
     lots = abs(value) * POW10[scale] / lot
     if lots * lot > INT64_MAX:
         raise UnitError(f"quantity {value!r} at scale {scale} does not fit in 64 bits")
-    whole = math.floor(lots + 1e-9 * max(1.0, lots)) * lot
+    whole = math.floor(lots + min(1e-9 * max(1.0, lots), SNAP_MAX)) * lot
     return -whole if value < 0 else whole
 
 
@@ -141,7 +151,7 @@ def to_float(value: int, scale: int) -> float:
 
 def parse_duration_ns(text: str) -> int:
     """ "250us", "1.5ms", "10s", "5m", "2h" or "1d" in ns."""
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(ns|us|ms|s|m|h|d)", text.strip())
+    match = _DURATION.fullmatch(text.strip()) if len(text) <= TEXT_LENGTH_MAX else None
     if match is None:
         raise UnitError(f"{text!r} is not a duration; write for example 250us, 10ms, 1.5s, 5m, 2h or 1d")
     factor = {
@@ -158,4 +168,6 @@ def parse_duration_ns(text: str) -> int:
     quotient, rest = divmod(numerator, POW10[len(fraction)]) if len(fraction) < len(POW10) else (0, 1)
     if rest:
         raise UnitError(f"{text!r} is finer than one nanosecond")
+    if quotient > INT64_MAX:
+        raise UnitError(f"{text!r} does not fit in 64 bits of nanoseconds")
     return quotient
