@@ -13,7 +13,7 @@ from core.blame import blame
 from core.commands import CancelAll, CancelTimer, ReplaceOrder, SetTimer, SubmitOrder
 from core.context import OutCommand, StrategyContext
 from core.digest import StreamDigest, digest_of
-from core.enums import AggressorSide, OrderStatus, Reason, TradingState
+from core.enums import OrderStatus, Reason, TradingState
 from core.errors import StateError, StrategyError
 from core.events import (
     AnyEvent,
@@ -204,8 +204,7 @@ class Trader:
 
     def _on_bar(self, bar: Bar) -> None:
         key = bar.instrument_id
-        # A bar is also the latest price: without quotes the risk gate measures its collar from the close.
-        self.states[key].trade = Trade(bar.ts_event, bar.ts_init, key, bar.close, bar.volume, AggressorSide.NONE)
+        self.states[key].bar = bar
         for context, callback in self._bar_callbacks.get((key, bar.interval_ns), ()):
             callback(context, bar)
 

@@ -1,4 +1,4 @@
-"""The run folder: built under a temporary name beside its place and renamed when it is whole; half a run is never taken for one."""
+"""The run folder: built under a temporary name beside its place and renamed when whole; half a run is never taken for one."""
 
 from __future__ import annotations
 

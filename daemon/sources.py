@@ -131,4 +131,3 @@ def input_digest(files: list[Path]) -> str:
         except OSError as error:
             raise StorageError(f"{path}: cannot be read: {error.strerror or error}") from error
     return digest.hexdigest()
-

@@ -1,49 +1,26 @@
-"""Says which strategy raised, in which callback, on what event, and on which line of whose file."""
+"""Adds to a strategy's failure the line of whose file it happened on; core/blame.py has named strategy, callback and event."""
 
 from __future__ import annotations
 
 import linecache
-from types import FrameType, TracebackType
-from typing import Any
+from types import TracebackType
 
 from core.errors import StrategyError
 from core.trader import Trader
 
 
-def locate(trader: Trader, error: BaseException, event: Any) -> StrategyError | None:
-    """`error`, raised while the Trader took `event`, told in the user's terms; None where no strategy's code was running."""
-    cause = error.__cause__ if isinstance(error, StrategyError) and error.__cause__ is not None else error
-    frames = _frames(cause.__traceback__)
-    for index, (frame, _line) in enumerate(frames):
-        owner = frame.f_locals.get("self")
-        context = next((context for context in trader.contexts if context.strategy is owner), None)
-        if context is None:
-            continue
-        callback = frame.f_code.co_name
-        # The deepest line that is not ours: what the user wrote, or a library that it called.
-        user_file = frame.f_code.co_filename
-        inner, line = next(
-            ((inner, line) for inner, line in reversed(frames[index:]) if inner.f_code.co_filename == user_file), (frame, _line)
-        )
-        if isinstance(cause, AssertionError) and frames[-1][0].f_globals.get("__name__", "").startswith("core."):
-            return None  # one of our own assertions: a bug of ours, whoever called
-        source = linecache.getline(inner.f_code.co_filename, line).strip()
-        where = f'{inner.f_code.co_filename}:{line} in {inner.f_code.co_name}: "{source}"'
-        what = str(cause) if type(cause) is StrategyError else f"{type(cause).__name__}: {cause}"
-        return StrategyError(
-            f"strategy {context.strategy_id!r} failed in {callback} at {trader.now} ns on {_shown(event)}: {what} ({where})"
-        )
-    return None
-
-
-def _frames(traceback: TracebackType | None) -> list[tuple[FrameType, int]]:
-    frames = []
+def with_place(error: StrategyError, trader: Trader) -> StrategyError:
+    """`error` with "file:line in function" of the deepest line of the strategy's own module, where one was running."""
+    modules = {type(context.strategy).__module__ for context in trader.contexts}
+    found: tuple[str, int, str] | None = None
+    traceback: TracebackType | None = (error.__cause__ or error).__traceback__
     while traceback is not None:
-        frames.append((traceback.tb_frame, traceback.tb_lineno))
+        frame = traceback.tb_frame
+        if frame.f_globals.get("__name__") in modules:
+            found = (frame.f_code.co_filename, traceback.tb_lineno, frame.f_code.co_name)
         traceback = traceback.tb_next
-    return frames
-
-
-def _shown(event: Any) -> str:
-    text = repr(event)
-    return text if len(text) <= 300 else f"{text[:297]}..."
+    if found is None:
+        return error
+    file, line, function = found
+    source = linecache.getline(file, line).strip()
+    return StrategyError(f"{error} (at {file}:{line} in {function}: {source})")

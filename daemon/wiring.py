@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
 from core.enums import SelfTradePrevention
-from core.errors import ConfigError, StrategyError, UnitError
+from core.errors import ConfigError, DataError, StrategyError, UnitError
 from core.instruments import Instrument
 from core.strategy import Subscription
 from core.trader import Trader
-from core.units import parse_duration_ns
+from core.units import NS_PER_SECOND, NS_PER_US, parse_duration_ns
 from daemon.config.build import build_cash, build_instruments, build_limits, build_rate, resolve_path
 from daemon.config.loader import LoadedConfig, explain
 from daemon.config.models import (
@@ -31,7 +31,8 @@ from daemon.config.models import (
     TradesData,
     Venue,
 )
-from daemon.sources import Source, open_source
+from daemon.config.text_types import parse_percentage_ppm
+from daemon.sources import Rows, Source, open_source, table_source
 from sim.driver import Venue as DriverVenue
 from strategies.catalog import load_strategy
 
@@ -108,7 +109,7 @@ def build_strategy(loaded: LoadedConfig, table: StrategyTable, index: int, instr
         raise ConfigError(f"{loaded.file}: {where}.params: {error}") from error
     except StrategyError:
         raise
-    except Exception as error:  # noqa: BLE001 - whatever a user's constructor raises is told as theirs
+    except Exception as error:
         raise StrategyError(
             f"strategy {table.id!r} ({table.class_}) failed while it was made: {type(error).__name__}: {error}{_place(error)}"
         ) from error
@@ -147,7 +148,7 @@ def _wire_venue(
         case FlowData():
             return _wire_flow(loaded, first, instruments, subscriptions)
         case BarsData():
-            return _wire_bars(loaded, first, instruments, subscriptions)
+            return _wire_bars(loaded, first, instruments)
         case _:
             return _wire_tape(loaded, instruments, subscriptions)
 
@@ -185,15 +186,86 @@ def _wire_tape(
 def _wire_flow(
     loaded: LoadedConfig, data: FlowData, instruments: list[Instrument], subscriptions: Sequence[Subscription]
 ) -> tuple[DriverVenue, list[Path], Callable[[], float], Callable[[], dict[str, int]], int]:
+    """The generated market."""
+    from native.book import NativeBook
+    from native.flow import END_REACHED, Flow
+    from sim.data.files import ROWS_PER_CHUNK
     from sim.order_flow import flow_config, settings_from_mapping
+    from sim.tape import TapeVenue
 
-    raise NotImplementedError
+    index = instrument_index(loaded, instruments, data.instrument_id, "data[0]")
+    instrument = instruments[index]
+    try:
+        settings = settings_from_mapping(data.market)
+        price_start = instrument.parse_price(data.price_start)
+        ts_start = int(data.start.timestamp()) * NS_PER_SECOND + data.start.microsecond * NS_PER_US
+        ts_end = ts_start + parse_duration_ns(data.duration)
+        config = flow_config(
+            settings,
+            seed=loaded.config.run.seed,
+            ts_start=ts_start,
+            ts_end=ts_end,
+            tick=instrument.tick,
+            lot=instrument.lot,
+            price_min=instrument.price_min,
+            price_max=instrument.price_max,
+            price_start=price_start,
+            instrument=index,
+            feed_latency_ns=parse_duration_ns(data.feed_latency),
+        )
+    except (ConfigError, UnitError) as error:
+        raise ConfigError(f"{loaded.file}: data[0]: {error}") from None
+    flow = Flow(config)
+    book = NativeBook(orders_max=settings.orders_max, levels_max=1 << 14)
+
+    def tape() -> Iterator[Rows]:
+        yield flow.snapshot()
+        status = None
+        while status != END_REACHED:
+            rows, status = flow.run(book.handle, 0, until_ts=ts_end, rows_max=ROWS_PER_CHUNK)
+            if len(rows):
+                yield rows
+
+    venue = TapeVenue(simulated_venue(loaded, instruments, subscriptions), tape(), "order flow")
+    return venue, [], lambda: min((venue.now - ts_start) / (ts_end - ts_start), 1.0), venue.totals, ts_start
 
 
 def _wire_bars(
-    loaded: LoadedConfig, data: BarsData, instruments: list[Instrument], subscriptions: Sequence[Subscription]
+    loaded: LoadedConfig, data: BarsData, instruments: list[Instrument]
 ) -> tuple[DriverVenue, list[Path], Callable[[], float], Callable[[], dict[str, int]], int]:
-    raise NotImplementedError
+    import numpy as np
+
+    from sim.bar_matching import BarFillRules
+    from sim.bar_series import BarSeries
+    from sim.bar_tape import BarTape
+    from sim.bar_venue import BarVenue
+    from sim.data.tables import read_bars
+
+    index = instrument_index(loaded, instruments, data.instrument_id, "data[0]")
+    path = resolve_path(loaded, data.file, "data[0].file")
+    interval_ns = parse_duration_ns(data.interval)
+    chunks = list(read_bars(table_source(data, path, instruments[index], index), interval_ns, data.stamp))
+    if not chunks:
+        raise DataError("there is not a single bar", file=str(path))
+    rows = np.concatenate(chunks)
+    rules = loaded.config.venue.bars
+    latency = loaded.config.venue.latency
+    if not isinstance(latency, ConstantLatency):
+        raise ConfigError(f"{loaded.file}: venue.latency.model: bars take a constant latency")
+    inner = BarVenue(
+        instruments,
+        [BarSeries.from_rows(data.instrument_id, rows)],
+        BarFillRules(
+            slippage_ticks=rules.slippage_ticks,
+            fills_on_touch=rules.fills_on_touch,
+            gap_improvement=rules.gap_improvement,
+            participation_ppm=parse_percentage_ppm(rules.participation),
+            latency_ns=parse_duration_ns(latency.entry),
+        ),
+    )
+    ts_start = int(rows["ts_event"][0]) - interval_ns
+    venue = BarTape(inner, ts_start)
+    return venue, [path], lambda: inner.rows / len(rows), venue.totals, ts_start
 
 
 def simulated_venue(loaded: LoadedConfig, instruments: list[Instrument], subscriptions: Sequence[Subscription]) -> Any:

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from core.enums import TradingState
 from core.events import Bar, StatusChanged
 from core.instruments import Instrument
+from core.portfolio import Position
 from core.strategy import Context, Subscription
 from core.units import NS_PER_SECOND
 from strategies.parameters import find_instrument, parse_order_qty
@@ -45,6 +46,7 @@ class SmaCross:
         self._qty = parse_order_qty(instrument, "position_qty", params.position_qty)
         self._position = TargetPosition(instrument)
         self._target_qty = 0
+        self._held_qty = 0
         # The last slow_bars closes as a ring: the close about to be overwritten is the one that leaves the slow average, and the
         # one fast_bars behind it (index - fast_bars, which Python wraps by itself) leaves the fast one.
         self._closes = [0] * params.slow_bars
@@ -71,7 +73,11 @@ class SmaCross:
             self._target_qty = self._qty
         elif difference < 0:
             self._target_qty = -self._qty
-        self._position.seek(context, self._target_qty)
+        if self._target_qty != self._held_qty:
+            self._position.seek(context, self._target_qty)
+
+    def on_position(self, context: Context, position: Position) -> None:
+        self._held_qty = position.qty
 
     def on_status(self, context: Context, status: StatusChanged) -> None:
         self._position.on_status(status)

@@ -150,6 +150,17 @@ class TableLatency(Section):
 Latency = Annotated[ConstantLatency | LogNormalLatency | TableLatency, Field(discriminator="model")]
 
 
+class BarFills(Section):
+    """What fills an order inside a bar (sim/bar_matching.py)."""
+
+    slippage_ticks: int = Field(default=1, ge=0, le=10_000, description="paid by market and stop orders")
+    fills_on_touch: bool = Field(
+        default=False, description="a limit order fills when its price is touched, not only traded through"
+    )
+    gap_improvement: bool = Field(default=True, description="an open beyond a limit order's price fills it at the open")
+    participation: Percentage = Field(default="0%", description="largest share of a bar's volume; '0%': volume does not matter")
+
+
 class Venue(Section):
     fidelity: Literal["l2", "l3", "flow", "bars"] = Field(
         description="l2: beside recorded levels; l3: inside the recorded orders; flow: inside the generated market; bars"
@@ -160,6 +171,7 @@ class Venue(Section):
     crossed: Literal["stop", "count"] = Field(default="stop", description="a crossed recorded book stops the run, or is counted")
     rejects_per_million: int = Field(default=0, ge=0, le=1_000_000, description="orders refused at random, to try a strategy")
     orders_max: int = Field(default=65_536, ge=1, le=1 << 24, description="own orders alive or in flight")
+    bars: BarFills = Field(default_factory=BarFills, description="bars only")
     latency: Latency = Field(
         default_factory=lambda: ConstantLatency(model="constant", entry="1ms", response="1ms"),
         description="absent: constant, 1 ms each way",
