@@ -16,6 +16,8 @@ from core.errors import CapacityError, DataError
 from native._native import ffi, lib
 from native.market_data import MD_ROW
 
+__all__ = ["EVENT", "EVENTS_PER_CALL_MAX", "TIME_MAX", "NativeVenue", "ffi", "lib"]
+
 EVENT: Final = struct.Struct("10q")
 EVENTS_PER_CALL_MAX = 4096
 TIME_MAX = (1 << 63) - 1

@@ -41,7 +41,7 @@ from core.strategy import Subscription
 from core.units import POW10, divide_half_even
 from native import venue as native
 from native.market_data import MD_ROW
-from native.venue import EVENT, EVENTS_PER_CALL_MAX, TIME_MAX, NativeVenue
+from native.venue import EVENT, EVENTS_PER_CALL_MAX, TIME_MAX, NativeVenue, ffi, lib
 from sim.latency import ConstantLatency, LatencyModel, native_latency
 
 FIDELITIES: Final = {"l2": native.L2, "l3": native.L3, "flow": native.FLOW}
