@@ -134,7 +134,10 @@ class OrderFlowSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
                 value = getattr(regime, name)
                 _require(0 <= value <= 1e6, where + name, value, "from 0 to 1000000")
             _require(
-                regime.volatility_ticks == 0 or self.fair_hz > 0, "fair_hz", self.fair_hz, "positive where a regime has volatility"
+                regime.volatility_ticks == 0 or self.fair_hz > 0,
+                "fair_hz",
+                self.fair_hz,
+                "positive where a regime has volatility",
             )
             if len(names) == 1:
                 continue
@@ -257,6 +260,35 @@ def preset(name: str) -> OrderFlowSettings:
     return _PRESETS[name]
 
 
+# Settings that the C generator knows by the same name and in the same unit.
+_SAME_IN_NATIVE = (
+    "join_probability",
+    "limit_informed",
+    "cancel_adverse",
+    "stale_hz",
+    "reduce_probability",
+    "market_hz",
+    "market_imbalance",
+    "informed_hz",
+    "informed_scale_ticks",
+    "sweep_probability",
+    "protection_ticks",
+    "parent_alpha",
+    "limit_size_median",
+    "limit_size_sigma",
+    "market_size_median",
+    "market_size_sigma",
+    "size_max_lots",
+    "round_probability",
+    "round_lots",
+    "fair_hz",
+    "orders_max",
+    "snapshot_levels",
+    "snapshot_bid_orders",
+    "snapshot_ask_orders",
+)
+
+
 def flow_config(
     settings: OrderFlowSettings,
     *,
@@ -293,14 +325,8 @@ def flow_config(
     slope = settings.cancel_hz * (settings.cancel_far_factor - 1) / max(levels - 1, 1)
     cancel_hz = list(settings.cancel_hz_by_distance) or [settings.cancel_hz + slope * index for index in range(levels)]
     names = [regime.name for regime in settings.regimes]
-    same = (
-        "limit_informed join_probability cancel_adverse stale_hz reduce_probability market_hz market_imbalance informed_hz "
-        "informed_scale_ticks sweep_probability protection_ticks parent_alpha limit_size_median limit_size_sigma "
-        "market_size_median market_size_sigma size_max_lots round_probability round_lots fair_hz orders_max snapshot_levels "
-        "snapshot_bid_orders snapshot_ask_orders"
-    ).split()
     return {
-        **{name: getattr(settings, name) for name in same},
+        **{name: getattr(settings, name) for name in _SAME_IN_NATIVE},
         "seed": seed,
         "ts_start": ts_start,
         "ts_end": ts_end,

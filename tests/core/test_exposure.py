@@ -1,4 +1,4 @@
-"""An adversarial venue: whatever it does with our orders, and however late we hear of it, exposure on the wire stays in its limit.
+"""An adversarial venue: whatever it does with our orders, however late we hear of it, exposure on the wire stays in its limit.
 
 The venue keeps its own ledger and shares no code with core. Before it hears of a command it is free to fill, cancel, shrink or
 refuse; each order's events keep their order, different orders' events do not, some are delivered twice, some answers are lost

@@ -421,8 +421,7 @@ class Exposure(RuleBasedStateMachine):
     @rule(
         back=st.integers(0, 4),
         kind=st.sampled_from(
-            ["accepted", "rejected", "filled", "canceled", "expired", "triggered", "replaced", "restated", "cancel_rejected"]
-            + ["replace_rejected", "lost", "filled"]
+            "accepted rejected filled filled canceled expired triggered replaced restated cancel_rejected replace_rejected lost".split()
         ),
         qty=st.integers(-1, 20),
         leaves_qty=st.integers(-1, 20),

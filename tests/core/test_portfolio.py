@@ -129,7 +129,7 @@ def test_strategies_add_up_to_the_account(fills: list[tuple[Instrument, str, Sid
         parts = [position for (_, instrument_id), position in portfolio.by_strategy.items() if instrument_id == key]
         for name in ("qty", "fees", "buy_qty", "sell_qty", "turnover"):
             assert sum(getattr(part, name) for part in parts) == getattr(account, name), name
-        # One strategy's long may be another's short: what each realised differs from the account's, their sum with the cost does not.
+        # One strategy's long may be another's short: what each realised differs from the account's, but not with the cost added.
         sign = -1 if account.instrument.is_inverse else 1
         assert sum(sign * p.realized_pnl - p.value_open for p in parts) == sign * account.realized_pnl - account.value_open
     assert portfolio.fills_booked == len(fills)

@@ -1,4 +1,4 @@
-"""The Trader: one scripted session compared whole with a file, the same digests everywhere, and what happens when something fails."""
+"""The Trader: a scripted session compared whole with a file, the same digests everywhere, and what a failure leaves behind."""
 
 from __future__ import annotations
 
@@ -270,7 +270,7 @@ def test_a_strategys_own_assertion_is_its_fault_and_ours_stays_ours() -> None:
     def asserting(context: Any, *_: Any) -> None:
         raise AssertionError("mine")
 
-    with pytest.raises(StrategyError, match="on_quote.*AssertionError: mine"):
+    with pytest.raises(StrategyError, match=r"on_quote.*AssertionError: mine"):
         trader_of(Scripted(on_quote=asserting)).step(quote())
 
     def exhausting(context: Any, *_: Any) -> None:
