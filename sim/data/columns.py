@@ -5,6 +5,8 @@ Each function equals its slow counterpart value by value (core.units.parse_fixed
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import polars as pl
 
@@ -63,11 +65,9 @@ def _texts_to_fixed(column: pl.Series, scale: int, cut: bool) -> np.ndarray:
 
 def _text_to_fixed(row: int, text: str, scale: int, cut: bool) -> int:
     try:
-        if cut:
-            whole, _, fraction = text.partition(".")
-            parse_fixed(text, 18)  # what is cut off must be digits all the same
-            text = f"{whole}.{fraction[:scale]}"
-        return parse_fixed(text, scale)
+        # What is cut off must be digits all the same; with an exponent there is nothing to cut.
+        plain = re.fullmatch(_DECIMAL, text) if cut else None
+        return parse_fixed(text if plain is None else f"{plain[1]}{plain[2]}.{(plain[3] or '')[:scale]}", scale)
     except UnitError as error:
         raise ColumnFault(row, str(error)) from error
 
