@@ -13,8 +13,9 @@ import polars as pl
 from core.errors import UnitError
 from core.units import INT64_MAX, NS_PER_MS, NS_PER_SECOND, NS_PER_US, POW10, parse_fixed
 
-# Floats hold every integer up to here; beyond it a float no longer says which decimal it meant.
-_FLOAT_EXACT_MAX = 1 << 53
+# The float and its product with 10^scale are each off by at most 2^-53 of themselves: up to here the nearest integer is
+# still the decimal that was meant.
+_FLOAT_EXACT_MAX = 1 << 51
 _DECIMAL = r"^(-?)([0-9]{1,18})(?:\.([0-9]*))?$"
 _ISO = (
     r"^([0-9]{4}-[0-9]{2}-[0-9]{2})(?:[T ]([0-9]{2}:[0-9]{2}(?::[0-9]{2})?)(?:\.([0-9]{1,9}))?)?[ ]?(Z|[+-][0-9]{2}:?[0-9]{2})?$"
