@@ -134,10 +134,10 @@ def test_every_setting_is_explained_in_the_document() -> None:
     assert missing == []
 
 
-# Bands around the figures of docs/MARKET-MODEL.md, wide enough for half an hour of one seed.
+# Bands around the figures of docs/MARKET-MODEL.md, wide enough for 6,000 s of one seed.
 @pytest.mark.parametrize("name", ["calm", "normal", "volatile"])
 def test_stylised_facts(name: str) -> None:
-    seconds = 2400
+    seconds = 6000
     facts = measure(Market(name, seed=3, seconds=seconds + 1), ["calm", "normal", "volatile"], seconds)
     assert facts.empty_samples == 0
     assert facts.crossed_samples == 0
