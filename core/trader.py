@@ -210,6 +210,7 @@ class Trader:
     def _on_bar(self, bar: Bar) -> None:
         state, callbacks = self._bar_callbacks[bar.instrument_id]
         state.bar = bar
+        state.is_gapped = False  # a bar is a whole interval's market: one is enough to trade on again
         for interval_ns, context, callback in callbacks:
             if interval_ns == bar.interval_ns:
                 callback(context, bar)
