@@ -142,6 +142,15 @@ static double imbalance(const flow_quotes *q)
     return bid + ask > 0.0 ? (bid - ask) / (bid + ask) : 0.0;
 }
 
+/* The side whose best quote is through the fair value. In an uncrossed book there is at most one. */
+static int side_through_fair(const flow *f, const flow_quotes *q)
+{
+    if (q->has[MD_SIDE_BUY] && (double)q->price_ticks[MD_SIDE_BUY] > f->fair_ticks) {
+        return MD_SIDE_BUY;
+    }
+    return q->has[MD_SIDE_SELL] && (double)q->price_ticks[MD_SIDE_SELL] < f->fair_ticks ? MD_SIDE_SELL : MD_SIDE_NONE;
+}
+
 /* ---- the table of live orders -------------------------------------------------------------------------------- */
 
 static void table_remove(flow *f, int64_t index)
@@ -351,11 +360,9 @@ static int cancel_candidate(flow *f, const book *b, const flow_quotes *q, int64_
 /* Owners of quotes through the fair value race to pull them. */
 static int stale_candidate(flow *f, const book *b, int32_t symbol, const flow_quotes *q, int64_t ts, md_row *out)
 {
-    const uint64_t draw = random_next(&f->random);
-    const int side = (int)(draw >> 63);
-    const int64_t place = (int64_t)(draw % FLOW_STALE_SCAN);
-    const double through = side == MD_SIDE_BUY ? (double)q->price_ticks[side] - f->fair_ticks : f->fair_ticks - (double)q->price_ticks[side];
-    if (!q->has[side] || through <= 0.0) {
+    const int side = side_through_fair(f, q);
+    const int64_t place = random_below(&f->random, FLOW_STALE_SCAN);
+    if (side == MD_SIDE_NONE) {
         return FLOW_NONE;
     }
     book_order_view views[FLOW_STALE_SCAN];
@@ -407,12 +414,6 @@ static void regime_candidate(flow *f, int64_t ts)
     f->regime = chosen;
 }
 
-static int quote_through_fair(const flow *f, const flow_quotes *q)
-{
-    return (q->has[MD_SIDE_BUY] && (double)q->price_ticks[MD_SIDE_BUY] > f->fair_ticks)
-        || (q->has[MD_SIDE_SELL] && (double)q->price_ticks[MD_SIDE_SELL] < f->fair_ticks);
-}
-
 static int candidate(flow *f, const book *b, int32_t symbol, const flow_quotes *q, int64_t ts, md_row *out)
 {
     const flow_rates *r = &f->rates[f->regime];
@@ -426,10 +427,11 @@ static int candidate(flow *f, const book *b, int32_t symbol, const flow_quotes *
     if ((u -= r->markets) < 0.0) {
         return market_candidate(f, q, ts, out);
     }
-    if (f->through && (u -= r->informed) < 0.0) {
+    const int through = f->through != MD_SIDE_NONE;
+    if (through && (u -= r->informed) < 0.0) {
         return informed_candidate(f, q, ts, out);
     }
-    if (f->through && (u -= r->stale) < 0.0) {
+    if (through && (u -= r->stale) < 0.0) {
         return stale_candidate(f, b, symbol, q, ts, out);
     }
     if ((u -= r->fair) < 0.0) {
@@ -472,7 +474,7 @@ int flow_next(flow *f, const book *b, int32_t symbol, int64_t until_ts, md_row *
         }
         f->ts = f->ts_next;
         f->totals.candidates++;
-        f->through = quote_through_fair(f, &q);
+        f->through = side_through_fair(f, &q);
         schedule(f);
         if (status == FLOW_ROW) {
             return FLOW_ROW;

@@ -163,6 +163,14 @@ def _require_known(name: str, known: list[str], where: str) -> None:
         raise ConfigError(f"order flow: {where} names {name!r}, which is not a regime{hint}")
 
 
+def _require_keys(table: Mapping[str, Any], fields: tuple[str, ...], where: str) -> None:
+    for key in table:
+        if key not in fields:
+            close = difflib.get_close_matches(key, fields, n=1)
+            hint = f"; did you mean {close[0]!r}?" if close else ""
+            raise ConfigError(f"order flow: unknown key {where + str(key)!r}{hint}")
+
+
 def settings_from_mapping(values: Mapping[str, Any]) -> OrderFlowSettings:
     """Settings from a configuration table: `preset` picks the base (default "normal"), every other key overrides a field.
 
@@ -170,12 +178,10 @@ def settings_from_mapping(values: Mapping[str, Any]) -> OrderFlowSettings:
     """
     changes = dict(values)
     base = preset(changes.pop("preset", "normal"))
-    fields = OrderFlowSettings.__struct_fields__
-    for key in changes:
-        if key not in fields:
-            close = difflib.get_close_matches(key, fields, n=1)
-            hint = f"; did you mean {close[0]!r}?" if close else ""
-            raise ConfigError(f"order flow: unknown key {key!r}{hint}")
+    _require_keys(changes, OrderFlowSettings.__struct_fields__, "")
+    regimes = changes.get("regimes", ())
+    for regime in regimes if isinstance(regimes, (list, tuple)) else ():
+        _require_keys(regime if isinstance(regime, Mapping) else {}, RegimeSettings.__struct_fields__, "regimes.")
     merged = {**msgspec.to_builtins(base), **changes}
     try:
         settings = msgspec.convert(merged, OrderFlowSettings)

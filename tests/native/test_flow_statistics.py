@@ -12,6 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+pytest.importorskip("native._native", reason="the C extension is not built")
+
 from native.market_data import DELETE
 from sim.order_flow import preset
 from tests.native.compile_probe import ROOT, compile_probe
