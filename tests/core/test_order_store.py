@@ -383,6 +383,22 @@ def test_an_order_id_is_never_used_twice() -> None:
         store.create(submit(1))
 
 
+KINDS = [
+    "accepted",
+    "rejected",
+    "filled",
+    "filled",  # the commonest
+    "canceled",
+    "expired",
+    "triggered",
+    "replaced",
+    "restated",
+    "cancel_rejected",
+    "replace_rejected",
+    "lost",
+]
+
+
 class Exposure(RuleBasedStateMachine):
     """Random requests and random, often impossible, facts: exposure is recounted slowly, and what raises changes nothing."""
 
@@ -420,9 +436,7 @@ class Exposure(RuleBasedStateMachine):
 
     @rule(
         back=st.integers(0, 4),
-        kind=st.sampled_from(
-            "accepted rejected filled filled canceled expired triggered replaced restated cancel_rejected replace_rejected lost".split()
-        ),
+        kind=st.sampled_from(KINDS),
         qty=st.integers(-1, 20),
         leaves_qty=st.integers(-1, 20),
         late=st.integers(0, 5),
