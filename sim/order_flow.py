@@ -20,7 +20,8 @@ LEVELS_MAX = 64
 REGIMES_MAX = 4
 PARENTS_MAX = 64
 ORDER_ID_LIMIT = 1 << 62
-RATE_HZ_MAX = 1e12
+RATE_HZ_MAX = 1e6  # beyond a million events a second the clock would hardly move between two looks at it
+FACTOR_MAX = 1e3
 
 
 class RegimeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -87,7 +88,7 @@ class OrderFlowSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     def check(self) -> None:
         """ConfigError naming the first field that is out of its range, with the value."""
         for name in ("limit_hz", "cancel_hz", "market_hz", "informed_hz", "stale_hz", "fair_hz"):
-            _require(0 <= getattr(self, name) <= RATE_HZ_MAX, name, getattr(self, name), "a finite rate, not negative")
+            _require(0 <= getattr(self, name) <= RATE_HZ_MAX, name, getattr(self, name), f"a rate from 0 to {RATE_HZ_MAX:.0f}")
         for name in ("distance_exponent", "cancel_adverse"):
             _require(0 <= getattr(self, name) <= 100, name, getattr(self, name), "from 0 to 100")
         for name in (
@@ -119,7 +120,7 @@ class OrderFlowSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
             rates = getattr(self, name)
             _require(len(rates) in (0, self.levels), name, len(rates), f"empty or `levels` ({self.levels}) rates")
             for rate in rates:
-                _require(0 <= rate <= RATE_HZ_MAX, name, rate, "finite rates, not negative")
+                _require(0 <= rate <= RATE_HZ_MAX, name, rate, f"rates from 0 to {RATE_HZ_MAX:.0f}")
         self._check_regimes()
 
     def _check_regimes(self) -> None:
@@ -130,9 +131,12 @@ class OrderFlowSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
             _require_known(self.regime_start, names, "regime_start")
         for regime in self.regimes:
             where = f"regimes.{regime.name}."
-            for name in ("volatility_ticks", "limit_factor", "market_factor", "cancel_factor", "edge_ticks"):
+            for name in ("volatility_ticks", "edge_ticks"):
                 value = getattr(regime, name)
                 _require(0 <= value <= 1e6, where + name, value, "from 0 to 1000000")
+            for name in ("limit_factor", "market_factor", "cancel_factor"):
+                value = getattr(regime, name)
+                _require(0 <= value <= FACTOR_MAX, where + name, value, f"from 0 to {FACTOR_MAX:.0f}")
             _require(
                 regime.volatility_ticks == 0 or self.fair_hz > 0,
                 "fair_hz",

@@ -17,6 +17,7 @@ from native._native import ffi, lib
 
 from native.flow import CAP_REACHED, END_REACHED, UNTIL_REACHED, Flow, FlowError, power_law_hz
 from native.market_data import ADD, DELETE, FLAG_AGGRESSIVE, FLAG_IOC, FLAG_LAST, FLAG_SNAPSHOT, REDUCE
+from sim.order_flow import RegimeSettings
 from tests.native.flow_market import NS, TRADE, Market
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -228,6 +229,88 @@ def test_an_emptied_book_comes_back(seed: int, side: int) -> None:
     fair = market.flow.state()["fair_ticks"]
     assert bid[0] - 10 < fair < ask[0] + 10
     market.check()
+
+
+def random_settings(source: random.Random) -> dict[str, Any]:
+    """Settings anywhere in their ranges, the edges often: whatever is accepted must run."""
+
+    def unit() -> float:
+        return source.choice([0.0, 1.0, source.random()])
+
+    def rate(top: float) -> float:
+        return source.choice([0.0, top, top * source.random(), 1e-3])
+
+    regimes = []
+    names = ["a", "b", "c", "d"][: source.randint(1, 4)]
+    for name in names:
+        others = [other for other in names if other != name]
+        regimes.append(
+            RegimeSettings(
+                name=name,
+                duration_s=source.choice([0.05, 1.0, 100.0]),
+                volatility_ticks=source.choice([0.0, 1.0, 1e3, 1e6]),
+                limit_factor=source.choice([0.0, 1.0, 5.0]),
+                market_factor=source.choice([0.0, 1.0, 5.0]),
+                cancel_factor=source.choice([0.0, 1.0, 5.0]),
+                edge_ticks=source.choice([0.0, 0.5, 100.0, 1e6]),
+                next=dict.fromkeys(others, 1 / len(others)) if others else {},
+            )
+        )
+    return {
+        "regimes": tuple(regimes),
+        "regime_start": source.choice([*names, ""]),
+        "levels": source.choice([1, 2, 64]),
+        "limit_hz": rate(100.0),
+        "distance_exponent": source.choice([0.0, 1.0, 100.0]),
+        "join_probability": unit(),
+        "limit_informed": unit(),
+        "anchor_fair": source.random() < 0.5,
+        "cancel_hz": rate(5.0),
+        "cancel_far_factor": source.choice([1e-3, 1.0, 1e3]),
+        "cancel_adverse": source.choice([0.0, 1.0, 100.0]),
+        "stale_hz": rate(100.0),
+        "reduce_probability": unit(),
+        "market_hz": rate(20.0),
+        "market_imbalance": unit(),
+        "informed_hz": rate(20.0),
+        "informed_scale_ticks": source.choice([1e-9, 1.0, 1e12]),
+        "sweep_probability": unit(),
+        "protection_ticks": source.choice([0, 1, 1 << 31]),
+        "parents": source.choice([0, 1, 64]),
+        "parent_alpha": source.choice([1.0001, 1.5, 1e3]),
+        "limit_size_median": source.choice([1.0, 5.0]),
+        "limit_size_sigma": source.choice([0.0, 1.0, 10.0]),
+        "market_size_median": source.choice([1.0, 5.0]),
+        "market_size_sigma": source.choice([0.0, 1.0, 10.0]),
+        "size_max_lots": source.choice([5, 1000, (1 << 31) - 1]),
+        "round_probability": unit(),
+        "round_lots": source.choice([1, 10, (1 << 31) - 1]),
+        "fair_hz": source.choice([1e-3, 10.0, 100.0]),
+        "orders_max": source.choice([200, 10_000]),
+    }
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_any_accepted_market_runs(seed: int) -> None:
+    """Repeat one: pytest "tests/native/test_flow.py::test_any_accepted_market_runs[SEED]"."""
+    source = random.Random(seed)
+    tick, lot = source.choice([(1, 1), (5, 100), (10**9, 1)])
+    width = source.choice([3, 50, 5000])
+    session = {"price_min": (10_000 - width) * tick, "price_max": (10_000 + width) * tick}
+    market = Market(seed=seed, seconds=200, tick=tick, lot=lot, snapshot_levels=2, **session, **random_settings(source))
+    stopped = 0
+    for until in range(0, 200 * NS, 2 * NS):
+        try:
+            market.run(until_ts=until, rows_max=300)
+        except FlowError as error:
+            stopped = error.code
+        market.check()
+        assert not market.crossed()
+        if stopped:
+            # The one honest reason to stop is a full table.
+            assert stopped == lib.FLOW_ERR_FULL
+            assert lib.book_live_orders(market.book) == market.config["orders_max"]
+            break
 
 
 def test_own_orders_do_not_move_the_clock() -> None:
