@@ -293,8 +293,11 @@ def mode_checks(tree: ast.Module) -> Iterator[ast.AST]:
             word(part) in words for side in (node.left, *node.comparators) for part in (side, *getattr(side, "elts", []))
         ):
             yield node
-        if isinstance(node, ast.MatchValue) and word(node.value) in words:
-            yield node
+        if isinstance(node, ast.Match) and "mode" in ast.unparse(node.subject).lower():
+            # A command line's verbs are matched too, and are no mode.
+            values = [part for case in node.cases for part in ast.walk(case.pattern) if isinstance(part, ast.MatchValue)]
+            if any(word(part.value) in words for part in values):
+                yield node
 
 
 def test_the_mode_is_asked_for_in_wiring_only() -> None:
@@ -316,6 +319,7 @@ def test_the_mode_is_asked_for_in_wiring_only() -> None:
         "config.mode in ('paper', 'live')",
         "while not is_backtest: pass",
         "match mode:\n    case Mode.LIVE: pass",
+        "match config.mode:\n    case 'paper' | 'live': pass",
         "assert config.live",
     ],
 )
