@@ -545,5 +545,5 @@ def test_events_and_commands_survive_their_own_encoding() -> None:
         assert decoder.decode(msgspec.msgpack.encode(event)) == event
 
 
-if __name__ == "__main__":  # python -m tests.core.test_trader: writes the golden file anew; read its diff before you commit it
+if __name__ == "__main__":  # python -m tests.core.test_trader: writes the golden file anew; read its diff first
     GOLDEN.write_text(session_text(), encoding="utf-8")
