@@ -40,6 +40,7 @@ from core.events import (
     Trade,
     TradingStateSet,
 )
+from core.identifiers import make_order_id
 from core.instruments import Instrument
 from core.market_state import MarketState
 from core.order_store import OrderStore
@@ -65,6 +66,7 @@ class Trader:
         rate: RateLimit,
         run_number: int,
     ) -> None:
+        make_order_id(run_number, 1)  # refuses a run number that order ids cannot hold
         self.instruments = {instrument.instrument_id: instrument for instrument in instruments}
         self.portfolio = Portfolio(self.instruments, cash)
         self.states = {key: MarketState(value, self.portfolio.by_instrument[key]) for key, value in self.instruments.items()}

@@ -92,7 +92,5 @@ def test_numbers_shared_with_the_native_book_agree(enumeration: Any, prefix: str
     assert set(ours) - set(native) <= {"SIMULATED_REJECT"}
 
 
-if (
-    __name__ == "__main__"
-):  # python -m tests.core.test_record_format: writes the golden file anew; read its diff first
+if __name__ == "__main__":  # python -m tests.core.test_record_format: writes the golden file anew; read its diff first
     GOLDEN.write_text(format_text(), encoding="utf-8")

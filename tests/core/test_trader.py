@@ -15,7 +15,7 @@ import pytest
 from core.approved import Approved
 from core.commands import CancelAll, CancelOrder, SubmitOrder
 from core.enums import MarketStatus, OrderType, Reason, Side, TradingState
-from core.errors import StateError, StrategyError
+from core.errors import StateError, StrategyError, UnitError
 from core.events import (
     AnyEvent,
     Bar,
@@ -362,6 +362,28 @@ def test_two_strategies_of_one_name_or_an_unknown_instrument_are_refused_whole()
         trader.add_strategy("e", Elsewhere(on_quote=refuse))
     assert len(trader.contexts) == 1
     trader.step(quote())  # and hears nothing
+
+
+@pytest.mark.parametrize("run_number", [0, -1, 1 << 30])
+def test_a_run_number_that_order_ids_cannot_hold_is_refused(run_number: int) -> None:
+    with pytest.raises(UnitError):
+        Trader(instruments=[EQUITY], cash={}, limits={}, rate=RateLimit(orders_max=1), run_number=run_number)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"quotes": "all"},
+        {"interval_ns": -1},
+        {"interval_ns": float("nan")},
+        {"book_levels": True},
+        {"bars_ns": 1.5},
+        {"bars_ns": None},
+    ],
+)
+def test_an_impossible_subscription_is_refused(changes: dict[str, Any]) -> None:
+    with pytest.raises(StrategyError, match=r"AAPL\.XNAS"):
+        Subscription(instrument_id=KEY, **changes)
 
 
 # Denials.
