@@ -205,6 +205,27 @@ def test_a_different_command_gives_a_different_digest() -> None:
     assert len({commands for commands, _ in digests}) == len({state for _, state in digests}) == 2
 
 
+def test_the_state_digest_tells_what_differs_and_nothing_else() -> None:
+    def digest_after(strategy: int = 0, halted: bool = False, look: bool = False, cancel: bool = False) -> str:
+        traded = [Scripted(), Scripted()]
+        traded[strategy].actions = {"on_quote": buying()}
+        trader = trader_of(*traded)
+        trader.step(quote())
+        trader.step(filled())
+        if look:
+            trader.contexts[1].position(KEY)
+            trader.contexts[1].equity("USD")
+        if cancel:
+            trader.contexts[strategy].cancel_all()
+        if halted:
+            trader.step(TradingStateSet(9, 9, TradingState.REDUCING, "x"))
+        return trader.state_digest()
+
+    plain = digest_after()
+    assert digest_after(look=True) == digest_after() == plain
+    assert len({plain, digest_after(strategy=1), digest_after(halted=True), digest_after(cancel=True)}) == 4
+
+
 # Failures.
 
 
@@ -411,7 +432,7 @@ def test_a_denial_is_heard_after_the_callback_and_kept_for_the_journal() -> None
     assert trader.denied == []
 
 
-@pytest.mark.parametrize("bad", [float("nan"), None, True, -1, 10.0, "10"])
+@pytest.mark.parametrize("bad", [float("nan"), None, True, -1, 10.0, "10", object()])
 @pytest.mark.parametrize("field", ["quantity", "price"])
 def test_a_strategy_that_asks_for_nonsense_is_denied_and_nothing_leaves(field: str, bad: Any) -> None:
     trader = trader_of(Scripted(on_quote=buying(**{field: bad})))
