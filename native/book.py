@@ -35,6 +35,7 @@ _REPORTS_START = 1024
 # int64 fields of book_order, then its bytes: what a failed assignment is blamed on.
 _INT64_FIELDS = ("order_id", "owner", "price", "trigger_price", "qty", "display_qty", "expire_ts")
 _BYTE_FIELDS = ("side", "order_type", "time_in_force", "flags")
+_BATCH_COLUMNS = ("ts", "op", "order_id", "side", "price", "qty")
 FNV_START = 0xCBF29CE484222325
 
 
@@ -73,6 +74,8 @@ class NativeBook:
         self._book = self._ffi.gc(raw, self._lib.book_free)
         self._order = self._ffi.new("book_order *")
         self._levels_max = levels_max
+        self._written = self._ffi.new("int64_t *")
+        self._from_buffer = self._ffi.from_buffer
         self._allocate(min(_REPORTS_START, self._reports_max))
 
     @property
@@ -100,7 +103,7 @@ class NativeBook:
         if code != self._lib.BOOK_ERR_REPORTS_FULL:
             self._raise(code, call)
         if self._cap == self._reports_max:
-            raise ReportsFullError(f"{call.__name__}: may need more than reports_max = {self._reports_max} reports; nothing happened")
+            raise ReportsFullError(f"{call.__name__}: may need more than {self._reports_max} reports; nothing happened")
         self._allocate(min(4 * self._cap, self._reports_max))
 
     def _raise(self, code: int, call: Any) -> None:
@@ -244,19 +247,24 @@ class NativeBook:
         reports: array of REPORT_DTYPE to fill, or None to keep totals only. Returns (messages done, reports written); fewer done
         than given means that `reports` was too full for the next one: read it and go on from there.
         """
-        columns = {"ts": ts, "op": op, "order_id": order_id, "side": side, "price": price, "qty": qty}
-        for name, column in columns.items():
-            if column.dtype != np.int64 or column.ndim != 1 or not column.flags.c_contiguous or len(column) != len(ts):
-                raise BookArgumentError(f"batch: column {name} must be a contiguous int64 vector of length {len(ts)}")
-        cast, written = self._ffi.cast, self._ffi.new("int64_t *")
-        buffer, cap = self._ffi.NULL, 0
+        rows = len(ts)
+        columns = (ts, op, order_id, side, price, qty)
+        for name, column in zip(_BATCH_COLUMNS, columns, strict=True):
+            if column.dtype != np.int64 or column.ndim != 1 or not column.flags.c_contiguous or len(column) != rows:
+                raise BookArgumentError(f"batch: column {name} must be a contiguous int64 vector of length {rows}")
+        pointers = [self._from_buffer("int64_t[]", column) for column in columns]
+        out, cap = self._ffi.NULL, 0
         if reports is not None:
-            if reports.dtype != REPORT_DTYPE or not reports.flags.c_contiguous or not reports.flags.writeable:
-                raise BookArgumentError("batch: reports must be a contiguous writable array of REPORT_DTYPE")
-            buffer, cap = cast("book_report *", reports.ctypes.data), len(reports)
-        pointers = [cast("const int64_t *", column.ctypes.data) for column in columns.values()]
-        done = self._lib.book_batch(self._book, self._symbol(symbol), len(ts), *pointers, buffer, cap, written)
-        return self._checked(done, self._lib.book_batch), written[0]
+            if (
+                reports.dtype != REPORT_DTYPE
+                or reports.ndim != 1
+                or not reports.flags.c_contiguous
+                or not reports.flags.writeable
+            ):
+                raise BookArgumentError("batch: reports must be a contiguous writable vector of REPORT_DTYPE")
+            out, cap = self._from_buffer("book_report[]", reports, require_writable=True), len(reports)
+        done = self._lib.book_batch(self._book, self._symbol(symbol), rows, *pointers, out, cap, self._written)
+        return self._checked(done, self._lib.book_batch), self._written[0]
 
     # ---- Auctions ----
 
@@ -347,7 +355,6 @@ class NativeBook:
         """Raises BookCorruptError where any invariant is broken. Slow: it looks at everything."""
         if self._lib.book_check(self._book) != self._lib.BOOK_OK:
             raise BookCorruptError("book_check found a broken invariant")
-
 
 
 def reports_fnv(reports: np.ndarray, state: int = FNV_START) -> int:
