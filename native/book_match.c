@@ -383,7 +383,9 @@ int64_t book_cancel_plain(book *b, int64_t id, report_sink *out)
 
 int64_t book_limit(book *b, int64_t order_id, int side, int64_t price, int64_t qty)
 {
-    if (!b || b->symbols_used == 0)
+    if (!b)
+        return BOOK_ERR_ARGUMENT;
+    if (b->symbols_used == 0)
         return BOOK_ERR_SYMBOL;
     symbol_book *s = &b->symbols[0];
     if (BOOK_UNLIKELY(s->status == MD_STATUS_AUCTION)) {
