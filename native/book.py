@@ -141,7 +141,7 @@ class NativeBook:
 
     def position(self, owner: int, symbol: int) -> int:
         """The owner's net traded quantity, buys positive; 0 for an unknown owner."""
-        return self._lib.book_position(self._book, require_range("owner", owner), self._symbol(symbol))
+        return int(self._lib.book_position(self._book, require_range("owner", owner), self._symbol(symbol)))
 
     def position_set(self, owner: int, symbol: int, position: int) -> None:
         """Where reduce-only starts from."""
@@ -266,6 +266,10 @@ class NativeBook:
         done = self._lib.book_batch(self._book, self._symbol(symbol), rows, *pointers, out, cap, self._written)
         return self._checked(done, self._lib.book_batch), self._written[0]
 
+    def batch_quiet(self, on: bool) -> None:
+        """Batches leave out ACCEPTED and CANCELED of plain orders; trades and refusals stay."""
+        self._lib.book_batch_quiet(self._book, int(on))
+
     # ---- Auctions ----
 
     def auction_begin(self, symbol: int) -> None:
@@ -329,16 +333,16 @@ class NativeBook:
 
     def queue_ahead(self, order_id: int) -> int:
         """Displayed quantity in front of it at its price; -1 where it is not resting."""
-        return self._lib.book_queue_ahead(self._book, require_range("order_id", order_id))
+        return int(self._lib.book_queue_ahead(self._book, require_range("order_id", order_id)))
 
     def level_qty(self, symbol: int, side: int, price: int) -> int:
         """Displayed quantity at a price; 0 for none."""
         require_range("side", side, 0, 1)
-        return self._lib.book_level_qty(self._book, self._symbol(symbol), side, require_range("price", price))
+        return int(self._lib.book_level_qty(self._book, self._symbol(symbol), side, require_range("price", price)))
 
     def live_orders(self) -> int:
         """Resting and parked orders of all symbols."""
-        return self._lib.book_live_orders(self._book)
+        return int(self._lib.book_live_orders(self._book))
 
     def last_price(self, symbol: int) -> int | None:
         """Price of the symbol's last trade."""
@@ -366,4 +370,4 @@ def reports_fnv(reports: np.ndarray, state: int = FNV_START) -> int:
                 state = ((state ^ (int(row[name]) & (2**64 - 1))) * 0x100000001B3) % 2**64
         return state
     pointer = module.ffi.cast("book_report *", reports.ctypes.data)
-    return module.lib.book_reports_fnv(pointer, len(reports), state)
+    return int(module.lib.book_reports_fnv(pointer, len(reports), state))

@@ -108,8 +108,9 @@ class Ways:
         book.symbol_add(**rules_of(self.columns))
         return book
 
-    def batch(self) -> Measured:
+    def batch(self, quiet: bool = False) -> Measured:
         book = self.book()
+        book.batch_quiet(quiet)
         cpu_ns, state, _ = run_batch(book, self.columns)
         return Measured(cpu_ns, Result(*book.totals()[:3], f"{state:016x}"))
 
@@ -181,8 +182,9 @@ def measure(columns: Columns, rounds: int, reference_messages: int) -> dict[str,
     ways, messages = Ways(columns), len(columns["ts"])
     reference_messages = min(messages, reference_messages)
     plan: list[tuple[str, int, Callable[[], Measured]]] = [
-        ("batch", messages, ways.batch),
-        ("batch, no reports", messages, ways.batch_silent),
+        ("batch, trades reported", messages, lambda: ways.batch(quiet=True)),
+        ("batch, everything reported", messages, ways.batch),
+        ("batch, nothing reported", messages, ways.batch_silent),
         ("one call per message", messages, ways.calls),
         ("empty call of five integers", messages, ways.empty_call),
         ("plain Python", messages, ways.plain_python),

@@ -14,7 +14,7 @@ import pytest
 pytest.importorskip("native._native", reason="the C extension is not built")
 
 from native.book import NativeBook, reports_fnv
-from native.book_types import REPORT_DTYPE
+from native.book_types import REPORT_DTYPE, Kind
 from native.loader import extension
 from native.reference_book import ReferenceBook
 from tests.bench import matching, plain_book, w1_flow
@@ -118,6 +118,17 @@ def test_w1_is_exactly_the_published_result() -> None:
     assert found == {name: golden[name] for name in found}
 
 
+def test_quiet_batch_reports_only_the_trades() -> None:
+    flow = flow_of(VARIANTS[3])
+    _, everything = run_book(flow.columns)
+    book = NativeBook(orders_max=8192, levels_max=4096)
+    book.symbol_add(**matching.rules_of(flow.columns))
+    book.batch_quiet(True)
+    reports = np.zeros(4 * len(flow.columns["ts"]), REPORT_DTYPE)
+    _, written = book.batch(0, **flow.columns, reports=reports)
+    assert np.array_equal(reports[:written], everything[everything["kind"] == Kind.TRADE])
+
+
 def test_benchmark_runs_on_any_workload_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "small.bin"
     w1_flow.write(path, flow_of(VARIANTS[3]).columns)
@@ -125,7 +136,7 @@ def test_benchmark_runs_on_any_workload_file(tmp_path: Path, capsys: pytest.Capt
     assert matching.main([str(path), "--json", *options]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["agree"] is True
-    assert {row["name"] for row in found["rows"]} >= {"batch", "one call per message", "plain Python", "ReferenceBook"}
+    assert {row["name"] for row in found["rows"]} >= {"batch, trades reported", "one call per message", "plain Python", "ReferenceBook"}
     assert matching.main([str(path), *options]) == 0
     assert "all ways agree" in capsys.readouterr().out
     path.write_bytes(path.read_bytes()[:-8])
