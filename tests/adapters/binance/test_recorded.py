@@ -56,8 +56,8 @@ def test_book_equals_book_ticker_and_a_second_reading(names: list[str], symbol: 
 @pytest.mark.parametrize(
     ("name", "symbol", "rules", "rows", "skew_ns"),
     [
-        (USDM, "BTCUSDT", instrument(2, 3, 10), {LEVEL: 445262, TRADE: 21313, CLEAR: 1, BBO: 130244}, -1272402468),
-        (SPOT, "BTCUSDT", instrument(2, 8), {LEVEL: 126073, TRADE: 9757, CLEAR: 1, BBO: 56080}, -1274761454),
+        (USDM, "BTCUSDT", instrument(2, 3, 10), {LEVEL: 445262, TRADE: 21313, CLEAR: 1, BBO: 130742}, -1272402468),
+        (SPOT, "BTCUSDT", instrument(2, 8), {LEVEL: 126073, TRADE: 9757, CLEAR: 1, BBO: 56116}, -1274761454),
         (COIN, "BTCUSD_PERP", instrument(1, 0), {LEVEL: 297747, TRADE: 2286, CLEAR: 1, BBO: 38272}, -1267953940),
     ],
 )
