@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,10 @@ from core.enums import InstrumentClass
 from core.instruments import Instrument
 from native.market_data import BBO, CLEAR, LEVEL, TRADE
 from sim.data.check_binance import Scales, check_binance
+from sim.data.check_books import DictLevelBook, LevelBook
 from sim.data.clock import correct_rows, measure_skew
 from sim.data.frames_to_rows import frames_to_rows
+from sim.data.native_check_books import VenueLevelBook
 from tests.data_path import market_data
 
 ROOT = "crypto_l2/hftbacktest/"
@@ -37,19 +40,21 @@ def instrument(price_scale: int, qty_scale: int, tick: int = 1) -> Instrument:
 
 
 @pytest.mark.parametrize(
-    ("names", "symbol", "compared"),
+    ("names", "symbol", "compared", "new_book"),
     [
-        ([USDM], "BTCUSDT", 6546),
-        ([SPOT], "BTCUSDT", 3449),
-        ([COIN], "BTCUSD_PERP", 26819),
-        ([SPOT, SPOT_NEXT_DAY], "BTCUSDT", 6491),
+        ([USDM], "BTCUSDT", 6546, VenueLevelBook),
+        ([SPOT], "BTCUSDT", 3449, VenueLevelBook),
+        ([COIN], "BTCUSD_PERP", 26819, DictLevelBook),
+        ([SPOT, SPOT_NEXT_DAY], "BTCUSDT", 6491, DictLevelBook),
     ],
 )
-def test_book_equals_book_ticker_and_a_second_reading(names: list[str], symbol: str, compared: int) -> None:
+def test_book_equals_book_ticker_and_a_second_reading(
+    names: list[str], symbol: str, compared: int, new_book: Callable[[], LevelBook]
+) -> None:
     def new_decoder(scales: Scales) -> BinanceBookSession:
         return BinanceBookSession(instrument(scales.price_scale, scales.qty_scale), symbol)
 
-    result = check_binance([market_data(name) for name in names], new_decoder=new_decoder)
+    result = check_binance([market_data(name) for name in names], new_decoder=new_decoder, new_book=new_book)
     assert (result.compared, result.mismatches, result.first_mismatch, result.gaps, result.crossed) == (compared, 0, None, 0, 0)
 
 
