@@ -96,6 +96,7 @@ class BinanceBookSession:
         self._buffer: deque[DepthUpdate] = deque(maxlen=BUFFERED_DIFFS_MAX)
         self._trade_event = ""
         self._price = fixed_parser(instrument.price_scale, instrument.tick)
+        self._level_price = fixed_parser(instrument.price_scale, instrument.tick, least=1)
         self._qty = fixed_parser(instrument.qty_scale, 1)
 
     @property
@@ -237,11 +238,9 @@ class BinanceBookSession:
             rows[-1] = (*rows[-1][:8], rows[-1][8] | ROW_FLAG_LAST)
 
     def _levels(self, ts_event: int, ts: int, bids: Levels, asks: Levels, flags: int) -> list[Row]:
-        price, qty, index = self._price, self._qty, self._index
+        price, qty, index = self._level_price, self._qty, self._index
         rows = [(ts_event, ts, price(text), qty(size), 0, index, ROW_LEVEL, ROW_BUY, flags) for text, size in bids]
         rows += [(ts_event, ts, price(text), qty(size), 0, index, ROW_LEVEL, ROW_SELL, flags) for text, size in asks]
-        if any(row[2] <= 0 for row in rows):
-            raise VenueProtocolError("a price of a depth update is not positive")
         return rows
 
     def _marker(self, ts: int, diff: DepthUpdate, kind: int, flags: int) -> Row:
@@ -299,27 +298,33 @@ class BinanceBookSession:
         ]
 
 
-def fixed_parser(scale: int, step: int) -> Callable[[str], int]:
-    """parse_fixed at `scale` that remembers what it parsed: prices repeat, and a hit costs a tenth.
+class _Parsed(dict[str, int]):
+    """Texts and what they parse to; looking up one that is missing parses it. A hit never enters Python."""
 
-    The function returned raises UnitError as parse_fixed does, and also for a negative value or one off the `step`.
-    """
-    known: dict[str, int] = {}
+    def __init__(self, scale: int, step: int, least: int) -> None:
+        super().__init__()
+        self._scale = scale
+        self._step = step
+        self._least = least
 
-    def parse(text: str) -> int:
-        value = known.get(text)
-        if value is None:
-            value = parse_fixed(text, scale)
-            if value < 0:
-                raise UnitError(f"{text!r} is negative")
-            if value % step:
-                raise UnitError(f"{text!r} is off the step of {step} at scale {scale}")
-            if len(known) >= PARSED_TEXTS_MAX:
-                known.clear()
-            known[text] = value
+    def __missing__(self, text: str) -> int:
+        value = parse_fixed(text, self._scale)
+        if value < self._least:
+            raise UnitError(f"{text!r} is {'not positive' if self._least else 'negative'}")
+        if value % self._step:
+            raise UnitError(f"{text!r} is off the step of {self._step} at scale {self._scale}")
+        if len(self) >= PARSED_TEXTS_MAX:
+            self.clear()
+        self[text] = value
         return value
 
-    return parse
+
+def fixed_parser(scale: int, step: int, least: int = 0) -> Callable[[str], int]:
+    """parse_fixed at `scale` that remembers what it parsed: prices and sizes repeat, and a hit costs a tenth.
+
+    The function returned raises UnitError as parse_fixed does, and also for a value below `least` (0 or 1) or off the `step`.
+    """
+    return _Parsed(scale, step, least).__getitem__
 
 
 def _is_before(diff: DepthUpdate, snapshot_id: int) -> bool:
