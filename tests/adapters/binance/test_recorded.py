@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,10 @@ from core.enums import InstrumentClass
 from core.instruments import Instrument
 from native.market_data import BBO, CLEAR, LEVEL, TRADE
 from sim.data.check_binance import Scales, check_binance
+from sim.data.check_books import DictLevelBook, LevelBook
 from sim.data.clock import correct_rows, measure_skew
 from sim.data.frames_to_rows import frames_to_rows
+from sim.data.native_check_books import VenueLevelBook
 from tests.data_path import market_data
 
 ROOT = "crypto_l2/hftbacktest/"
@@ -37,27 +40,29 @@ def instrument(price_scale: int, qty_scale: int, tick: int = 1) -> Instrument:
 
 
 @pytest.mark.parametrize(
-    ("names", "symbol", "compared"),
+    ("names", "symbol", "compared", "new_book"),
     [
-        ([USDM], "BTCUSDT", 6546),
-        ([SPOT], "BTCUSDT", 3449),
-        ([COIN], "BTCUSD_PERP", 26819),
-        ([SPOT, SPOT_NEXT_DAY], "BTCUSDT", 6491),
+        ([USDM], "BTCUSDT", 6546, VenueLevelBook),
+        ([SPOT], "BTCUSDT", 3449, VenueLevelBook),
+        ([COIN], "BTCUSD_PERP", 26819, DictLevelBook),
+        ([SPOT, SPOT_NEXT_DAY], "BTCUSDT", 6491, DictLevelBook),
     ],
 )
-def test_book_equals_book_ticker_and_a_second_reading(names: list[str], symbol: str, compared: int) -> None:
+def test_book_equals_book_ticker_and_a_second_reading(
+    names: list[str], symbol: str, compared: int, new_book: Callable[[], LevelBook]
+) -> None:
     def new_decoder(scales: Scales) -> BinanceBookSession:
         return BinanceBookSession(instrument(scales.price_scale, scales.qty_scale), symbol)
 
-    result = check_binance([market_data(name) for name in names], new_decoder=new_decoder)
+    result = check_binance([market_data(name) for name in names], new_decoder=new_decoder, new_book=new_book)
     assert (result.compared, result.mismatches, result.first_mismatch, result.gaps, result.crossed) == (compared, 0, None, 0, 0)
 
 
 @pytest.mark.parametrize(
     ("name", "symbol", "rules", "rows", "skew_ns"),
     [
-        (USDM, "BTCUSDT", instrument(2, 3, 10), {LEVEL: 445262, TRADE: 21313, CLEAR: 1, BBO: 130244}, -1272402468),
-        (SPOT, "BTCUSDT", instrument(2, 8), {LEVEL: 126073, TRADE: 9757, CLEAR: 1, BBO: 56080}, -1274761454),
+        (USDM, "BTCUSDT", instrument(2, 3, 10), {LEVEL: 445262, TRADE: 21313, CLEAR: 1, BBO: 130742}, -1272402468),
+        (SPOT, "BTCUSDT", instrument(2, 8), {LEVEL: 126073, TRADE: 9757, CLEAR: 1, BBO: 56116}, -1274761454),
         (COIN, "BTCUSD_PERP", instrument(1, 0), {LEVEL: 297747, TRADE: 2286, CLEAR: 1, BBO: 38272}, -1267953940),
     ],
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,9 +14,10 @@ from core.feed import Row
 from native.market_data import CLEAR, GAP, LEVEL
 from sim.data.check import FORMATS, CheckOptions, run_check
 from sim.data.check_binance import Scales, check_binance, guess_scales
-from sim.data.check_books import Best, DictLevelBook, DictOrderBook
+from sim.data.check_books import Best, DictLevelBook, DictOrderBook, LevelBook, OrderBook
 from sim.data.check_lobster import check_lobster, lobster_decimals
 from sim.data.check_result import CheckResult
+from sim.data.native_check_books import EngineOrderBook, VenueLevelBook
 from sim.data.tables import TableSource
 from tests.data_path import market_data
 from tests.sim.data.rows import FILES
@@ -135,9 +137,10 @@ def test_recorded_lobster_rows(messages: str, book: str, rows: int, compared: in
     )
 
 
-def test_recorded_lobster_states_and_queues() -> None:
+@pytest.mark.parametrize("new_book", [DictOrderBook, EngineOrderBook])
+def test_recorded_lobster_states_and_queues(new_book: Callable[[], OrderBook]) -> None:
     names = ("37800000_message_50.csv.gz", "37800000_orderbook_50.first672.csv.gz", "57600000_orderbook_1.csv.gz")
-    result = check_lobster(*(market_data(AAPL + name) for name in names))
+    result = check_lobster(*(market_data(AAPL + name) for name in names), new_book=new_book)
     assert (result.rows, result.compared, result.mismatches, result.crossed) == (91997, 671 + 15999, 0, 0)
     assert result.notes == (
         "rows: the order-book file ends after 672 of 91997 messages",
@@ -341,21 +344,29 @@ def test_run_check_is_the_same_check() -> None:
 # The plain books.
 
 
-def test_level_book_finds_the_next_best() -> None:
-    book = DictLevelBook()
+@pytest.mark.parametrize("new_book", [DictLevelBook, VenueLevelBook])
+def test_level_book_finds_the_next_best(new_book: Callable[[], LevelBook]) -> None:
+    book = new_book()
     for side, price in ((0, 10), (0, 12), (0, 11), (1, 20), (1, 15), (1, 18)):
         book.set_level(side, price, price)
     book.set_level(0, 12, 0)
     book.set_level(1, 15, 0)
     book.set_level(1, 15, 0)
     assert book.best() == Best((11, 11), (18, 18))
-    assert (book.levels(0), book.levels(1)) == ([(11, 11), (10, 10)], [(18, 18), (20, 20)])
     book.clear()
     assert book.best() == Best(None, None)
 
 
-def test_order_book_keeps_queues() -> None:
-    book = DictOrderBook()
+def test_level_book_lists_levels_best_first() -> None:
+    book = DictLevelBook()
+    for side, price in ((0, 10), (0, 11), (1, 20), (1, 18)):
+        book.set_level(side, price, price)
+    assert (book.levels(0), book.levels(1)) == ([(11, 11), (10, 10)], [(18, 18), (20, 20)])
+
+
+@pytest.mark.parametrize("new_book", [DictOrderBook, EngineOrderBook])
+def test_order_book_keeps_queues(new_book: Callable[[], OrderBook]) -> None:
+    book = new_book()
     book.add(1, 0, 10, 5)
     book.add(2, 0, 10, 7)
     assert (book.is_head(1), book.is_head(2), book.best()) == (True, False, Best((10, 12), None))
