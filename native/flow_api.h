@@ -80,6 +80,7 @@ typedef struct {
     double limit_informed;       /* share of limit orders that keep edge_ticks from the fair value */
     double market_imbalance;     /* 0..1: market orders follow the queue imbalance; weight (1 + this * imbalance) */
     double cancel_adverse;       /* >= 0: cancels speed up by 1 + this * imbalance against the order's side */
+    double impact_ticks;         /* the surprise in an uninformed market order's sign moves the fair value so far, for good */
     double sweep_probability;    /* market order may take more than the best level shows; otherwise it is cut to it */
     double reduce_probability;   /* cancellation takes a part of the order only */
     double limit_size_median;    /* lots, log-normal */
