@@ -373,6 +373,36 @@ def test_feed_latency_and_instrument_are_stamped() -> None:
     assert set(rows["instrument"]) == {7}
 
 
+def test_a_later_start_shifts_the_tape_and_changes_nothing_else() -> None:
+    start = 1_790_000_000_123_456_789
+    early = Market(seed=21, seconds=60).run()
+    late = Market(seed=21, ts_start=start, ts_end=start + 60 * NS).run()
+    late["ts_event"] -= start
+    late["ts_init"] -= start
+    assert late.tobytes() == early.tobytes()
+
+
+def test_two_symbols_in_one_book_do_not_disturb_each_other() -> None:
+    alone = [Market(seed=seed, seconds=60).run() for seed in (31, 32)]
+    first = Market(seed=31, seconds=60)
+    second = Market(seed=32, seconds=60, order_id_first=1 << 40)
+    rules = {"tick": 1, "lot": 1, "qty_min": 1, "qty_max": 1 << 40, "price_min": 1, "price_max": 1_000_000}
+    assert lib.book_symbol_add(first.book, ffi.new("book_symbol *", rules)) == 1
+    for index in range(len(second.initial)):
+        source = ffi.from_buffer("md_row *", second.initial[index : index + 1])
+        assert lib.flow_apply(first.book, 1, source, first.reports, 1 << 15) == 1
+    parts: list[list[bytes]] = [[], []]
+    for second_of_time in range(1, 61):
+        until = second_of_time * NS
+        parts[0].append(first.run(until_ts=until).tobytes())
+        rows = second.flow.run(first.book, 1, until_ts=until, rows_max=100_000)[0]
+        rows["order_id"] -= (1 << 40) - 1
+        parts[1].append(rows.tobytes())
+        first.check()
+        second.flow.check(first.book, 1)
+    assert [b"".join(part) for part in parts] == [rows.tobytes() for rows in alone]
+
+
 def test_snapshot_comes_once_and_first() -> None:
     market = Market(seed=2)
     with pytest.raises(FlowError):
