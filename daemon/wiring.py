@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, assert_never
 
 from pydantic import BaseModel, ValidationError
 
@@ -82,6 +82,28 @@ def wire_backtest(loaded: LoadedConfig) -> Wired:
     subscriptions = [subscription for context in trader.contexts for subscription in context.subscriptions]
     venue, files, fraction, totals, ts_start = _wire_venue(loaded, instruments, subscriptions)
     return Wired(trader, venue, dict(cash), ts_start, files, fraction, totals)
+
+
+def input_files(loaded: LoadedConfig) -> list[Path]:
+    """Every file that the data sections and the latency table name, in their order. Raises ConfigError where one is absent."""
+    files: list[Path] = []
+    for index, data in enumerate(loaded.config.data):
+        where = f"data[{index}]"
+        match data:
+            case FlowData():
+                pass
+            case LobsterData():
+                files += [resolve_path(loaded, data.messages, f"{where}.messages")]
+                files += [resolve_path(loaded, data.book, f"{where}.book")] if data.book is not None else []
+            case BinanceData():
+                files += [resolve_path(loaded, name, f"{where}.files[{place}]") for place, name in enumerate(data.files)]
+            case BarsData() | TradesData() | QuotesData():
+                files += [resolve_path(loaded, data.file, f"{where}.file")]
+            case _:
+                assert_never(data)
+    if isinstance(loaded.config.venue.latency, TableLatency):
+        files.append(resolve_path(loaded, loaded.config.venue.latency.file, "venue.latency.file"))
+    return files
 
 
 # Strategies.
@@ -217,12 +239,20 @@ def _wire_flow(
         raise ConfigError(f"{loaded.file}: data[0]: {error}") from None
     flow = Flow(config)
     book = NativeBook(orders_max=settings.orders_max, levels_max=1 << 14)
+    book.symbol_add(
+        tick=instrument.tick,
+        lot=instrument.lot,
+        qty_min=instrument.lot,
+        qty_max=instrument.qty_max,
+        price_min=instrument.price_min,
+        price_max=instrument.price_max,
+    )
 
     def tape() -> Iterator[Rows]:
         yield flow.snapshot()
         status = None
         while status != END_REACHED:
-            rows, status = flow.run(book.handle, 0, until_ts=ts_end, rows_max=ROWS_PER_CHUNK)
+            rows, status = flow.run(book.raw, 0, until_ts=ts_end, rows_max=ROWS_PER_CHUNK)
             if len(rows):
                 yield rows
 

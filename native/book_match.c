@@ -1,5 +1,6 @@
 /* book_match.c: matching, and the plain path (GTC limits without owner, and cancels) that most messages take. */
 
+#pragma GCC optimize ("no-tree-slp-vectorize")
 #include "book_internal.h"
 
 void book_position_add(book *b, int32_t owner_index, int32_t symbol, int side, int64_t qty)

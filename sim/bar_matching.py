@@ -125,6 +125,10 @@ class BarBook:
         self._slippage = rules.slippage_ticks * instrument.tick
         self._budget = NEVER  # what may still be filled in this bar
 
+    def first_expiry(self) -> int:
+        """When the first of its orders ends by itself; NEVER where none does."""
+        return min((order.expire_ts for order in self.orders.values()), default=NEVER)
+
     # The bar's open.
 
     def at_open(self, index: int, price: int) -> list[Outcome]:

@@ -222,6 +222,7 @@ def live_numbers(trader: Trader, recorder: Recorder) -> dict[str, Any]:
             "bid": None if mark is None else instrument.format_price(mark[0]),
             "ask": None if mark is None else instrument.format_price(mark[1]),
             "mid": None if mark is None else format_fixed((mark[0] + mark[1]) * 5, instrument.price_scale + 1),
+            "spread": None if mark is None else instrument.format_price(mark[1] - mark[0]),
             "position": instrument.format_qty(position.qty),
             "open_orders": state.open_orders,
         }

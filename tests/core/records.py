@@ -135,9 +135,7 @@ def restated(counter: int = 1, leaves_qty: int = 5, ts: int = 3) -> OrderRestate
     return OrderRestated(ts, ts, order_id(counter), leaves_qty, Reason.SELF_TRADE)
 
 
-def quote(
-    bid: int = 9_999, ask: int = 10_001, ts: int = 1, instrument_id: str = EQUITY.instrument_id, qty: int = 1_000
-) -> Quote:
+def quote(bid: int = 9_999, ask: int = 10_001, ts: int = 1, instrument_id: str = EQUITY.instrument_id, qty: int = 1_000) -> Quote:
     return Quote(ts, ts, instrument_id, bid, qty, ask, qty)
 
 

@@ -37,9 +37,7 @@ def test_ids_are_unique_and_grow_with_run_and_counter(one: tuple[int, int], othe
     assert (format_order_id(first, "td") == format_order_id(second, "td")) is (one == other)
 
 
-@pytest.mark.parametrize(
-    ("run", "counter"), [(0, 1), (-1, 1), (1, 0), (1, -1), (RUN_NUMBER_MAX + 1, 1), (1, COUNTER_MAX + 1)]
-)
+@pytest.mark.parametrize(("run", "counter"), [(0, 1), (-1, 1), (1, 0), (1, -1), (RUN_NUMBER_MAX + 1, 1), (1, COUNTER_MAX + 1)])
 def test_numbers_out_of_range_are_refused(run: int, counter: int) -> None:
     with pytest.raises(UnitError):
         make_order_id(run, counter)

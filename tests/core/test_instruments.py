@@ -26,7 +26,11 @@ def exact_notional(instrument: Instrument, price: int, qty: int) -> Fraction:
     """The formula as a text book writes it, in units of 10^-MONEY_SCALE."""
     whole_price = Fraction(price, 10**instrument.price_scale)
     whole_qty = Fraction(qty, 10**instrument.qty_scale)
-    worth = whole_qty * instrument.multiplier / whole_price if instrument.is_inverse else whole_price * whole_qty * instrument.multiplier
+    worth = (
+        whole_qty * instrument.multiplier / whole_price
+        if instrument.is_inverse
+        else whole_price * whole_qty * instrument.multiplier
+    )
     return worth * 10**MONEY_SCALE
 
 

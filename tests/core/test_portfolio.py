@@ -67,7 +67,9 @@ def book(portfolio: Portfolio, instrument: Instrument, side: Side, qty: int, pri
 
 @pytest.mark.parametrize("instrument", ALL, ids=lambda i: i.instrument_id)
 @given(fills=fills_of_one)
-def test_realised_profit_and_cost_are_those_of_the_exact_book(instrument: Instrument, fills: list[tuple[Side, int, int, int]]) -> None:
+def test_realised_profit_and_cost_are_those_of_the_exact_book(
+    instrument: Instrument, fills: list[tuple[Side, int, int, int]]
+) -> None:
     portfolio, oracle = portfolio_of(instrument), AverageCost(instrument)
     for side, qty, price, fee in fills:
         book(portfolio, instrument, side, qty, price, fee)
@@ -110,7 +112,11 @@ def test_nothing_is_lost_to_rounding(instrument: Instrument, fills: list[tuple[S
 @given(
     fills=st.lists(
         st.tuples(
-            st.sampled_from(ALL), st.sampled_from(["a", "b", "c"]), st.sampled_from(Side), st.integers(1, 50), st.integers(900, 1_100)
+            st.sampled_from(ALL),
+            st.sampled_from(["a", "b", "c"]),
+            st.sampled_from(Side),
+            st.integers(1, 50),
+            st.integers(900, 1_100),
         ),
         max_size=60,
     )
@@ -123,7 +129,7 @@ def test_strategies_add_up_to_the_account(fills: list[tuple[Instrument, str, Sid
         parts = [position for (_, instrument_id), position in portfolio.by_strategy.items() if instrument_id == key]
         for name in ("qty", "fees", "buy_qty", "sell_qty", "turnover"):
             assert sum(getattr(part, name) for part in parts) == getattr(account, name), name
-        # One strategy's long may be another's short: what each realised differs from the account's, their sum with the cost does not.
+        # One strategy's long may be another's short: what each realised differs from the account's, but not with the cost added.
         sign = -1 if account.instrument.is_inverse else 1
         assert sum(sign * p.realized_pnl - p.value_open for p in parts) == sign * account.realized_pnl - account.value_open
     assert portfolio.fills_booked == len(fills)

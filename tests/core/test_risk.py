@@ -39,7 +39,7 @@ def gate_of(
 
 
 def verdict(gate: RiskGate, **changes: Any) -> str:
-    """"approved", or the name of the limit that denied."""
+    """ "approved", or the name of the limit that denied."""
     result = gate.submit(submit(**changes))
     return "approved" if isinstance(result, Approved) else result.limit
 
@@ -63,7 +63,12 @@ def open_order(gate_state: MarketState, **changes: Any) -> Order:
         ({"position_qty_max": 10}, {"quantity": 10}, {"quantity": 11}, "position_qty_max"),
         ({"position_qty_max": 10}, {"quantity": 10, "side": Side.SELL}, {"quantity": 11, "side": Side.SELL}, "position_qty_max"),
         ({"price_collar_ppm": 1_000}, {"price": 10_011}, {"price": 10_012}, "price_collar_ppm"),
-        ({"price_collar_ppm": 1_000}, {"price": 9_990, "side": Side.SELL}, {"price": 9_989, "side": Side.SELL}, "price_collar_ppm"),
+        (
+            {"price_collar_ppm": 1_000},
+            {"price": 9_990, "side": Side.SELL},
+            {"price": 9_989, "side": Side.SELL},
+            "price_collar_ppm",
+        ),
         ({"price_collar_ppm": 0}, {"price": 10_001}, {"price": 10_002}, "price_collar_ppm"),
     ],
 )
@@ -110,7 +115,9 @@ def test_the_instruments_own_rules() -> None:
 
 def test_an_instrument_without_limits_is_not_allowed() -> None:
     gate, _ = gate_of()
-    assert [verdict(gate, instrument_id=key) for key in ("MSFT.XNAS", "", None, 5, [], float("nan"))] == ["instrument_allowed"] * 6
+    assert [verdict(gate, instrument_id=key) for key in ("MSFT.XNAS", "", None, 5, [], float("nan"))] == [
+        "instrument_allowed"
+    ] * 6
 
 
 def test_limits_for_an_instrument_that_does_not_exist_are_refused() -> None:
@@ -204,7 +211,8 @@ def test_an_inverse_contract_is_worth_most_at_the_lowest_price() -> None:
     sold = {**key, "side": Side.SELL, "order_type": OrderType.MARKET, "price": None}
     at_the_collar = INVERSE.notional(250_000, 10)
     gates = [
-        gate_of(INVERSE, bid=500_000, ask=500_010, price_collar_ppm=500_000, order_notional_max=at_the_collar - off)[0] for off in (0, 1)
+        gate_of(INVERSE, bid=500_000, ask=500_010, price_collar_ppm=500_000, order_notional_max=at_the_collar - off)[0]
+        for off in (0, 1)
     ]
     assert [verdict(gate, **sold) for gate in gates] == ["approved", "order_notional_max"]
     assert verdict(gate_of(INVERSE, bid=500_000, ask=500_010)[0], **sold) == "approved"  # a collar of 100 % reaches price 0
@@ -227,7 +235,12 @@ def test_stops_are_collared_around_their_trigger() -> None:
 def test_negative_prices_where_the_instrument_has_them() -> None:
     gate, _ = gate_of(CRUDE, bid=-3_770, ask=-3_760, price_collar_ppm=10_000, order_notional_max=37_700 * MONEY)
     oil = {"instrument_id": CRUDE.instrument_id, "quantity": 1}
-    prices = {"buy": (-3_723, Side.BUY), "buy high": (-3_722, Side.BUY), "sell": (-3_770, Side.SELL), "sell low": (-3_808, Side.SELL)}
+    prices = {
+        "buy": (-3_723, Side.BUY),
+        "buy high": (-3_722, Side.BUY),
+        "sell": (-3_770, Side.SELL),
+        "sell low": (-3_808, Side.SELL),
+    }
     assert {name: verdict(gate, **oil, price=price, side=side) for name, (price, side) in prices.items()} == {
         "buy": "approved",
         "buy high": "price_collar_ppm",
@@ -293,20 +306,25 @@ def test_no_field_of_a_wrong_kind_ever_passes(order_type: OrderType, side: Side)
 
 
 @pytest.mark.parametrize("value", [float("nan"), 1.5, True, None, "1", -1])
-@pytest.mark.parametrize("name", ["order_qty_max", "order_notional_max", "position_qty_max", "price_collar_ppm", "market_age_ns_max"])
+@pytest.mark.parametrize(
+    "name", ["order_qty_max", "order_notional_max", "position_qty_max", "price_collar_ppm", "market_age_ns_max"]
+)
 def test_limits_that_are_no_whole_numbers_are_refused(name: str, value: Any) -> None:
     with pytest.raises(ConfigError, match=name):
         msgspec.structs.replace(WIDE, **{name: value})
 
 
-@pytest.mark.parametrize("changes", [{"orders_max": v} for v in (0, -1, 1.0, True, None)] + [{"window_ns": v} for v in (0, -5, 1e9, True)])
+@pytest.mark.parametrize(
+    "changes", [{"orders_max": v} for v in (0, -1, 1.0, True, None)] + [{"window_ns": v} for v in (0, -5, 1e9, True)]
+)
 def test_rates_that_are_no_whole_numbers_are_refused(changes: dict[str, Any]) -> None:
     with pytest.raises(ConfigError):
         msgspec.structs.replace(NO_RATE, **changes)
 
 
 @given(
-    value=st.one_of(st.floats(), st.text(max_size=3), st.none(), st.booleans(), st.decimals()), name=st.sampled_from(["quantity", "price"])
+    value=st.one_of(st.floats(), st.text(max_size=3), st.none(), st.booleans(), st.decimals()),
+    name=st.sampled_from(["quantity", "price"]),
 )
 def test_a_replace_with_anything_else_never_passes(value: Any, name: str) -> None:
     gate, state = gate_of()
@@ -398,13 +416,21 @@ def test_reducing_lets_through_only_what_cannot_grow_or_turn_the_position(
 
 
 @given(
-    position=st.integers(-15, 15), open_buy=st.integers(0, 10), open_sell=st.integers(0, 10), quantity=st.integers(1, 30), buy=st.booleans()
+    position=st.integers(-15, 15),
+    open_buy=st.integers(0, 10),
+    open_sell=st.integers(0, 10),
+    quantity=st.integers(1, 30),
+    buy=st.booleans(),
 )
-def test_the_worst_case_position_is_what_is_limited(position: int, open_buy: int, open_sell: int, quantity: int, buy: bool) -> None:
+def test_the_worst_case_position_is_what_is_limited(
+    position: int, open_buy: int, open_sell: int, quantity: int, buy: bool
+) -> None:
     gate, state = gate_of(position_qty_max=10)
     state.position.qty, state.open_buy_qty, state.open_sell_qty = position, open_buy, open_sell
     worst = position + open_buy + quantity if buy else -(position - open_sell - quantity)
-    assert verdict(gate, quantity=quantity, side=Side.BUY if buy else Side.SELL) == ("approved" if worst <= 10 else "position_qty_max")
+    assert verdict(gate, quantity=quantity, side=Side.BUY if buy else Side.SELL) == (
+        "approved" if worst <= 10 else "position_qty_max"
+    )
 
 
 @given(quantity=st.integers(1, 30), other=st.integers(0, 5))
@@ -420,7 +446,12 @@ def test_a_replace_is_held_to_collar_tick_and_notional() -> None:
     instrument = msgspec.structs.replace(EQUITY, tick=5)
     gate, state = gate_of(instrument, bid=9_995, ask=10_000, price_collar_ppm=1_000, order_notional_max=1_000 * MONEY)
     order = open_order(state)
-    cases = {(10, 10_000): None, (10, 10_001): "instrument_tick", (10, 10_015): "price_collar_ppm", (11, 10_000): "order_notional_max"}
+    cases = {
+        (10, 10_000): None,
+        (10, 10_001): "instrument_tick",
+        (10, 10_015): "price_collar_ppm",
+        (11, 10_000): "order_notional_max",
+    }
     for (quantity, price), limit in cases.items():
         result = gate.replace(ReplaceOrder(1, order.client_order_id, quantity, price), order)
         assert (result.limit if isinstance(result, Denied) else None) == limit

@@ -162,7 +162,10 @@ finite = st.floats(allow_nan=False, allow_infinity=False, min_value=-1e9, max_va
 
 
 @given(
-    value=finite, scale=st.integers(0, 8), tick=st.sampled_from([1, 5, 10, 25, 100]), toward=st.sampled_from(["down", "up", "nearest"])
+    value=finite,
+    scale=st.integers(0, 8),
+    tick=st.sampled_from([1, 5, 10, 25, 100]),
+    toward=st.sampled_from(["down", "up", "nearest"]),
 )
 @example(value=0.1 * 3, scale=1, tick=1, toward="down")
 @example(value=61837.630000004, scale=8, tick=1, toward="down")
@@ -218,7 +221,24 @@ def test_durations() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "10", "s", "-1s", "1.s", ".5s", "0.1ns", "1e3s", "nans", "١٠s", "1 week", "1s2", "9" * 25 + "d", "9" * 5000 + "s", "200000d"]
+    "text",
+    [
+        "",
+        "10",
+        "s",
+        "-1s",
+        "1.s",
+        ".5s",
+        "0.1ns",
+        "1e3s",
+        "nans",
+        "١٠s",
+        "1 week",
+        "1s2",
+        "9" * 25 + "d",
+        "9" * 5000 + "s",
+        "200000d",
+    ],
 )
 def test_durations_refused(text: str) -> None:
     with pytest.raises(UnitError):
