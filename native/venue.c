@@ -243,7 +243,7 @@ VENUE_INLINE void packet_end_venue(venue *v, instrument *in)
         }
     }
     const bool crosses_ours = (in->own[0].n && ask >= ~in->own[0].best_key) || (in->own[1].n && bid >= ~in->own[1].best_key);
-    if (VENUE_UNLIKELY(crosses_ours || in->n_parked))
+    if (VENUE_UNLIKELY(crosses_ours || in->n_parked || in->packet_low <= in->packet_high))
         l2_packet_end_own(v, in);
 }
 
