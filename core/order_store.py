@@ -118,6 +118,8 @@ class OrderStore:
 
     def rejected(self, event: OrderRejected) -> Order:
         order = self._find(event.client_order_id)
+        if order.filled_qty:
+            raise StateError(f"order {order.client_order_id}: refused after fills of {order.filled_qty}")
         was_open = order.status not in TERMINAL
         order.move(Trigger.REJECT)
         return self._close(order, event.ts_init) if was_open else order
@@ -243,6 +245,10 @@ class OrderStore:
         order.quantity = order.filled_qty + leaves
         order.ts_replaced = max(order.ts_replaced, event.ts_event)
         self._reserve(order, max(leaves, order.replace_qty))
+        if leaves == 0 and event.leaves_qty > 0:
+            # The fill that completed the new quantity was heard of before the new quantity.
+            order.move(Trigger.FILL_ALL)
+            self._close(order, event.ts_init)
 
     def _reserve(self, order: Order, qty: int) -> None:
         state = self._states[order.instrument_id]

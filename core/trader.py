@@ -82,7 +82,9 @@ class Trader:
         self.timer_counter = 0
         self.out: list[OutCommand] = []
         # Callbacks by instrument, found once: a quote with nobody to hear it costs one dictionary look-up.
-        self._quote_callbacks: dict[str, list[tuple[StrategyContext, Callback]]] = {key: [] for key in self.instruments}
+        self._quote_routes: dict[str, tuple[MarketState, list[tuple[StrategyContext, Callback]]]] = {
+            key: (state, []) for key, state in self.states.items()
+        }
         self._book_callbacks: dict[str, list[tuple[StrategyContext, Callback]]] = {key: [] for key in self.instruments}
         self._trade_callbacks: dict[str, list[tuple[StrategyContext, Callback]]] = {key: [] for key in self.instruments}
         # With the state beside them and by interval: a million bars a second leave no time for a second look-up.
@@ -128,7 +130,7 @@ class Trader:
         for subscription in context.subscriptions:
             key = subscription.instrument_id
             if subscription.quotes != "off" and context.on_quote is not None:
-                self._quote_callbacks[key].append((context, context.on_quote))
+                self._quote_routes[key][1].append((context, context.on_quote))
             if subscription.book_levels and context.on_book is not None:
                 self._book_callbacks[key].append((context, context.on_book))
             if subscription.trades and context.on_trade is not None:
@@ -188,9 +190,9 @@ class Trader:
     # Market.
 
     def _on_quote(self, quote: Quote) -> None:
-        key = quote.instrument_id
-        self.states[key].quote = quote
-        for context, callback in self._quote_callbacks[key]:
+        state, callbacks = self._quote_routes[quote.instrument_id]
+        state.quote = quote
+        for context, callback in callbacks:
             callback(context, quote)
 
     def _on_book(self, book: Book) -> None:
@@ -208,6 +210,7 @@ class Trader:
     def _on_bar(self, bar: Bar) -> None:
         state, callbacks = self._bar_callbacks[bar.instrument_id]
         state.bar = bar
+        state.is_gapped = False  # a bar is a whole interval's market: one is enough to trade on again
         for interval_ns, context, callback in callbacks:
             if interval_ns == bar.interval_ns:
                 callback(context, bar)

@@ -5,12 +5,11 @@
  * orders per message. Instead each class of events has a bound on its rate that changes rarely; a candidate is
  * drawn at the bound and kept with probability rate / bound (Lewis and Shedler 1979). A cancel candidate is one random index
  * into a dense array of 24-byte entries, O(1) whatever the size of the book, and the law is exact. Bounds use
- * only the generator's own state, so that orders of others between two candidates need no redrawing of time.
+ * only what the generator knew at its last candidate, so that orders of others in between need no redrawing of time.
  */
 #include "flow_internal.h"
 
-#include <stdlib.h>
-#include <string.h>
+#include <stddef.h>
 
 /* The best quotes in ticks as the book shows them at one moment. */
 typedef struct {
@@ -19,20 +18,10 @@ typedef struct {
     int64_t qty[2];
 } flow_quotes;
 
-static int64_t floor_ticks(double x)
+static int64_t price_to_ticks(const flow *f, int64_t price)
 {
-    const int64_t whole = (int64_t)x;
-    return (double)whole > x ? whole - 1 : whole;
-}
-
-static int64_t ceil_ticks(double x)
-{
-    return -floor_ticks(-x);
-}
-
-static int64_t floor_divide(int64_t a, int64_t b)
-{
-    return a / b - (a % b < 0);
+    /* A 64-bit division costs a tenth of a whole message, and most markets count in ticks. */
+    return f->config.tick == 1 ? price : flow_floor_divide(price, f->config.tick);
 }
 
 static int happens(flow *f, double probability)
@@ -41,105 +30,11 @@ static int happens(flow *f, double probability)
     return probability > 0.0 && (probability >= 1.0 || random_unit(&f->random) < probability);
 }
 
-/* ---- set-up ---------------------------------------------------------------------------------------------- */
-
-static void rates_prepare(flow *f)
-{
-    const flow_config *c = &f->config;
-    double limit_sum = 0.0;
-    for (int i = 0; i < c->levels_n; i++) {
-        limit_sum += c->limit_hz[i];
-        f->limit_cumulative[i] = limit_sum;
-        if (c->cancel_hz[i] > f->cancel_hz_max) {
-            f->cancel_hz_max = c->cancel_hz[i];
-        }
-    }
-    for (int i = 0; i < c->levels_n && limit_sum > 0.0; i++) {
-        f->limit_cumulative[i] /= limit_sum;
-    }
-    for (int i = 0; i < c->regimes_n; i++) {
-        const flow_regime *g = &c->regimes[i];
-        flow_rates *r = &f->rates[i];
-        r->limits = 2.0 * limit_sum * g->limit_factor;
-        r->markets = 2.0 * c->market_hz * (1.0 + c->market_imbalance) * g->market_factor;
-        r->informed = c->informed_hz * g->market_factor;
-        r->stale = 2.0 * FLOW_STALE_SCAN * c->stale_hz * g->cancel_factor;
-        r->fair = g->volatility_ticks > 0.0 ? c->fair_hz : 0.0;
-        r->regime = c->regimes_n > 1 ? 1.0 / g->duration_s : 0.0;
-        r->quiet = r->limits + r->markets + r->fair + r->regime;
-        r->cancel_per_order = f->cancel_hz_max * (1.0 + c->cancel_adverse) * g->cancel_factor;
-        r->fair_step_ticks = c->fair_hz > 0.0 ? g->volatility_ticks / math_sqrt(c->fair_hz) : 0.0;
-    }
-}
-
-static void parent_renew(flow *f, flow_parent *parent)
-{
-    /* Pareto tail P(slices >= n) = n^-alpha (Lillo, Mike and Farmer 2005): sign autocorrelation decays as lag^(1 - alpha). */
-    const double slices = math_exp(-math_ln(random_unit_open(&f->random)) / f->config.parent_alpha);
-    parent->side = (int32_t)(random_next(&f->random) >> 63);
-    parent->left = slices < 1e6 ? (int64_t)slices : 1000000;
-}
-
-flow *flow_new(const flow_config *config)
-{
-    if (config == NULL || flow_config_error(config) != NULL) {
-        return NULL;
-    }
-    flow *f = calloc(1, sizeof *f);
-    if (f == NULL) {
-        return NULL;
-    }
-    const size_t orders = (size_t)config->orders_max;
-    f->config = *config;
-    f->reports_cap = config->orders_max + 4096;
-    f->table = calloc(orders, sizeof *f->table);
-    f->reports = calloc((size_t)f->reports_cap, sizeof *f->reports);
-    f->check_ids = calloc(orders, sizeof *f->check_ids);
-    f->check_views = calloc(orders, sizeof *f->check_views);
-    if (f->table == NULL || f->reports == NULL || f->check_ids == NULL || f->check_views == NULL) {
-        flow_free(f);
-        return NULL;
-    }
-    random_seed(&f->random, config->seed, RANDOM_STREAM_FLOW);
-    f->ts = config->ts_start;
-    f->ts_next = FLOW_NOT_SCHEDULED;
-    f->regime_since = config->ts_start;
-    f->regime = config->regime_start;
-    f->order_id_next = config->order_id_first;
-    f->tick_min = -floor_divide(-config->price_min, config->tick);
-    f->tick_max = floor_divide(config->price_max, config->tick);
-    f->fair_ticks = (double)(config->price_start / config->tick) + 0.5;
-    f->wait = random_exponential(&f->random);
-    rates_prepare(f);
-    for (int i = 0; i < config->parents_n; i++) {
-        parent_renew(f, &f->parents[i]);
-    }
-    return f;
-}
-
-void flow_free(flow *f)
-{
-    if (f == NULL) {
-        return;
-    }
-    free(f->table);
-    free(f->reports);
-    free(f->check_ids);
-    free(f->check_views);
-    free(f);
-}
-
 /* ---- time ------------------------------------------------------------------------------------------------ */
-
-static double rate_bound(const flow *f)
-{
-    const flow_rates *r = &f->rates[f->regime];
-    return r->quiet + (double)f->table_n * r->cancel_per_order + (f->through ? r->informed + r->stale : 0.0);
-}
 
 static void schedule(flow *f)
 {
-    const double rate = rate_bound(f);
+    const double rate = flow_rate_bound(f);
     const double left_ns = (double)(f->config.ts_end - f->ts);
     double wait_ns = left_ns;
     if (rate > 0.0) {
@@ -180,14 +75,24 @@ void flow_limit_row(flow *f, int64_t ts, int side, int64_t price_ticks, int64_t 
     row_write(f, out, ts, MD_ADD, side, f->order_id_next++, price_ticks * f->config.tick, qty, flags);
 }
 
-int64_t flow_size(flow *f, double median_lots, double sigma)
+int64_t flow_size_lots(const flow_size_law *law, double u)
+{
+    const double x = law->median_lots * math_exp(law->sigma * math_normal_quantile(u));
+    if (x < 1.0) {
+        return 1;
+    }
+    return x < (double)law->lots_max ? (int64_t)(x + 0.5) : law->lots_max;
+}
+
+int64_t flow_size(flow *f, const flow_size_law *law)
 {
     const flow_config *c = &f->config;
-    double x = median_lots;
-    if (sigma > 0.0) {
-        x *= math_exp(sigma * random_normal(&f->random));
+    int64_t lots = law->edge[0];
+    if (law->sigma > 0.0) {
+        const double u = random_unit_open(&f->random);
+        const int slice = (int)(u * FLOW_SIZE_SLICES);
+        lots = law->edge[slice] == law->edge[slice + 1] ? law->edge[slice] : flow_size_lots(law, u);
     }
-    int64_t lots = x < (double)c->size_max_lots ? (int64_t)(x + 0.5) : c->size_max_lots;
     if (happens(f, c->round_probability) && 2 * lots >= c->round_lots) {
         lots = (lots + c->round_lots / 2) / c->round_lots * c->round_lots;
     }
@@ -204,7 +109,7 @@ static void quotes_read(const flow *f, const book *b, int32_t symbol, flow_quote
     for (int side = 0; side < 2; side++) {
         book_level level;
         q->has[side] = book_best(b, symbol, side, &level) == 1;
-        q->price_ticks[side] = q->has[side] ? floor_divide(level.price, f->config.tick) : 0;
+        q->price_ticks[side] = q->has[side] ? price_to_ticks(f, level.price) : 0;
         q->qty[side] = q->has[side] ? level.qty : 0;
     }
 }
@@ -212,7 +117,7 @@ static void quotes_read(const flow *f, const book *b, int32_t symbol, flow_quote
 /* The price that distance 0 stands for, seen from side: a buy order at distance d is d ticks below it. */
 static int64_t anchor_ticks(const flow *f, const flow_quotes *q, int side)
 {
-    const int64_t fair = floor_ticks(f->fair_ticks);
+    const int64_t fair = flow_floor_ticks(f->fair_ticks);
     if (f->config.anchor == FLOW_ANCHOR_OPPOSITE && q->has[!side]) {
         return q->price_ticks[!side];
     }
@@ -237,11 +142,33 @@ static double imbalance(const flow_quotes *q)
     return bid + ask > 0.0 ? (bid - ask) / (bid + ask) : 0.0;
 }
 
+/* The side whose best quote is through the fair value. In an uncrossed book there is at most one. */
+static int side_through_fair(const flow *f, const flow_quotes *q)
+{
+    if (q->has[MD_SIDE_BUY] && (double)q->price_ticks[MD_SIDE_BUY] > f->fair_ticks) {
+        return MD_SIDE_BUY;
+    }
+    return q->has[MD_SIDE_SELL] && (double)q->price_ticks[MD_SIDE_SELL] < f->fair_ticks ? MD_SIDE_SELL : MD_SIDE_NONE;
+}
+
 /* ---- the table of live orders -------------------------------------------------------------------------------- */
 
 static void table_remove(flow *f, int64_t index)
 {
     f->table[index] = f->table[--f->table_n];
+}
+
+/* An order at the front of the book is mostly a young one, and those stand at the table's end. One that is not found is
+ * dropped when it is next picked, as a filled one is. */
+static void table_forget(flow *f, int64_t order_id)
+{
+    const int64_t last = f->table_n - FLOW_FORGET_SCAN > 0 ? f->table_n - FLOW_FORGET_SCAN : 0;
+    for (int64_t i = f->table_n - 1; i >= last; i--) {
+        if (f->table[i].order_id == order_id) {
+            table_remove(f, i);
+            return;
+        }
+    }
 }
 
 static void table_sweep(flow *f, const book *b)
@@ -283,7 +210,7 @@ static int limit_candidate(flow *f, const book *b, const flow_quotes *q, int64_t
     }
     if (happens(f, c->limit_informed)) {
         const double edge = f->config.regimes[f->regime].edge_ticks;
-        const int64_t bound = side == MD_SIDE_BUY ? floor_ticks(f->fair_ticks - edge) : ceil_ticks(f->fair_ticks + edge);
+        const int64_t bound = side == MD_SIDE_BUY ? flow_floor_ticks(f->fair_ticks - edge) : flow_ceil_ticks(f->fair_ticks + edge);
         if ((price - bound) * toward > 0) {
             price = bound;
         }
@@ -291,7 +218,7 @@ static int limit_candidate(flow *f, const book *b, const flow_quotes *q, int64_t
     if (q->has[!side] && (price - q->price_ticks[!side]) * toward >= 0) {
         price = q->price_ticks[!side] - toward;
     }
-    const int64_t qty = flow_size(f, c->limit_size_median, c->limit_size_sigma);
+    const int64_t qty = flow_size(f, &f->limit_size);
     if (price < f->tick_min || price > f->tick_max) {
         return FLOW_NONE;
     }
@@ -305,7 +232,7 @@ static int market_row(flow *f, const flow_quotes *q, int64_t ts, int side, int64
     if (f->order_id_next >= FLOW_ORDER_ID_MAX) {
         return FLOW_ERR_IDS;
     }
-    int64_t qty = flow_size(f, c->market_size_median, c->market_size_sigma);
+    int64_t qty = flow_size(f, &f->market_size);
     if (qty > q->qty[!side] && !happens(f, c->sweep_probability)) {
         qty = q->qty[!side];
     }
@@ -318,6 +245,14 @@ static int market_row(flow *f, const flow_quotes *q, int64_t ts, int side, int64
     row_write(f, out, ts, MD_ADD, side, f->order_id_next++, limit_ticks * c->tick, qty,
               MD_FLAG_LAST | MD_FLAG_AGGRESSIVE | MD_FLAG_IOC);
     return FLOW_ROW;
+}
+
+void flow_parent_renew(flow *f, flow_parent *parent)
+{
+    /* Pareto tail P(slices >= n) = n^-alpha (Lillo, Mike and Farmer 2005): sign autocorrelation decays as lag^(1 - alpha). */
+    const double slices = math_exp(-math_ln(random_unit_open(&f->random)) / f->config.parent_alpha);
+    parent->side = (int32_t)(random_next(&f->random) >> 63);
+    parent->left = slices < 1e6 ? (int64_t)slices : 1000000;
 }
 
 static int market_candidate(flow *f, const flow_quotes *q, int64_t ts, md_row *out)
@@ -343,7 +278,7 @@ static int market_candidate(flow *f, const flow_quotes *q, int64_t ts, md_row *o
     const int64_t protection = side == MD_SIDE_BUY ? c->protection_ticks : -c->protection_ticks;
     const int status = market_row(f, q, ts, side, q->price_ticks[!side] + protection, out);
     if (status == FLOW_ROW && parent != NULL && --parent->left == 0) {
-        parent_renew(f, parent);
+        flow_parent_renew(f, parent);
     }
     return status;
 }
@@ -364,7 +299,7 @@ static int informed_candidate(flow *f, const flow_quotes *q, int64_t ts, md_row 
     if (gap <= 0.0 || !happens(f, gap / c->informed_scale_ticks)) {
         return FLOW_NONE;
     }
-    int64_t limit = side == MD_SIDE_BUY ? floor_ticks(f->fair_ticks) : ceil_ticks(f->fair_ticks);
+    int64_t limit = side == MD_SIDE_BUY ? flow_floor_ticks(f->fair_ticks) : flow_ceil_ticks(f->fair_ticks);
     const int64_t best = q->price_ticks[!side];
     if (side == MD_SIDE_BUY && limit > best + c->protection_ticks) {
         limit = best + c->protection_ticks;
@@ -422,14 +357,12 @@ static int cancel_candidate(flow *f, const book *b, const flow_quotes *q, int64_
     return FLOW_ROW;
 }
 
-/* Owners of quotes through the fair value race to pull them. The table entry is dropped when it is next picked. */
+/* Owners of quotes through the fair value race to pull them. */
 static int stale_candidate(flow *f, const book *b, int32_t symbol, const flow_quotes *q, int64_t ts, md_row *out)
 {
-    const uint64_t draw = random_next(&f->random);
-    const int side = (int)(draw >> 63);
-    const int64_t place = (int64_t)(draw % FLOW_STALE_SCAN);
-    const double through = side == MD_SIDE_BUY ? (double)q->price_ticks[side] - f->fair_ticks : f->fair_ticks - (double)q->price_ticks[side];
-    if (!q->has[side] || through <= 0.0) {
+    const int side = side_through_fair(f, q);
+    const int64_t place = random_below(&f->random, FLOW_STALE_SCAN);
+    if (side == MD_SIDE_NONE) {
         return FLOW_NONE;
     }
     book_order_view views[FLOW_STALE_SCAN];
@@ -437,12 +370,13 @@ static int stale_candidate(flow *f, const book *b, int32_t symbol, const flow_qu
         return FLOW_NONE;
     }
     const book_order_view *view = &views[place];
-    const double price_ticks = (double)floor_divide(view->price, f->config.tick);
+    const double price_ticks = (double)price_to_ticks(f, view->price);
     const int own = view->order_id >= f->config.order_id_first && view->order_id < f->order_id_next;
     if (!own || (side == MD_SIDE_BUY ? price_ticks <= f->fair_ticks : price_ticks >= f->fair_ticks)) {
         return FLOW_NONE;
     }
     f->totals.cancels_stale[side]++;
+    table_forget(f, view->order_id);
     cancel_row(f, view, ts, out);
     return FLOW_ROW;
 }
@@ -480,16 +414,10 @@ static void regime_candidate(flow *f, int64_t ts)
     f->regime = chosen;
 }
 
-static int quote_through_fair(const flow *f, const flow_quotes *q)
-{
-    return (q->has[MD_SIDE_BUY] && (double)q->price_ticks[MD_SIDE_BUY] > f->fair_ticks)
-        || (q->has[MD_SIDE_SELL] && (double)q->price_ticks[MD_SIDE_SELL] < f->fair_ticks);
-}
-
 static int candidate(flow *f, const book *b, int32_t symbol, const flow_quotes *q, int64_t ts, md_row *out)
 {
     const flow_rates *r = &f->rates[f->regime];
-    double u = random_unit(&f->random) * rate_bound(f);
+    double u = random_unit(&f->random) * flow_rate_bound(f);
     if ((u -= r->limits) < 0.0) {
         return limit_candidate(f, b, q, ts, out);
     }
@@ -499,10 +427,11 @@ static int candidate(flow *f, const book *b, int32_t symbol, const flow_quotes *
     if ((u -= r->markets) < 0.0) {
         return market_candidate(f, q, ts, out);
     }
-    if (f->through && (u -= r->informed) < 0.0) {
+    const int through = f->through != MD_SIDE_NONE;
+    if (through && (u -= r->informed) < 0.0) {
         return informed_candidate(f, q, ts, out);
     }
-    if (f->through && (u -= r->stale) < 0.0) {
+    if (through && (u -= r->stale) < 0.0) {
         return stale_candidate(f, b, symbol, q, ts, out);
     }
     if ((u -= r->fair) < 0.0) {
@@ -545,28 +474,10 @@ int flow_next(flow *f, const book *b, int32_t symbol, int64_t until_ts, md_row *
         }
         f->ts = f->ts_next;
         f->totals.candidates++;
-        f->through = quote_through_fair(f, &q);
+        f->through = side_through_fair(f, &q);
         schedule(f);
         if (status == FLOW_ROW) {
             return FLOW_ROW;
         }
     }
-}
-
-int flow_state(const flow *f, flow_view *out)
-{
-    if (f == NULL || out == NULL) {
-        return FLOW_ERR_ARGUMENT;
-    }
-    *out = f->totals;
-    out->ts = f->ts;
-    out->ts_next = f->ts_next;
-    out->fair_ticks = f->fair_ticks;
-    out->fair_price = floor_ticks(f->fair_ticks * (double)f->config.tick);
-    out->rate_hz = rate_bound(f);
-    out->orders_live = f->table_n;
-    out->order_id_next = f->order_id_next;
-    out->regime = f->regime;
-    out->regime_ns[f->regime] += f->ts - f->regime_since;
-    return 0;
 }

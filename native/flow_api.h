@@ -2,9 +2,9 @@
  *
  * A continuous-time Markov chain over the real book (docs/MARKET-MODEL.md): Poisson limit orders by distance from the best
  * quotes, market orders of informed and uninformed traders, cancellations per live order, a latent fair value and a volatility
- * regime. Every rate has a bound that depends on the generator's own state only, so events are drawn by thinning: the
- * time of the next candidate never depends on orders of others, and what happens at it is decided from the book as it
- * is then. Orders of a strategy are part of the state the market reacts to, exactly.
+ * regime. Every rate has a bound that the generator knows at its last candidate, so events are drawn by thinning: the
+ * time of the next candidate stands, whatever others do to the book until then, and what happens at it is decided from
+ * the book as it is then. Orders of a strategy are part of the state the market reacts to.
  *
  * Use: apply flow_snapshot's rows to the book, then repeatedly
  *     flow_next(f, b, symbol, until_ts, &row)   with until_ts = the next moment at which somebody else touches the book

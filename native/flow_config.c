@@ -1,6 +1,9 @@
 /* flow_config.c: what a flow_config must satisfy; the first broken rule is named. */
 #include "flow_internal.h"
 
+/* Sums of two such values cannot overflow. */
+#define FLOW_INT64_SAFE (INT64_MAX / 2)
+
 /* Written so that NaN fails every test. */
 static int not_negative(double x)
 {
@@ -14,20 +17,20 @@ static int probability(double x)
 
 static const char *market_error(const flow_config *c)
 {
-    if (c->ts_start < 0 || c->ts_end <= c->ts_start) {
-        return "ts_end: must be after ts_start, and ts_start must not be negative";
+    if (c->ts_start < 0 || c->ts_end <= c->ts_start || c->ts_end > FLOW_INT64_SAFE) {
+        return "ts_end: must be after ts_start, both from 0 to half of the int64 range";
     }
-    if (c->feed_latency_ns < 0) {
-        return "feed_latency_ns: must not be negative";
+    if (c->feed_latency_ns < 0 || c->feed_latency_ns > FLOW_INT64_SAFE) {
+        return "feed_latency_ns: must be from 0 to half of the int64 range";
     }
-    if (c->tick <= 0 || c->lot <= 0) {
-        return "tick: tick and lot must be positive";
+    if (c->tick <= 0 || c->tick > FLOW_INT64_SAFE / 4 || c->lot <= 0) {
+        return "tick: tick and lot must be positive, and tick at most an eighth of the int64 range";
     }
-    if (c->price_max < c->price_min || c->price_max > INT64_MAX / 4 || c->price_min < -(INT64_MAX / 4)) {
+    if (c->price_max < c->price_min || c->price_max > FLOW_INT64_SAFE / 2 || c->price_min < -(FLOW_INT64_SAFE / 2)) {
         return "price_max: must be at least price_min and both within a quarter of the int64 range";
     }
-    if (c->price_start % c->tick != 0) {
-        return "price_start: must be a multiple of tick";
+    if (c->price_start % c->tick != 0 || c->price_start < c->price_min || c->price_start > c->price_max) {
+        return "price_start: must be a multiple of tick within the band";
     }
     if (c->price_start - 2 * c->tick < c->price_min || c->price_start + 2 * c->tick > c->price_max) {
         return "price_start: must be two ticks or more inside the band";

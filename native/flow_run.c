@@ -20,7 +20,7 @@ int64_t flow_snapshot(flow *f, md_row *out, int64_t cap)
             const int64_t price = side == MD_SIDE_BUY ? middle - level : middle + 1 + level;
             const int orders = side == MD_SIDE_BUY ? c->snapshot_bid_orders : c->snapshot_ask_orders;
             for (int i = 0; i < orders && price >= f->tick_min && price <= f->tick_max; i++) {
-                const int64_t qty = flow_size(f, c->limit_size_median, c->limit_size_sigma);
+                const int64_t qty = flow_size(f, &f->limit_size);
                 flow_limit_row(f, c->ts_start, side, price, qty, MD_FLAG_SNAPSHOT, &out[n++]);
             }
         }

@@ -45,7 +45,7 @@ typedef struct venue venue;
 #define VENUE_EV_GAP 5
 #define VENUE_EV_ACCEPTED 10       /* a price (after a slide) b leaves_qty */
 #define VENUE_EV_REJECTED 11       /* a reason (BOOK_REASON_*) */
-#define VENUE_EV_FILL 12           /* a price b qty c leaves_qty d 0 maker 1 taker e execution id */
+#define VENUE_EV_FILL 12           /* a price b qty c leaves_qty d 0 maker 1 taker, + 2 when we sold e execution id */
 #define VENUE_EV_CANCELED 13       /* a quantity cancelled b reason */
 #define VENUE_EV_EXPIRED 14        /* a quantity */
 #define VENUE_EV_REPLACED 15       /* a price b leaves_qty */
@@ -128,6 +128,11 @@ typedef struct {
 venue *venue_new(const venue_config *config);
 void venue_free(venue *v);
 int venue_instrument_add(venue *v, const venue_instrument *instrument);   /* index, or an error */
+
+/* VENUE_FLOW: rows come from this generator (borrowed), its initial book now. One flow per instrument. Without a tape, call
+ * venue_finish: the run ends when every flow has. With several flows each is decided on its own book as of the last thing that
+ * happened to it. */
+int venue_flow_attach(venue *v, int32_t instrument, flow *f);
 
 /* Borrow the next rows of the tape; they must stay alive until venue_run returns VENUE_NEED_DATA. */
 int venue_feed(venue *v, const md_row *rows, int64_t n);

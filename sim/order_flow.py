@@ -20,7 +20,8 @@ LEVELS_MAX = 64
 REGIMES_MAX = 4
 PARENTS_MAX = 64
 ORDER_ID_LIMIT = 1 << 62
-RATE_HZ_MAX = 1e12
+RATE_HZ_MAX = 1e6  # beyond a million events a second the clock would hardly move between two looks at it
+FACTOR_MAX = 1e3
 
 
 class RegimeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -87,7 +88,7 @@ class OrderFlowSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     def check(self) -> None:
         """ConfigError naming the first field that is out of its range, with the value."""
         for name in ("limit_hz", "cancel_hz", "market_hz", "informed_hz", "stale_hz", "fair_hz"):
-            _require(0 <= getattr(self, name) <= RATE_HZ_MAX, name, getattr(self, name), "a finite rate, not negative")
+            _require(0 <= getattr(self, name) <= RATE_HZ_MAX, name, getattr(self, name), f"a rate from 0 to {RATE_HZ_MAX:.0f}")
         for name in ("distance_exponent", "cancel_adverse"):
             _require(0 <= getattr(self, name) <= 100, name, getattr(self, name), "from 0 to 100")
         for name in (
@@ -119,7 +120,7 @@ class OrderFlowSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
             rates = getattr(self, name)
             _require(len(rates) in (0, self.levels), name, len(rates), f"empty or `levels` ({self.levels}) rates")
             for rate in rates:
-                _require(0 <= rate <= RATE_HZ_MAX, name, rate, "finite rates, not negative")
+                _require(0 <= rate <= RATE_HZ_MAX, name, rate, f"rates from 0 to {RATE_HZ_MAX:.0f}")
         self._check_regimes()
 
     def _check_regimes(self) -> None:
@@ -130,11 +131,17 @@ class OrderFlowSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
             _require_known(self.regime_start, names, "regime_start")
         for regime in self.regimes:
             where = f"regimes.{regime.name}."
-            for name in ("volatility_ticks", "limit_factor", "market_factor", "cancel_factor", "edge_ticks"):
+            for name in ("volatility_ticks", "edge_ticks"):
                 value = getattr(regime, name)
                 _require(0 <= value <= 1e6, where + name, value, "from 0 to 1000000")
+            for name in ("limit_factor", "market_factor", "cancel_factor"):
+                value = getattr(regime, name)
+                _require(0 <= value <= FACTOR_MAX, where + name, value, f"from 0 to {FACTOR_MAX:.0f}")
             _require(
-                regime.volatility_ticks == 0 or self.fair_hz > 0, "fair_hz", self.fair_hz, "positive where a regime has volatility"
+                regime.volatility_ticks == 0 or self.fair_hz > 0,
+                "fair_hz",
+                self.fair_hz,
+                "positive where a regime has volatility",
             )
             if len(names) == 1:
                 continue
@@ -160,6 +167,14 @@ def _require_known(name: str, known: list[str], where: str) -> None:
         raise ConfigError(f"order flow: {where} names {name!r}, which is not a regime{hint}")
 
 
+def _require_keys(table: Mapping[str, Any], fields: tuple[str, ...], where: str) -> None:
+    for key in table:
+        if key not in fields:
+            close = difflib.get_close_matches(key, fields, n=1)
+            hint = f"; did you mean {close[0]!r}?" if close else ""
+            raise ConfigError(f"order flow: unknown key {where + str(key)!r}{hint}")
+
+
 def settings_from_mapping(values: Mapping[str, Any]) -> OrderFlowSettings:
     """Settings from a configuration table: `preset` picks the base (default "normal"), every other key overrides a field.
 
@@ -167,12 +182,10 @@ def settings_from_mapping(values: Mapping[str, Any]) -> OrderFlowSettings:
     """
     changes = dict(values)
     base = preset(changes.pop("preset", "normal"))
-    fields = OrderFlowSettings.__struct_fields__
-    for key in changes:
-        if key not in fields:
-            close = difflib.get_close_matches(key, fields, n=1)
-            hint = f"; did you mean {close[0]!r}?" if close else ""
-            raise ConfigError(f"order flow: unknown key {key!r}{hint}")
+    _require_keys(changes, OrderFlowSettings.__struct_fields__, "")
+    regimes = changes.get("regimes", ())
+    for regime in regimes if isinstance(regimes, (list, tuple)) else ():
+        _require_keys(regime if isinstance(regime, Mapping) else {}, RegimeSettings.__struct_fields__, "regimes.")
     merged = {**msgspec.to_builtins(base), **changes}
     try:
         settings = msgspec.convert(merged, OrderFlowSettings)
@@ -257,6 +270,35 @@ def preset(name: str) -> OrderFlowSettings:
     return _PRESETS[name]
 
 
+# Settings that the C generator knows by the same name and in the same unit.
+_SAME_IN_NATIVE = (
+    "join_probability",
+    "limit_informed",
+    "cancel_adverse",
+    "stale_hz",
+    "reduce_probability",
+    "market_hz",
+    "market_imbalance",
+    "informed_hz",
+    "informed_scale_ticks",
+    "sweep_probability",
+    "protection_ticks",
+    "parent_alpha",
+    "limit_size_median",
+    "limit_size_sigma",
+    "market_size_median",
+    "market_size_sigma",
+    "size_max_lots",
+    "round_probability",
+    "round_lots",
+    "fair_hz",
+    "orders_max",
+    "snapshot_levels",
+    "snapshot_bid_orders",
+    "snapshot_ask_orders",
+)
+
+
 def flow_config(
     settings: OrderFlowSettings,
     *,
@@ -293,14 +335,8 @@ def flow_config(
     slope = settings.cancel_hz * (settings.cancel_far_factor - 1) / max(levels - 1, 1)
     cancel_hz = list(settings.cancel_hz_by_distance) or [settings.cancel_hz + slope * index for index in range(levels)]
     names = [regime.name for regime in settings.regimes]
-    same = (
-        "limit_informed join_probability cancel_adverse stale_hz reduce_probability market_hz market_imbalance informed_hz "
-        "informed_scale_ticks sweep_probability protection_ticks parent_alpha limit_size_median limit_size_sigma "
-        "market_size_median market_size_sigma size_max_lots round_probability round_lots fair_hz orders_max snapshot_levels "
-        "snapshot_bid_orders snapshot_ask_orders"
-    ).split()
     return {
-        **{name: getattr(settings, name) for name in same},
+        **{name: getattr(settings, name) for name in _SAME_IN_NATIVE},
         "seed": seed,
         "ts_start": ts_start,
         "ts_end": ts_end,

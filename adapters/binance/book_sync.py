@@ -171,7 +171,8 @@ class BinanceBookSession:
             rows += self._diff_rows(ts, diff)
         self.frames["snapshot"] += 1
         self.frames["depth update"] += len(waiting)
-        self.skipped["depth update before the snapshot"] += len(self._buffer) - len(waiting)
+        if len(waiting) < len(self._buffer):
+            self.skipped["depth update before the snapshot"] += len(self._buffer) - len(waiting)
         self._buffer.clear()
         self.state = SyncState.LIVE if waiting else SyncState.JOINING
         self.last_update_id = waiting[-1].u if waiting else snapshot.lastUpdateId
@@ -231,8 +232,9 @@ class BinanceBookSession:
             return []
         bid, bid_qty = self._price(ticker.b), self._qty(ticker.B)
         ask, ask_qty = self._price(ticker.a), self._qty(ticker.A)
-        if bid < 0 or ask < 0 or (bid_qty and ask_qty and bid >= ask):
-            raise VenueProtocolError(f"bookTicker {ticker.u}: bid {ticker.b} and ask {ticker.a} are crossed or negative")
+        # An empty side has quantity 0, and whatever price.
+        if (bid_qty and bid <= 0) or (ask_qty and ask <= 0) or (bid_qty and ask_qty and bid >= ask):
+            raise VenueProtocolError(f"bookTicker {ticker.u}: bid {ticker.b} and ask {ticker.a} are crossed or not positive")
         self.frames["bookTicker"] += 1
         ts_event = _stamp(ticker.T)
         return [

@@ -22,18 +22,21 @@ def frames_to_rows(
     A frame that the decoder refuses becomes a DataError with its file and line.
     """
     waiting: list[Row] = []
-    rows_done = 0
+    rows_done = bytes_read = 0
     for path, frame in read_all_frames(paths):
         try:
             rows = decoder.receive(frame.ts, frame.payload)
         except (VenueProtocolError, RefusedError, UnitError) as error:
             raise DataError(str(error), file=str(path), line=frame.line) from error
         waiting += rows
+        bytes_read = frame.bytes_read
         if len(waiting) >= rows_per_chunk:
             rows_done += len(waiting)
             yield np.array(waiting, dtype=MD_ROW)
             waiting.clear()
             if progress is not None:
-                progress(rows_done, frame.bytes_read)
+                progress(rows_done, bytes_read)
     if waiting:
         yield np.array(waiting, dtype=MD_ROW)
+    if progress is not None:
+        progress(rows_done + len(waiting), bytes_read)

@@ -6,9 +6,10 @@ Operations are tuples (method name, positional arguments, keyword arguments) tha
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from typing import Any
 
-from native.book_types import OrderType, SelfTrade, Status, TimeInForce
+from native.book_types import OrderType, OrderView, SelfTrade, Status, TimeInForce
 
 Operation = tuple[str, tuple[Any, ...], dict[str, Any]]
 
@@ -20,8 +21,8 @@ class World:
         self.random = random.Random(seed)
         draw = self.random
         self.config = {
-            "orders_max": draw.choice([3, 12, 40, 40, 200]),
-            "levels_max": draw.choice([3, 12, 60, 60, 400]),
+            "orders_max": draw.choice([3, 12, 60, 200, 200]),
+            "levels_max": draw.choice([3, 12, 60, 400, 400]),
             "symbols_max": draw.choice([1, 2, 3]),
             "owners_max": draw.choice([0, 2, 4, 4]),
             "stp_mode": draw.choice(list(SelfTrade)),
@@ -29,7 +30,8 @@ class World:
         self.symbols = [self._symbol() for _ in range(self.config["symbols_max"])]
         self.special_share = draw.choice([0.1, 0.5, 0.9])
         self.auction_share = draw.choice([0.0, 0.01, 0.03])
-        self.ids_max = draw.choice([15, 60, 400])
+        self.ids_used = 0
+        self.live: Sequence[OrderView] = ()
         self.id_stride = draw.choice([1, 1, 4096, 2**40 + 1])
         self.now = 0
         self.auctions: set[int] = set()
@@ -64,10 +66,28 @@ class World:
             return draw.choice([0, -5, 61 * self.symbols[symbol]["lot"], 7, 2**63 - 1])
         return draw.choice([1, 2, 5, 10, draw.randint(1, 60)]) * self.symbols[symbol]["lot"]
 
-    def order_id(self) -> int:
-        if self.random.random() < 0.01:
-            return self.random.choice([0, -3, 2**63 - 1])
-        return self.random.randint(1, self.ids_max) * self.id_stride
+    def new_id(self) -> int:
+        draw = self.random
+        if draw.random() < 0.03:
+            return draw.choice([0, -3, 2**63 - 1, *(view.order_id for view in self.live)])
+        self.ids_used += 1
+        return self.ids_used * self.id_stride
+
+    def known_order(self) -> tuple[int, int, int]:
+        """Id, remaining quantity and price of a live order, or now and then of none."""
+        if not self.live or self.random.random() < 0.05:
+            return self.random.choice([0, -3, 2**63 - 1, self.id_stride]), 5, 1000
+        view = self.random.choice(self.live)
+        return view.order_id, view.leaves_qty, view.price
+
+    def part_of(self, qty: int, symbol: int) -> int:
+        return self.random.choice([1, qty, qty // 2, qty - 1, qty + 1, self.qty(symbol)])
+
+    def _replace(self, symbol: int) -> Operation:
+        order_id, qty, price = self.known_order()
+        lot = self.symbols[symbol]["lot"]
+        new_qty = self.random.choice([qty, qty, qty + lot, max(lot, qty - lot), self.qty(symbol)])
+        return "replace", (self.now, order_id, new_qty, self.random.choice([price, self.price(symbol)])), {}
 
     def owner(self) -> int:
         return self.random.choice([0, 7, 7, -9, 11, 2**60])
@@ -75,7 +95,7 @@ class World:
     def _submit(self, symbol: int) -> Operation:
         draw = self.random
         order: dict[str, Any] = {
-            "order_id": self.order_id(),
+            "order_id": self.new_id(),
             "side": draw.randint(0, 1),
             "qty": self.qty(symbol),
             "price": self.price(symbol),
@@ -101,7 +121,7 @@ class World:
         rows = []
         for _ in range(self.random.randint(1, 12)):
             op = self.random.choices([0, 1, 5], [60, 40, 1])[0]
-            rows.append((self.now, op, self.order_id(), self.random.randint(0, 1), self.price(0), self.qty(0)))
+            rows.append((self.now, op, self.known_order()[0] if op == 1 else self.new_id(), self.random.randint(0, 1), self.price(0), self.qty(0)))
         return "batch", (rows,), {}
 
     def _auction(self, symbol: int) -> Operation:
@@ -111,33 +131,32 @@ class World:
         self.auctions.add(symbol)
         return "auction_begin", (symbol,), {}
 
-    def operation(self) -> Operation:
-        """The next operation."""
+    def operation(self, live: Sequence[OrderView]) -> Operation:
+        """The next operation on a book whose live orders these are."""
         draw = self.random
+        self.live = live
         self.now += draw.randint(0, 3)
         symbol = draw.randrange(len(self.symbols))
         if draw.random() < self.auction_share or (symbol in self.auctions and draw.random() < 0.05):
             return self._auction(symbol)
         roll = draw.random()
-        if roll < 0.55:
+        if roll < 0.60:
             return self._submit(symbol)
-        if roll < 0.68:
-            return draw.choice(["cancel", "cancel_fast"]), ((self.now, self.order_id())), {}
-        if roll < 0.80:
-            return "replace", (self.now, self.order_id(), self.qty(symbol), self.price(symbol)), {}
-        if roll < 0.84:
-            return "execute_resting", (self.now, self.order_id(), self.qty(symbol)), {}
-        if roll < 0.87:
-            return "reduce", (self.now, self.order_id(), self.qty(symbol)), {}
-        if roll < 0.91:
-            return "limit", (self.now, self.order_id(), draw.randint(0, 1), self.price(0), self.qty(0)), {}
-        if roll < 0.94:
+        if roll < 0.66:
+            return draw.choice(["cancel", "cancel_fast"]), (self.now, self.known_order()[0]), {}
+        if roll < 0.76:
+            return self._replace(symbol)
+        if roll < 0.82:
+            order_id, qty, _ = self.known_order()
+            return draw.choice(["execute_resting", "reduce"]), (self.now, order_id, self.part_of(qty, symbol)), {}
+        if roll < 0.88:
+            return "limit", (self.now, self.new_id(), draw.randint(0, 1), self.price(0), self.qty(0)), {}
+        if roll < 0.93:
             return self._batch()
-        if roll < 0.96:
+        if roll < 0.95:
             return "advance", (self.now,), {}
         if roll < 0.97:
-            position = draw.randint(-80, 80)
-            return "position_set", (draw.choice([7, -9, 11]), symbol, position), {}
+            return "position_set", (draw.choice([7, -9, 11]), symbol, draw.randint(-80, 80)), {}
         return self._rare(symbol)
 
     def _rare(self, symbol: int) -> Operation:

@@ -73,9 +73,7 @@ def any_positive(source: random.Random) -> float:
         ("probe_sqrt", math.sqrt, arguments(100_000, any_positive)),
     ],
 )
-def test_within_two_ulp(
-    probe: ctypes.CDLL, name: str, reference: Callable[[float], float], values: list[float]
-) -> None:
+def test_within_two_ulp(probe: ctypes.CDLL, name: str, reference: Callable[[float], float], values: list[float]) -> None:
     found = call(probe, name, values)
     assert worst_ulp((f, reference(x)) for f, x in zip(found, values, strict=True)) <= 2.0
 

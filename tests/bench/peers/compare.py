@@ -23,12 +23,15 @@ def run_json(command: list[str]) -> Any:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise SystemExit(f"{' '.join(command)} failed with exit code {done.returncode}:\n{done.stderr[-2000:]}")
-    return json.loads(done.stdout[done.stdout.index("["):] if done.stdout.lstrip().startswith("[") else done.stdout)
+    return json.loads(done.stdout[done.stdout.index("[") :] if done.stdout.lstrip().startswith("[") else done.stdout)
 
 
 def rows_of_replay(peers: str, rows: int) -> list[dict[str, Any]]:
     tape, mbo = tape_file(rows), mbo_file(rows)
-    ours = {case["case"]: case for case in run_json([sys.executable, "-m", "tests.bench.replay", str(tape), "--mbo", str(mbo), "--json"])["cases"]}
+    ours = {
+        case["case"]: case
+        for case in run_json([sys.executable, "-m", "tests.bench.replay", str(tape), "--mbo", str(mbo), "--json"])["cases"]
+    }
     hft = {case["case"]: case for case in run_json([peers, str(HERE / "peer_hftbacktest.py"), str(tape), str(mbo)])}
     nautilus = {case["case"]: case for case in run_json([peers, str(HERE / "peer_nautilus.py"), str(tape), str(bars_file())])}
     table = []

@@ -23,7 +23,13 @@ CASH = 1e9
 
 def frame(rows):
     index = pd.to_datetime(rows[:, 0], unit="ns")
-    columns = {"Open": rows[:, 1] / 100, "High": rows[:, 2] / 100, "Low": rows[:, 3] / 100, "Close": rows[:, 4] / 100, "Volume": rows[:, 5]}
+    columns = {
+        "Open": rows[:, 1] / 100,
+        "High": rows[:, 2] / 100,
+        "Low": rows[:, 3] / 100,
+        "Close": rows[:, 4] / 100,
+        "Volume": rows[:, 5],
+    }
     return pd.DataFrame(columns, index=index)
 
 

@@ -13,7 +13,6 @@ from hftbacktest import (
     BUY,
     GTX,
     LIMIT,
-    SELL,
     BacktestAsset,
     ROIVectorMarketDepthBacktest,
 )
@@ -153,11 +152,21 @@ def main():
     report = []
     for name, run in cases.items():
         seconds, orders, fills = timed(events, run, low, high)
-        report.append({"case": name, "rows": len(rows), "ns_per_row": seconds / len(rows) * 1e9, "orders": orders, "fills": fills})
+        report.append(
+            {"case": name, "rows": len(rows), "ns_per_row": seconds / len(rows) * 1e9, "orders": orders, "fills": fills}
+        )
     if len(sys.argv) > 2:
         events = level3_events(sys.argv[2])
         seconds, _, _ = timed(events, do_nothing, low, high, level3=True)
-        report.append({"case": "level 3 do nothing", "rows": len(events), "ns_per_row": seconds / len(events) * 1e9, "orders": 0, "fills": 0})
+        report.append(
+            {
+                "case": "level 3 do nothing",
+                "rows": len(events),
+                "ns_per_row": seconds / len(events) * 1e9,
+                "orders": 0,
+                "fills": 0,
+            }
+        )
     json.dump(report, sys.stdout)
 
 

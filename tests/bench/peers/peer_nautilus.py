@@ -1,8 +1,8 @@
 """nautilus_trader's side of the replay and bars benchmarks. Prints JSON.
 
 Run by tests/bench/peers/compare.py with the peers' own interpreter: peer_nautilus.py TAPE.npy BARS.npy
-The tape's level updates become OrderBookDelta, its prints TradeTick; the maker is a compiled-engine, Python-strategy one like ours. Only
-the first ROWS rows are run: nautilus needs microseconds a row and its figure does not change with the length.
+The tape's level updates become OrderBookDelta, its prints TradeTick; compiled engine, strategy in Python, like ours. Only the
+first ROWS rows are run: it needs microseconds a row, and its figure does not change with the length.
 """
 
 import json
@@ -71,7 +71,9 @@ class Maker(Strategy):
                 self.cancel_order(order)
                 order = None
             if (order is None or order.is_closed) and room:
-                order = self.order_factory.limit(ID, side, Quantity.from_int(1), price, time_in_force=TimeInForce.GTC, post_only=True)
+                order = self.order_factory.limit(
+                    ID, side, Quantity.from_int(1), price, time_in_force=TimeInForce.GTC, post_only=True
+                )
                 self.orders[side] = order
                 self.submit_order(order)
 
@@ -106,7 +108,9 @@ class SmaCross(Strategy):
 
 def run(strategy, data, precision, book_type):
     engine = BacktestEngine(BacktestEngineConfig(logging=LoggingConfig(bypass_logging=True), run_analysis=False))
-    engine.add_venue(VENUE, OmsType.NETTING, AccountType.MARGIN, [Money(1_000_000_000, USD)], base_currency=USD, book_type=book_type)
+    engine.add_venue(
+        VENUE, OmsType.NETTING, AccountType.MARGIN, [Money(1_000_000_000, USD)], base_currency=USD, book_type=book_type
+    )
     engine.add_instrument(instrument(precision))
     engine.add_data(data)
     engine.add_strategy(strategy)
