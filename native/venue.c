@@ -679,6 +679,10 @@ int64_t venue_run(venue *v, int64_t until_ts, venue_event *out, int64_t cap)
         if (!has_row && is_over(v))
             continue;
         const bool at_row = has_row && v->row_local->ts_init <= ts;
+        if (VENUE_UNLIKELY(at_row && v->row_local == v->row_venue)) {
+            row_error(v, VENUE_ERR_TAPE_ORDER); /* received before it happened: the venue has not checked it yet */
+            continue;
+        }
         if (!at_row && v->answer_ts > ts && v->feed_ts > ts && v->timer_ts > ts && v->quote_due > ts) {
             v->clock_local = ts;
             return need_data(v); /* until_ts is reached */

@@ -1,8 +1,9 @@
 """OracleVenue: the level-2 simulated venue once more, slow and obvious: lists, dicts and loops, one global order of time.
 
-Written from the rules stated at the top of native/venue.c and native/venue_l2.c; shares no code with them. The whole tape is given at
-once. Events are tuples like NativeVenue's. Float arithmetic of the queue model is done in the order the formula is written, so that
-results are equal to the last bit (power n in {1, 2, 3} and risk-averse; ln differs between libraries and is not tried here).
+Written from the rules stated at the top of native/venue.c and native/venue_l2.c; shares no code with them. The whole tape is
+given at once. Events are tuples like NativeVenue's. Float arithmetic of the queue model is done in the order the formula is
+written, so that results are equal to the last bit (power n in {1, 2, 3} and risk-averse; ln differs between libraries and is
+not tried here).
 """
 
 from __future__ import annotations
@@ -381,7 +382,9 @@ class OracleVenue:
 
     def _available(self, side: int) -> list[tuple[int, int]]:
         """Recorded levels with a whole lot left that we did not take, best first."""
-        levels = [(price, down(qty - self.taken[side].get(price, 0), self.rules.lot)) for price, qty in self.book.side[side].items()]
+        levels = [
+            (price, down(qty - self.taken[side].get(price, 0), self.rules.lot)) for price, qty in self.book.side[side].items()
+        ]
         return sorted([level for level in levels if level[1] > 0], reverse=side == 0)
 
     def depth(self, side: int) -> list[tuple[int, int]]:
@@ -431,6 +434,8 @@ class OracleVenue:
         return True
 
     def _accept(self, order: Order) -> None:
+        if order.display >= order.leaves:
+            order.display = 0  # all displayed, and no iceberg later either
         if order.order_type in (STOP, STOP_LIMIT):
             order.is_parked = True
             self.orders.append(order)
@@ -583,11 +588,11 @@ class OracleVenue:
             return
         price_before = order.price
         order.price = price
-        if self._continuous and order.flags & (POST_ONLY | SLIDE) and self._would_take(order):
-            if not (order.flags & SLIDE and self._slide(order)):
-                order.price = price_before
-                self._answer(REPLACE_REJECTED, order.id, R_POST_ONLY)
-                return
+        is_refused = self._continuous and order.flags & (POST_ONLY | SLIDE) and self._would_take(order)
+        if is_refused and not (order.flags & SLIDE and self._slide(order)):
+            order.price = price_before
+            self._answer(REPLACE_REJECTED, order.id, R_POST_ONLY)
+            return
         self.orders.remove(order)
         order.leaves = qty
         self._answer(REPLACED, order.id, order.price, qty)

@@ -87,9 +87,18 @@ def act(rng: random.Random, rules: oracle.Rules, venue: NativeVenue, slow: oracl
             order = random_order(rng, rules, order_id, now)
             ids.append(order_id)
             venue.submit(
-                0, order.id, order.side, order.leaves, price=order.price, order_type=order.order_type, tif=order.tif,
-                flags=order.flags, trigger_price=order.trigger, display_qty=order.display, expire_ts=order.expire,
-            )  # fmt: skip
+                0,
+                order.id,
+                order.side,
+                order.leaves,
+                price=order.price,
+                order_type=order.order_type,
+                tif=order.tif,
+                flags=order.flags,
+                trigger_price=order.trigger,
+                display_qty=order.display,
+                expire_ts=order.expire,
+            )
             order.shown = order.leaves if not 0 < order.display < order.leaves else order.display
             text = repr(order)
             slow.submit(order)
@@ -137,9 +146,15 @@ def one_run(seed: int) -> None:
     slow = oracle.OracleVenue(rules, rows, entry=entry, response=response, stp=stp)
     venue = NativeVenue(orders_max=512, entry_ns=entry, response_ns=response, stp_mode=stp)
     venue.add_instrument(
-        tick=rules.tick, lot=rules.lot, price_max=rules.price_max, wake=rules.wake, wake_interval_ns=rules.interval,
-        queue_model=QUEUE_POWER if rules.power else QUEUE_RISK_AVERSE, queue_power=rules.power or 1.0, levels_max=256,
-    )  # fmt: skip
+        tick=rules.tick,
+        lot=rules.lot,
+        price_max=rules.price_max,
+        wake=rules.wake,
+        wake_interval_ns=rules.interval,
+        queue_model=QUEUE_POWER if rules.power else QUEUE_RISK_AVERSE,
+        queue_power=rules.power or 1.0,
+        levels_max=256,
+    )
     venue.feed(to_array(rows))
     venue.finish()
     log: list[str] = []
