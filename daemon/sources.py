@@ -76,6 +76,7 @@ def _lobster(loaded: LoadedConfig, data: LobsterData, where: str, instrument: In
 
 def _binance(loaded: LoadedConfig, data: BinanceData, where: str, instrument: Instrument, index: int) -> Source:
     from adapters.binance.book_sync import BinanceBookSession
+    from native.market_data import BBO
     from sim.data.clock import correct_tape
     from sim.data.frames_to_rows import frames_to_rows
 
@@ -83,7 +84,8 @@ def _binance(loaded: LoadedConfig, data: BinanceData, where: str, instrument: In
 
     def tape(progress: Progress) -> Iterator[Rows]:
         session = BinanceBookSession(instrument, data.symbol, index=index, start_from_diffs=data.start_from_diffs)
-        return frames_to_rows(files, session, progress)
+        for rows in frames_to_rows(files, session, progress):
+            yield rows if data.use_book_ticker else rows[rows["kind"] != BBO]
 
     return Source(files, lambda progress: correct_tape(partial(tape, progress), parse_duration_ns(data.base_latency)))
 
