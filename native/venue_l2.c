@@ -185,8 +185,8 @@ static double share_behind(const venue_instrument *rules, double front, double b
     if (back <= 0.0)
         return 0.0;
     if (rules->queue_model == VENUE_QUEUE_LOG) {
-        const double f_back = venue_ln(1.0 + back / lot);
-        return f_back / (f_back + venue_ln(1.0 + front / lot));
+        const double f_back = math_ln(1.0 + back / lot);
+        return f_back / (f_back + math_ln(1.0 + front / lot));
     }
     const double ratio = front / back; /* f(back)/(f(back)+f(front)) = 1 / (1 + (front/back)^n) */
     double power = ratio;
@@ -195,7 +195,7 @@ static double share_behind(const venue_instrument *rules, double front, double b
     else if (rules->queue_power == 3.0)
         power = ratio * ratio * ratio;
     else if (rules->queue_power != 1.0)
-        power = ratio > 0.0 ? venue_exp(rules->queue_power * venue_ln(ratio)) : 0.0;
+        power = ratio > 0.0 ? math_exp(rules->queue_power * math_ln(ratio)) : 0.0;
     return 1.0 / (1.0 + power);
 }
 
@@ -324,12 +324,14 @@ static int64_t takeable(const venue *v, const instrument *in, const own_order *o
     const int opposite = o->side ^ 1;
     const int64_t reach = reach_key(o);
     const own_side *own = &in->own[opposite];
+    /* Own orders that step aside are no wall. */
+    const int64_t wall = v->config.stp_mode == BOOK_STP_CANCEL_OLDEST ? LADDER_EMPTY : own->best_key;
     int64_t total = 0, key = INT64_MAX, available;
     while (total < o->leaves) {
         key = available_next(in, opposite, key, &available);
-        if (key < reach || key < own->best_key)
+        if (key < reach || key < wall)
             break;
-        if (key == own->best_key) {
+        if (key == wall) {
             const int64_t before = ahead_lots(in, own_at(v, own, 0));
             total += lots_down(in, available < before ? available : before);
             break;
@@ -371,6 +373,12 @@ static void enter(venue *v, instrument *in, own_order *o)
         own_free(v, o);
         return;
     }
+    if (o->time_in_force == BOOK_TIF_FOK && takeable(v, in, o) < o->leaves) {
+        answer_put(v, in->index, VENUE_EV_CANCELED, o->id, o->leaves, BOOK_REASON_FOK, 0, 0, 0);
+        own_free(v, o);
+        return;
+    }
+    const bool faced = would_take(in, o);
     if (continuous(in)) {
         take(v, in, o);
     } else {
@@ -385,7 +393,8 @@ static void enter(venue *v, instrument *in, own_order *o)
         return;
     }
     if (o->leaves > 0)
-        answer_put(v, in->index, VENUE_EV_CANCELED, o->id, o->leaves, BOOK_REASON_IOC, 0, 0, 0);
+        answer_put(v, in->index, VENUE_EV_CANCELED, o->id, o->leaves, market && !faced ? BOOK_REASON_NO_LIQUIDITY : BOOK_REASON_IOC, 0,
+                   0, 0);
     own_free(v, o);
 }
 
@@ -415,14 +424,12 @@ static int entry_reason(venue *v, instrument *in, own_order *o)
     const bool market = o->order_type == BOOK_TYPE_MARKET || o->order_type == BOOK_TYPE_STOP;
     if (!continuous(in))
         return market || o->time_in_force == BOOK_TIF_IOC || o->time_in_force == BOOK_TIF_FOK ? BOOK_REASON_CLOSED : BOOK_REASON_NONE;
-    if (o->time_in_force == BOOK_TIF_FOK)
-        return takeable(v, in, o) < o->leaves ? BOOK_REASON_FOK : BOOK_REASON_NONE;
-    if (market)
+    if (o->order_type == BOOK_TYPE_MARKET)
         return would_take(in, o) ? BOOK_REASON_NONE : BOOK_REASON_NO_LIQUIDITY;
     if ((o->flags & (BOOK_FLAG_POST_ONLY | BOOK_FLAG_POST_ONLY_SLIDE)) && would_take(in, o)) {
         if (o->flags & BOOK_FLAG_POST_ONLY)
             return BOOK_REASON_POST_ONLY;
-        return slide(in, o) ? BOOK_REASON_NONE : BOOK_REASON_BAD_PRICE;
+        return slide(in, o) ? BOOK_REASON_NONE : BOOK_REASON_POST_ONLY;
     }
     return BOOK_REASON_NONE;
 }
@@ -475,6 +482,10 @@ void l2_replace(venue *v, instrument *in, own_order *o, int64_t qty, int64_t pri
         if (o->shown > qty || o->state == OWN_PARKED)
             o->shown = o->display_qty && o->display_qty < qty ? o->display_qty : qty;
         answer_put(v, in->index, VENUE_EV_REPLACED, o->id, price, qty, 0, 0, 0);
+        return;
+    }
+    if ((o->flags & BOOK_FLAG_REDUCE_ONLY) && lots_down(in, reducible(in, o->side)) == 0) {
+        answer_put(v, in->index, VENUE_EV_REPLACE_REJECTED, o->id, BOOK_REASON_REDUCE_ONLY, 0, 0, 0, 0);
         return;
     }
     own_order changed = *o;
