@@ -85,7 +85,10 @@ class Trader:
         self._quote_callbacks: dict[str, list[tuple[StrategyContext, Callback]]] = {key: [] for key in self.instruments}
         self._book_callbacks: dict[str, list[tuple[StrategyContext, Callback]]] = {key: [] for key in self.instruments}
         self._trade_callbacks: dict[str, list[tuple[StrategyContext, Callback]]] = {key: [] for key in self.instruments}
-        self._bar_callbacks: dict[tuple[str, int], list[tuple[StrategyContext, Callback]]] = {}
+        # With the state beside them and by interval: a million bars a second leave no time for a second look-up.
+        self._bar_callbacks: dict[str, tuple[MarketState, list[tuple[int, StrategyContext, Callback]]]] = {
+            key: (state, []) for key, state in self.states.items()
+        }
         self._handlers: dict[type, Callable[[Any], None]] = {
             Quote: self._on_quote,
             OrderAccepted: self._on_accepted,
@@ -131,7 +134,7 @@ class Trader:
             if subscription.trades and context.on_trade is not None:
                 self._trade_callbacks[key].append((context, context.on_trade))
             if subscription.bars_ns and context.on_bar is not None:
-                self._bar_callbacks.setdefault((key, subscription.bars_ns), []).append((context, context.on_bar))
+                self._bar_callbacks[key][1].append((subscription.bars_ns, context, context.on_bar))
         return context
 
     def step(self, event: AnyEvent) -> Sequence[OutCommand]:
@@ -203,10 +206,11 @@ class Trader:
             callback(context, trade)
 
     def _on_bar(self, bar: Bar) -> None:
-        key = bar.instrument_id
-        self.states[key].bar = bar
-        for context, callback in self._bar_callbacks.get((key, bar.interval_ns), ()):
-            callback(context, bar)
+        state, callbacks = self._bar_callbacks[bar.instrument_id]
+        state.bar = bar
+        for interval_ns, context, callback in callbacks:
+            if interval_ns == bar.interval_ns:
+                callback(context, bar)
 
     def _on_status(self, event: StatusChanged) -> None:
         self.states[event.instrument_id].status = event.status

@@ -58,6 +58,7 @@ class BarOrder:
     __slots__ = (
         "client_order_id",
         "expire_ts",
+        "filled_qty",
         "is_resting",
         "is_triggered",
         "leaves_qty",
@@ -77,6 +78,7 @@ class BarOrder:
         self.side = command.side
         self.order_type = command.order_type
         self.leaves_qty = command.quantity
+        self.filled_qty = 0
         self.price = command.price if command.price is not None else 0
         self.trigger_price = command.trigger_price if command.trigger_price is not None else 0
         self.time_in_force = command.time_in_force
@@ -122,6 +124,10 @@ class BarBook:
         self.last_price: int | None = None
         self._slippage = rules.slippage_ticks * instrument.tick
         self._budget = NEVER  # what may still be filled in this bar
+
+    def first_expiry(self) -> int:
+        """When the first of its orders ends by itself; NEVER where none does."""
+        return min((order.expire_ts for order in self.orders.values()), default=NEVER)
 
     # The bar's open.
 
@@ -289,6 +295,7 @@ class BarBook:
         qty = self._fillable(order)
         if qty > 0:
             order.leaves_qty -= qty
+            order.filled_qty += qty
             self._budget -= qty
             self.position_qty += qty if order.side is Side.BUY else -qty
             outcomes.append(Outcome(order, price, qty, order.leaves_qty, liquidity))
