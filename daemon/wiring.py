@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, assert_never
@@ -32,7 +32,7 @@ from daemon.config.models import (
     Venue,
 )
 from daemon.config.text_types import parse_percentage_ppm
-from daemon.sources import Rows, Source, open_source, table_source
+from daemon.sources import Source, open_source, table_source
 from sim.driver import Venue as DriverVenue
 from strategies.catalog import load_strategy
 
@@ -209,11 +209,9 @@ def _wire_flow(
     loaded: LoadedConfig, data: FlowData, instruments: list[Instrument], subscriptions: Sequence[Subscription]
 ) -> tuple[DriverVenue, list[Path], Callable[[], float], Callable[[], dict[str, int]], int]:
     """The generated market."""
-    from native.book import NativeBook
-    from native.flow import END_REACHED, Flow
-    from sim.data.files import ROWS_PER_CHUNK
+    from native.flow import Flow
+    from sim.flow_venue import FlowVenue
     from sim.order_flow import flow_config, settings_from_mapping
-    from sim.tape import TapeVenue
 
     index = instrument_index(loaded, instruments, data.instrument_id, "data[0]")
     instrument = instruments[index]
@@ -237,26 +235,8 @@ def _wire_flow(
         )
     except (ConfigError, UnitError) as error:
         raise ConfigError(f"{loaded.file}: data[0]: {error}") from None
-    flow = Flow(config)
-    book = NativeBook(orders_max=settings.orders_max, levels_max=1 << 14)
-    book.symbol_add(
-        tick=instrument.tick,
-        lot=instrument.lot,
-        qty_min=instrument.lot,
-        qty_max=instrument.qty_max,
-        price_min=instrument.price_min,
-        price_max=instrument.price_max,
-    )
-
-    def tape() -> Iterator[Rows]:
-        yield flow.snapshot()
-        status = None
-        while status != END_REACHED:
-            rows, status = flow.run(book.raw, 0, until_ts=ts_end, rows_max=ROWS_PER_CHUNK)
-            if len(rows):
-                yield rows
-
-    venue = TapeVenue(simulated_venue(loaded, instruments, subscriptions), tape(), "order flow")
+    inner = simulated_venue(loaded, instruments, subscriptions)
+    venue = FlowVenue(inner, Flow(config), instrument.instrument_id, ts_start=ts_start, ts_end=ts_end)
     return venue, [], lambda: min((venue.now - ts_start) / (ts_end - ts_start), 1.0), venue.totals, ts_start
 
 

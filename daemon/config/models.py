@@ -92,7 +92,7 @@ class BinanceData(Section):
     symbol: Annotated[str, StringConstraints(pattern=r"^[A-Z0-9_]{2,24}$")] = Field(description="the venue's name: BTCUSDT")
     use_book_ticker: bool = Field(
         default=False,
-        description="let bookTicker move the best prices too: fresher by some ms, but it runs ahead of the diffs and can cross them",
+        description="let bookTicker move the best prices too: some ms fresher, but it can cross diffs that come later",
     )
     start_from_diffs: bool = Field(default=False, description="begin with an empty book at the first diff, without a snapshot")
     base_latency: PositiveDuration = Field(
