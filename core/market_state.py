@@ -5,14 +5,16 @@ One object per instrument, read by the risk gate and the strategies, written by 
 
 from __future__ import annotations
 
-from core.enums import MarketStatus
-from core.events import Book, Quote, Trade
+from core.enums import AggressorSide, MarketStatus
+from core.events import Bar, Book, Quote, Trade
 from core.instruments import Instrument
 from core.portfolio import Position
 
 
 class MarketState:
     __slots__ = (
+        "_trade",
+        "bar",
         "book",
         "instrument",
         "is_gapped",
@@ -22,14 +24,14 @@ class MarketState:
         "position",
         "quote",
         "status",
-        "trade",
     )
 
     def __init__(self, instrument: Instrument, position: Position) -> None:
         self.instrument = instrument
         self.position = position
         self.quote: Quote | None = None
-        self.trade: Trade | None = None
+        self._trade: Trade | None = None
+        self.bar: Bar | None = None  # the last one, while no trade has come after it
         self.book: Book | None = None
         self.status = MarketStatus.TRADING
         self.is_gapped = False  # data was lost since the last quote
@@ -37,11 +39,25 @@ class MarketState:
         self.open_sell_qty = 0
         self.open_orders = 0
 
+    @property
+    def trade(self) -> Trade | None:
+        """The last public print. A bar is a price too: without quotes the risk gate measures its collar from the close."""
+        bar = self.bar
+        if bar is not None:
+            # Made when somebody asks: most bars pass without.
+            self._trade = Trade(bar.ts_event, bar.ts_init, bar.instrument_id, bar.close, bar.volume, AggressorSide.NONE)
+            self.bar = None
+        return self._trade
+
+    @trade.setter
+    def trade(self, trade: Trade | None) -> None:
+        self._trade = trade
+        self.bar = None
+
     def mark(self) -> tuple[int, int] | None:
         """(bid, ask) to value a position at, or None while there is no two-sided market and no trade."""
         quote = self.quote
         if quote is not None and quote.bid_qty > 0 and quote.ask_qty > 0:
             return quote.bid_price, quote.ask_price
-        if self.trade is not None:
-            return self.trade.price, self.trade.price
-        return None
+        trade = self.trade
+        return (trade.price, trade.price) if trade is not None else None

@@ -9,11 +9,14 @@ fast_sum * slow_bars against slow_sum * fast_bars: exact, and equal averages lea
 
 from __future__ import annotations
 
+from collections import deque
+
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from core.enums import TradingState
 from core.events import Bar, StatusChanged
 from core.instruments import Instrument
+from core.portfolio import Position
 from core.strategy import Context, Subscription
 from core.units import NS_PER_SECOND
 from strategies.parameters import find_instrument, parse_order_qty
@@ -45,33 +48,33 @@ class SmaCross:
         self._qty = parse_order_qty(instrument, "position_qty", params.position_qty)
         self._position = TargetPosition(instrument)
         self._target_qty = 0
-        # The last slow_bars closes as a ring: the close about to be overwritten is the one that leaves the slow average, and the
-        # one fast_bars behind it (index - fast_bars, which Python wraps by itself) leaves the fast one.
-        self._closes = [0] * params.slow_bars
-        self._index = 0
-        self._bars = 0
-        self._fast_sum = 0
-        self._slow_sum = 0
+        self._held_qty = 0
+        self._closes = deque([0] * params.slow_bars, maxlen=params.slow_bars)
+        self._bars_missing = params.slow_bars
+        self._lead = 0  # fast_sum * slow_bars - slow_sum * fast_bars: its sign says which average is above
 
     def subscriptions(self) -> list[Subscription]:
         return [Subscription(instrument_id=self._instrument_id, bars_ns=self._interval_ns)]
 
     def on_bar(self, context: Context, bar: Bar) -> None:
-        closes, index, close = self._closes, self._index, bar.close
-        self._fast_sum = fast_sum = self._fast_sum + close - closes[index - self._fast]
-        self._slow_sum = slow_sum = self._slow_sum + close - closes[index]
-        closes[index] = close
-        self._index = index + 1 if index + 1 < self._slow else 0
-        if self._bars < self._slow:
-            self._bars += 1
-            if self._bars < self._slow:
+        closes, close = self._closes, bar.close
+        # closes[-fast] leaves the fast average now, closes[0] the slow one.
+        lead = (close - closes[-self._fast]) * self._slow - (close - closes[0]) * self._fast + self._lead
+        self._lead = lead
+        closes.append(close)
+        if self._bars_missing:
+            self._bars_missing -= 1
+            if self._bars_missing:
                 return
-        difference = fast_sum * self._slow - slow_sum * self._fast
-        if difference > 0:
+        if lead > 0:
             self._target_qty = self._qty
-        elif difference < 0:
+        elif lead < 0:
             self._target_qty = -self._qty
-        self._position.seek(context, self._target_qty)
+        if self._target_qty != self._held_qty:
+            self._position.seek(context, self._target_qty)
+
+    def on_position(self, context: Context, position: Position) -> None:
+        self._held_qty = position.qty
 
     def on_status(self, context: Context, status: StatusChanged) -> None:
         self._position.on_status(status)

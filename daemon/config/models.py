@@ -1,0 +1,233 @@
+"""The configuration as pydantic models: every key there is, its unit, its default and one sentence about it.
+
+These models are read once at start; what runs later are the core structs that daemon/config/build.py makes of them.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+from daemon.config.text_types import Day, Decimal, Duration, FeeRate, Moment, NotNegative, Percentage, Positive, PositiveDuration
+
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
+InstrumentId = Annotated[str, StringConstraints(pattern=r"^[^\s.][^\s]*\.[A-Za-z0-9_-]+$", max_length=64)]
+Currency = Annotated[str, StringConstraints(pattern=r"^[A-Z0-9]{2,12}$")]
+PathText = Annotated[str, StringConstraints(min_length=1)]
+
+
+class Section(BaseModel):
+    # Strict: TOML has types, and a number where text belongs is a mistake, not a spelling.
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, populate_by_name=True)
+
+
+class Run(Section):
+    name: Name = Field(description="what the run is called; part of its run_id")
+    mode: Literal["backtest"] = Field(default="backtest", description="backtest: event time, simulated venue")
+    seed: int = Field(default=1, ge=0, lt=1 << 63, description="seed of everything that is drawn at random")
+    pace: Annotated[str, StringConstraints(pattern=r"^(full|\d{1,6}(\.\d{1,3})?x)$")] = Field(
+        default="full", description='"full": as fast as it goes; "10x": ten simulated seconds in one real second'
+    )
+    journal: bool = Field(default=True, description="keep every event and command in the run folder")
+    runs_folder: PathText = Field(default="runs", description="where run folders go, relative to the working directory")
+
+
+class Account(Section):
+    cash: dict[Currency, Decimal] = Field(default_factory=dict, description="cash at the start, by currency")
+
+
+class InstrumentTable(Section):
+    instrument_id: InstrumentId = Field(description="SYMBOL.VENUE, for example BTCUSDT-PERP.BINANCE")
+    class_: Literal["spot", "equity", "perpetual", "future", "option", "fx", "cfd"] = Field(alias="class")
+    base_currency: Annotated[str, StringConstraints(pattern=r"^[A-Z0-9._-]{1,20}$")]
+    quote_currency: Currency
+    settlement_currency: Currency | None = Field(default=None, description="absent: the quote currency, or the base if inverse")
+    price_scale: int = Field(ge=0, le=18, description="decimals of a price inside")
+    qty_scale: int = Field(ge=0, le=18, description="decimals of a quantity inside")
+    tick: Positive = Field(description="smallest price step, in quote currency")
+    lot: Positive = Field(description="smallest quantity step")
+    qty_min: Positive | None = Field(default=None, description="smallest order; absent: one lot")
+    qty_max: Positive | None = None
+    price_min: Positive | None = Field(default=None, description="lowest price; absent: one tick")
+    price_max: Positive | None = None
+    multiplier: int = Field(default=1, ge=1, description="value of one unit per point; of one contract if inverse")
+    inverse: bool = Field(default=False, description="worth `multiplier` of the quote currency, settles in the base currency")
+    maker_fee: FeeRate = Field(default="0", description="of the notional: '0.02%', '2bp', '0.0002'; negative: a rebate")
+    taker_fee: FeeRate = "0"
+
+
+class Instruments(Section):
+    include: list[PathText] = Field(default_factory=list, description="files with one instrument each, relative to this file")
+    inline: list[InstrumentTable] = Field(default_factory=list)
+
+
+# Data sources. `instrument_id` says whose market the rows are.
+
+
+class FlowData(Section):
+    format: Literal["flow"]
+    instrument_id: InstrumentId
+    start: Moment = Field(description="simulated start, with its offset: 2026-01-05T14:30:00Z")
+    duration: PositiveDuration = Field(description="simulated length")
+    price_start: Positive = Field(description="first fair value, on the tick")
+    feed_latency: Duration = Field(default="0ns", description="from the venue's stamp to ours")
+    market: dict[str, Any] = Field(default_factory=dict, description="`preset` and order-flow settings (docs/MARKET-MODEL.md)")
+
+
+class LobsterData(Section):
+    format: Literal["lobster"]
+    instrument_id: InstrumentId
+    messages: PathText = Field(description="the message file; .gz is fine")
+    book: PathText | None = Field(default=None, description="the order-book file, to seed what rested before the first message")
+    session_date: Day | None = Field(default=None, description="absent: taken from the file's name")
+    feed_latency: Duration = Field(default="0ns", description="from the venue's stamp to ours")
+
+
+class BinanceData(Section):
+    format: Literal["binance"]
+    instrument_id: InstrumentId
+    files: list[PathText] = Field(min_length=1, description="recordings that continue each other, in order")
+    symbol: Annotated[str, StringConstraints(pattern=r"^[A-Z0-9_]{2,24}$")] = Field(description="the venue's name: BTCUSDT")
+    use_book_ticker: bool = Field(
+        default=False,
+        description="let bookTicker move the best prices too: some ms fresher, but it can cross diffs that come later",
+    )
+    start_from_diffs: bool = Field(default=False, description="begin with an empty book at the first diff, without a snapshot")
+    base_latency: PositiveDuration = Field(
+        default="1ms", description="smallest feed latency once the clocks are put in order: the venue's clock is shifted to it"
+    )
+
+
+class Table(Section):
+    """What every CSV or Parquet table may need to be told."""
+
+    instrument_id: InstrumentId
+    file: PathText = Field(description="CSV or Parquet, columns as in docs/DATA.md; .gz is fine")
+    columns: dict[str, str] = Field(default_factory=dict, description="our name -> the file's, where they differ")
+    zone: str | None = Field(default=None, description="tz database name of the zone that stamps without an offset are meant in")
+    raw_integers: bool = Field(default=False, description="integer columns hold points and units already")
+    qty_cut: bool = Field(default=False, description="digits of a quantity beyond its scale are cut off instead of refused")
+
+
+class BarsData(Table):
+    format: Literal["bars"]
+    interval: PositiveDuration = Field(description="length of a bar")
+    stamp: Literal["open", "close"] = Field(default="open", description="which end of the bar the file's times mark")
+
+
+class TradesData(Table):
+    format: Literal["trades"]
+
+
+class QuotesData(Table):
+    format: Literal["quotes"]
+    qty_default: Positive | None = Field(default=None, description="size of a best price in a file without sizes")
+
+
+DataSource = Annotated[FlowData | LobsterData | BinanceData | BarsData | TradesData | QuotesData, Field(discriminator="format")]
+
+
+# The simulated venue.
+
+
+class ConstantLatency(Section):
+    model: Literal["constant"]
+    entry: Duration = Field(description="from us to the venue")
+    response: Duration = Field(description="from the venue back to us")
+
+
+class LogNormalLatency(Section):
+    model: Literal["lognormal"]
+    entry: PositiveDuration = Field(description="median, from us to the venue")
+    response: PositiveDuration = Field(description="median, from the venue back to us")
+    entry_sigma: NotNegative = Field(default="0.25", description="standard deviation of ln(latency)")
+    response_sigma: NotNegative = "0.25"
+
+
+class TableLatency(Section):
+    model: Literal["table"]
+    file: PathText = Field(description="rows of ts in ns, entry_ns, response_ns, without a header; interpolated in between")
+
+
+Latency = Annotated[ConstantLatency | LogNormalLatency | TableLatency, Field(discriminator="model")]
+
+
+class BarFills(Section):
+    """What fills an order inside a bar (sim/bar_matching.py)."""
+
+    slippage_ticks: int = Field(default=1, ge=0, le=10_000, description="paid by market and stop orders")
+    fills_on_touch: bool = Field(
+        default=False, description="a limit order fills when its price is touched, not only traded through"
+    )
+    gap_improvement: bool = Field(default=True, description="an open beyond a limit order's price fills it at the open")
+    participation: Percentage = Field(default="0%", description="largest share of a bar's volume; '0%': volume does not matter")
+
+
+class Venue(Section):
+    fidelity: Literal["l2", "l3", "flow", "bars"] = Field(
+        description="l2: beside recorded levels; l3: inside the recorded orders; flow: inside the generated market; bars"
+    )
+    queue_model: Literal["risk_averse", "power", "log"] = Field(default="risk_averse", description="l2: who leaves the queue")
+    queue_power: Positive = Field(default="2", description="n of the power model")
+    self_trade_prevention: Literal["none", "cancel_newest", "cancel_oldest", "cancel_both", "decrement"] = "cancel_newest"
+    crossed: Literal["stop", "count"] = Field(default="stop", description="a crossed recorded book stops the run, or is counted")
+    rejects_per_million: int = Field(default=0, ge=0, le=1_000_000, description="orders refused at random, to try a strategy")
+    orders_max: int = Field(default=65_536, ge=1, le=1 << 24, description="own orders alive or in flight")
+    bars: BarFills = Field(default_factory=BarFills, description="bars only")
+    latency: Latency = Field(
+        default_factory=lambda: ConstantLatency(model="constant", entry="1ms", response="1ms"),
+        description="absent: constant, 1 ms each way",
+    )
+
+
+# Risk.
+
+
+class Limits(Section):
+    order_qty_max: Positive | None = Field(default=None, description="largest order, in units of the instrument")
+    order_notional_max: Positive | None = Field(default=None, description="largest order, in settlement currency")
+    position_qty_max: Positive | None = Field(default=None, description="largest position either way, open orders included")
+    price_collar: Percentage | None = Field(default=None, description="how far through the opposite best an order may price")
+    market_age_max: Duration | None = Field(default=None, description="oldest quote to trade on; '0ns': any age")
+
+
+class Risk(Limits):
+    orders_max: int = Field(default=100, ge=1, description="new or replaced orders in any one `orders_window`")
+    orders_window: PositiveDuration = "1s"
+    instruments: dict[InstrumentId, Limits] = Field(default_factory=dict, description="limits that differ for one instrument")
+
+
+class StrategyTable(Section):
+    id: Name = Field(description="names it in reports; unique")
+    class_: Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][\w.]*(:[A-Za-z_]\w*)?$")] = Field(
+        alias="class", description='one of `strategies`, such as "symmetric_maker", or your own as "module:Class"'
+    )
+    params: dict[str, Any] = Field(default_factory=dict, description="checked by the strategy's own Params")
+
+
+class Report(Section):
+    equity_interval: PositiveDuration = Field(default="1s", description="simulated time between equity samples")
+    equity_samples_max: int = Field(default=100_000, ge=16, le=10_000_000, description="beyond: every second sample is dropped")
+    trading_day: PositiveDuration = Field(default="24h", description="length of a trading day, to annualise by")
+    trading_days_per_year: int = Field(default=365, ge=1, le=366)
+    progress_interval: PositiveDuration = Field(default="5s", description="between progress lines where there is no terminal")
+
+
+class RunConfig(Section):
+    run: Run
+    account: Account = Field(default_factory=Account)
+    instruments: Instruments
+    data: list[DataSource] = Field(min_length=1)
+    venue: Venue
+    risk: Risk
+    strategies: list[StrategyTable] = Field(min_length=1, description="called in this order")
+    report: Report = Field(default_factory=Report)
+
+    @model_validator(mode="after")
+    def _strategy_ids_are_unique(self) -> RunConfig:
+        ids = [strategy.id for strategy in self.strategies]
+        for strategy_id in ids:
+            if ids.count(strategy_id) > 1:
+                raise ValueError(f"two strategies have the id {strategy_id!r}")
+        return self

@@ -1,0 +1,333 @@
+"""Puts the parts of a run together: the only place that knows modes, venues and where market data comes from."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, assert_never
+
+from pydantic import BaseModel, ValidationError
+
+from core.enums import SelfTradePrevention
+from core.errors import ConfigError, DataError, StrategyError, UnitError
+from core.instruments import Instrument
+from core.strategy import Subscription
+from core.trader import Trader
+from core.units import NS_PER_SECOND, NS_PER_US, parse_duration_ns
+from daemon.config.build import build_cash, build_instruments, build_limits, build_rate, resolve_path
+from daemon.config.loader import LoadedConfig, explain
+from daemon.config.models import (
+    BarsData,
+    BinanceData,
+    ConstantLatency,
+    FlowData,
+    LobsterData,
+    LogNormalLatency,
+    QuotesData,
+    StrategyTable,
+    TableLatency,
+    TradesData,
+    Venue,
+)
+from daemon.config.text_types import TomlFloat, parse_percentage_ppm
+from daemon.sources import Source, open_source, table_source
+from sim.driver import Venue as DriverVenue
+from strategies.catalog import load_strategy
+
+# In a backtest the Trader's own run number is always this: order ids are part of the commands, and equal runs must give equal
+# commands whatever their number in the runs folder is.
+BACKTEST_RUN_NUMBER = 1
+
+_FIDELITY_OF_FORMAT = {
+    "flow": ("flow",),
+    "lobster": ("l3",),
+    "binance": ("l2",),
+    "trades": ("l2",),
+    "quotes": ("l2",),
+    "bars": ("bars",),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Wired:
+    """One run, ready to start. `fraction` says how much of the input is done, 0 to 1."""
+
+    trader: Trader
+    venue: DriverVenue
+    cash_start: dict[str, int]
+    ts_start: int
+    files: list[Path]
+    fraction: Callable[[], float]
+    totals: Callable[[], dict[str, int]]
+
+
+def wire_backtest(loaded: LoadedConfig) -> Wired:
+    """Everything a backtest needs. Raises ConfigError, StrategyError, or DataError from the first rows."""
+    config = loaded.config
+    instruments = build_instruments(loaded)
+    cash = build_cash(loaded)
+    trader = Trader(
+        instruments=instruments,
+        cash=cash,
+        limits=build_limits(loaded, instruments),
+        rate=build_rate(config.risk),
+        run_number=BACKTEST_RUN_NUMBER,
+    )
+    for index, table in enumerate(config.strategies):
+        strategy = build_strategy(loaded, table, index, instruments)
+        trader.add_strategy(table.id, strategy)
+    _check_fidelity(loaded)
+    subscriptions = [subscription for context in trader.contexts for subscription in context.subscriptions]
+    venue, files, fraction, totals, ts_start = _wire_venue(loaded, instruments, subscriptions)
+    return Wired(trader, venue, dict(cash), ts_start, files, fraction, totals)
+
+
+def input_files(loaded: LoadedConfig) -> list[Path]:
+    """Every file that the data sections and the latency table name, in their order. Raises ConfigError where one is absent."""
+    files: list[Path] = []
+    for index, data in enumerate(loaded.config.data):
+        where = f"data[{index}]"
+        match data:
+            case FlowData():
+                pass
+            case LobsterData():
+                files += [resolve_path(loaded, data.messages, f"{where}.messages")]
+                files += [resolve_path(loaded, data.book, f"{where}.book")] if data.book is not None else []
+            case BinanceData():
+                files += [resolve_path(loaded, name, f"{where}.files[{place}]") for place, name in enumerate(data.files)]
+            case BarsData() | TradesData() | QuotesData():
+                files += [resolve_path(loaded, data.file, f"{where}.file")]
+            case _:
+                assert_never(data)
+    if isinstance(loaded.config.venue.latency, TableLatency):
+        files.append(resolve_path(loaded, loaded.config.venue.latency.file, "venue.latency.file"))
+    return files
+
+
+# Strategies.
+
+
+def build_strategy(loaded: LoadedConfig, table: StrategyTable, index: int, instruments: list[Instrument]) -> Any:
+    """The strategy of one table, its parameters checked by its own Params. Raises ConfigError or StrategyError."""
+    where = f"strategies[{index}]"
+    # The user's own module is found where they stand.
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.insert(0, here)
+    try:
+        found = load_strategy(table.class_)
+    except ConfigError as error:
+        raise ConfigError(f"{loaded.file}: {where}.class: {error}") from error.__cause__
+    model: type[BaseModel] = found.Params
+    try:
+        params = model.model_validate(_numbers_as_text(model, table.params))
+    except ValidationError as error:
+        raise ConfigError(explain(model, error, str(loaded.file), f"{where}.params")) from None
+    try:
+        return found(params, instruments)
+    except (ConfigError, UnitError) as error:
+        raise ConfigError(f"{loaded.file}: {where}.params: {error}") from error
+    except StrategyError:
+        raise
+    except Exception as error:
+        raise StrategyError(
+            f"strategy {table.id!r} ({table.class_}) failed while it was made: {type(error).__name__}: {error}{_place(error)}"
+        ) from error
+
+
+def _numbers_as_text(model: type[BaseModel], params: dict[str, Any]) -> dict[str, Any]:
+    """A number typed where a parameter is decimal text, as it was typed: order_qty = 0.5 means "0.5", exactly."""
+    kept = dict(params)
+    for name, field in model.model_fields.items():
+        value = kept.get(name)
+        if field.annotation in (str, str | None) and isinstance(value, int | TomlFloat) and not isinstance(value, bool):
+            kept[name] = value.text if isinstance(value, TomlFloat) else str(value)
+    return kept
+
+
+def _place(error: Exception) -> str:
+    traceback = error.__traceback__
+    if traceback is None:
+        return ""
+    while traceback.tb_next is not None:
+        traceback = traceback.tb_next
+    return f" ({traceback.tb_frame.f_code.co_filename}:{traceback.tb_lineno})"
+
+
+# The venue.
+
+
+def _check_fidelity(loaded: LoadedConfig) -> None:
+    fidelity = loaded.config.venue.fidelity
+    for index, data in enumerate(loaded.config.data):
+        allowed = _FIDELITY_OF_FORMAT[data.format]
+        if fidelity not in allowed:
+            raise ConfigError(
+                f"{loaded.file}: venue.fidelity: {fidelity!r} cannot play data[{index}], which is {data.format!r}; "
+                f"use {' or '.join(map(repr, allowed))}"
+            )
+    if fidelity in ("flow", "bars") and len(loaded.config.data) > 1:
+        raise ConfigError(f"{loaded.file}: data: fidelity {fidelity!r} takes one data section, not {len(loaded.config.data)}")
+
+
+def _wire_venue(
+    loaded: LoadedConfig, instruments: list[Instrument], subscriptions: Sequence[Subscription]
+) -> tuple[DriverVenue, list[Path], Callable[[], float], Callable[[], dict[str, int]], int]:
+    first = loaded.config.data[0]
+    match first:
+        case FlowData():
+            return _wire_flow(loaded, first, instruments, subscriptions)
+        case BarsData():
+            return _wire_bars(loaded, first, instruments)
+        case _:
+            return _wire_tape(loaded, instruments, subscriptions)
+
+
+def instrument_index(loaded: LoadedConfig, instruments: list[Instrument], instrument_id: str, where: str) -> int:
+    for index, instrument in enumerate(instruments):
+        if instrument.instrument_id == instrument_id:
+            return index
+    known = ", ".join(instrument.instrument_id for instrument in instruments)
+    raise ConfigError(f"{loaded.file}: {where}.instrument_id: {instrument_id} is not configured; configured: {known}")
+
+
+def _wire_tape(
+    loaded: LoadedConfig, instruments: list[Instrument], subscriptions: Sequence[Subscription]
+) -> tuple[DriverVenue, list[Path], Callable[[], float], Callable[[], dict[str, int]], int]:
+    from sim.tape import TapeVenue, merge_tapes
+
+    sources: list[Source] = []
+    for position, data in enumerate(loaded.config.data):
+        assert isinstance(data, LobsterData | BinanceData | TradesData | QuotesData)
+        where = f"data[{position}]"
+        index = instrument_index(loaded, instruments, data.instrument_id, where)
+        sources.append(open_source(loaded, data, where, instruments[index], index))
+    inner = simulated_venue(loaded, instruments, subscriptions)
+    files = [path for source in sources for path in source.files]
+    # Rows of merged tapes are counted over all of them.
+    locate = sources[0].locate if len(sources) == 1 else None
+    venue = TapeVenue(inner, merge_tapes([source.open() for source in sources]), ", ".join(map(str, files)), locate)
+    total = max(sum(source.bytes_total for source in sources), 1)
+
+    def fraction() -> float:
+        return min(sum(source.bytes_read for source in sources) / total, 1.0)
+
+    return venue, files, fraction, venue.totals, venue.ts_start
+
+
+def _wire_flow(
+    loaded: LoadedConfig, data: FlowData, instruments: list[Instrument], subscriptions: Sequence[Subscription]
+) -> tuple[DriverVenue, list[Path], Callable[[], float], Callable[[], dict[str, int]], int]:
+    """The generated market."""
+    from native.flow import Flow
+    from sim.flow_venue import FlowVenue
+    from sim.order_flow import flow_config, settings_from_mapping
+
+    index = instrument_index(loaded, instruments, data.instrument_id, "data[0]")
+    instrument = instruments[index]
+    try:
+        settings = settings_from_mapping(data.market)
+        price_start = instrument.parse_price(data.price_start)
+        ts_start = int(data.start.timestamp()) * NS_PER_SECOND + data.start.microsecond * NS_PER_US
+        ts_end = ts_start + parse_duration_ns(data.duration)
+        config = flow_config(
+            settings,
+            seed=loaded.config.run.seed,
+            ts_start=ts_start,
+            ts_end=ts_end,
+            tick=instrument.tick,
+            lot=instrument.lot,
+            price_min=instrument.price_min,
+            price_max=instrument.price_max,
+            price_start=price_start,
+            instrument=index,
+            feed_latency_ns=parse_duration_ns(data.feed_latency),
+        )
+    except (ConfigError, UnitError) as error:
+        raise ConfigError(f"{loaded.file}: data[0]: {error}") from None
+    inner = simulated_venue(loaded, instruments, subscriptions)
+    venue = FlowVenue(inner, Flow(config), instrument.instrument_id, ts_start=ts_start, ts_end=ts_end)
+    return venue, [], lambda: min((venue.now - ts_start) / (ts_end - ts_start), 1.0), venue.totals, ts_start
+
+
+def _wire_bars(
+    loaded: LoadedConfig, data: BarsData, instruments: list[Instrument]
+) -> tuple[DriverVenue, list[Path], Callable[[], float], Callable[[], dict[str, int]], int]:
+    import numpy as np
+
+    from sim.bar_matching import BarFillRules
+    from sim.bar_series import BarSeries
+    from sim.bar_tape import BarTape
+    from sim.bar_venue import BarVenue
+    from sim.data.tables import read_bars
+
+    index = instrument_index(loaded, instruments, data.instrument_id, "data[0]")
+    path = resolve_path(loaded, data.file, "data[0].file")
+    interval_ns = parse_duration_ns(data.interval)
+    chunks = list(read_bars(table_source(data, path, instruments[index], index), interval_ns, data.stamp))
+    if not chunks:
+        raise DataError("there is not a single bar", file=str(path))
+    rows = np.concatenate(chunks)
+    rules = loaded.config.venue.bars
+    latency = loaded.config.venue.latency
+    if not isinstance(latency, ConstantLatency):
+        raise ConfigError(f"{loaded.file}: venue.latency.model: bars take a constant latency")
+    inner = BarVenue(
+        instruments,
+        [BarSeries.from_rows(data.instrument_id, rows)],
+        BarFillRules(
+            slippage_ticks=rules.slippage_ticks,
+            fills_on_touch=rules.fills_on_touch,
+            gap_improvement=rules.gap_improvement,
+            participation_ppm=parse_percentage_ppm(rules.participation),
+            latency_ns=parse_duration_ns(latency.entry),
+        ),
+    )
+    ts_start = int(rows["ts_event"][0]) - interval_ns
+    venue = BarTape(inner, ts_start)
+    return venue, [path], lambda: inner.rows / len(rows), venue.totals, ts_start
+
+
+def simulated_venue(loaded: LoadedConfig, instruments: list[Instrument], subscriptions: Sequence[Subscription]) -> Any:
+    """The SimulatedVenue that the configuration describes; instruments keep their order as its indices."""
+    from sim.venue import InstrumentSettings, SimulatedVenue, VenueSettings
+
+    venue = loaded.config.venue
+    settings = VenueSettings(
+        latency=_latency(loaded, venue),
+        self_trade_prevention=SelfTradePrevention[venue.self_trade_prevention.upper()],
+        reject_per_million=venue.rejects_per_million,
+        orders_max=venue.orders_max,
+    )
+    each = [
+        InstrumentSettings(
+            instrument=instrument,
+            fidelity=venue.fidelity,
+            queue_model=venue.queue_model,
+            queue_power=float(venue.queue_power),
+            subscriptions=tuple(each for each in subscriptions if each.instrument_id == instrument.instrument_id),
+            check_crossed=venue.crossed == "stop",
+        )
+        for instrument in instruments
+    ]
+    return SimulatedVenue(each, settings)
+
+
+def _latency(loaded: LoadedConfig, venue: Venue) -> Any:
+    from sim import latency
+
+    match venue.latency:
+        case ConstantLatency(entry=entry, response=response):
+            return latency.ConstantLatency(entry_ns=parse_duration_ns(entry), response_ns=parse_duration_ns(response))
+        case LogNormalLatency() as model:
+            return latency.LogNormalLatency(
+                entry_median_ns=parse_duration_ns(model.entry),
+                response_median_ns=parse_duration_ns(model.response),
+                entry_sigma=float(model.entry_sigma),
+                response_sigma=float(model.response_sigma),
+                seed=loaded.config.run.seed,
+            )
+        case TableLatency(file=file):
+            return latency.read_recorded_latency(resolve_path(loaded, file, "venue.latency.file"))
