@@ -647,11 +647,20 @@ static bool is_over(const venue *v)
 static void run_rows(venue *v, int64_t until_ts)
 {
     int64_t bound = min4(v->timer_ts, until_ts, v->safe_ts - 1, v->answer_ts - 1);
-    bound = min4(bound, v->feed_ts - 1, v->command_ts - 1, v->expiry_ts - 1);
+    bound = min4(bound, v->command_ts - 1, v->expiry_ts - 1, VENUE_TIME_MAX);
     while (v->row_local < v->row_local_end) {
         const md_row *row = v->row_local;
         const int64_t ts = row->ts_init;
-        if (ts > bound || ts > v->quote_due)
+        if (ts > bound)
+            return;
+        while (v->feed_ts < ts && v->feed_ts <= v->quote_due) {
+            if (v->feed_ts > v->clock_local)
+                v->clock_local = v->feed_ts;
+            feed_deliver(v);
+            if (VENUE_UNLIKELY(v->wake || v->error))
+                return;
+        }
+        if (ts > v->quote_due)
             return;
         while (v->row_venue < v->row_end && v->row_venue->ts_event <= ts) {
             row_venue_apply(v, v->row_venue);
@@ -659,7 +668,7 @@ static void run_rows(venue *v, int64_t until_ts)
                 return;
             v->row_venue++;
             v->totals.rows_venue++;
-            if (VENUE_UNLIKELY(v->answer_ts <= ts || v->feed_ts <= ts))
+            if (VENUE_UNLIKELY(v->answer_ts <= ts || v->feed_ts < ts))
                 return;
         }
         if (VENUE_UNLIKELY(row == v->row_venue || ts < v->clock_local))
