@@ -306,7 +306,8 @@ int64_t book_submit(book *b, int64_t ts, const book_order *o, book_report *repor
     b->ts_last = ts;
     symbol_book *s = &b->symbols[o->symbol];
     report_sink out = {reports, ts};
-    if (!(o->order_type | o->time_in_force | o->flags) && !o->owner && !o->display_qty && s->status != MD_STATUS_AUCTION)
+    const bool plain = !(o->order_type | o->time_in_force | o->flags | (o->side & ~1)) && !o->owner && !o->display_qty;
+    if (plain && s->status != MD_STATUS_AUCTION)
         return book_submit_plain(b, s, o->order_id, o->side, o->price, o->qty, &out, cap);
     return submit_general(b, s, o, &out, cap);
 }
