@@ -52,7 +52,7 @@ def guess_scales(paths: Sequence[Path]) -> Scales:
     """From every price and quantity in the recordings; trailing zeros do not count. For checks only: a backtest is told."""
     texts: tuple[set[bytes], set[bytes]] = (set(), set())
     decimals = [0, 0]
-    for _, frame in read_all_frames(paths):
+    for _, frame, _ in read_all_frames(paths):
         for groups in _PRICE_AND_QTY.findall(frame.payload):
             for index in (0, 1):
                 text = groups[index] or groups[index + 2] or groups[index + 4]
@@ -79,7 +79,8 @@ def check_binance(
     findings = Findings()
     plain = _PlainBook(scales, findings)
     tested = None if new_decoder is None else _TestedBook(new_decoder(scales), new_book(), findings)
-    for path, frame in read_all_frames(paths):
+    bytes_read = 0
+    for path, frame, bytes_read in read_all_frames(paths):
         findings.rows += 1
         where = f"{path}:{frame.line}"
         try:
@@ -91,7 +92,9 @@ def check_binance(
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise DataError(f"not a Binance frame: {error!r}", file=str(path), line=frame.line) from error
         if progress is not None and findings.rows % 4096 == 0:
-            progress(findings.rows, frame.bytes_read)
+            progress(findings.rows, bytes_read)
+    if progress is not None:
+        progress(findings.rows, bytes_read)
     plain.finish()
     if not plain.snapshots:
         findings.notes.append("no snapshot joins the diffs: nothing could be compared")

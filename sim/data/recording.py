@@ -49,12 +49,14 @@ def read_frames(path: Path) -> Iterator[Frame]:
             yield Frame(ts, payload, line, block.bytes_read)
 
 
-def read_all_frames(paths: Sequence[Path]) -> Iterator[tuple[Path, Frame]]:
-    """Frames of several files that continue each other, as a recorder cuts them at midnight."""
-    last_ts = 0
+def read_all_frames(paths: Sequence[Path]) -> Iterator[tuple[Path, Frame, int]]:
+    """(file, frame, bytes read of all files) of files that continue each other, as a recorder cuts them at midnight."""
+    last_ts = bytes_before = bytes_read = 0
     for path in paths:
         for frame in read_frames(path):
             if frame.ts < last_ts:
                 raise DataError("the file begins before the one in front of it ends", file=str(path), line=frame.line)
             last_ts = frame.ts
-            yield path, frame
+            bytes_read = bytes_before + frame.bytes_read
+            yield path, frame, bytes_read
+        bytes_before = bytes_read

@@ -16,7 +16,7 @@ from core.feed import Row
 from native.market_data import CLEAR, GAP, LEVEL
 from sim.data.check import FORMATS, CheckOptions, run_check
 from sim.data.check_binance import Scales, check_binance, guess_scales
-from sim.data.check_books import Best, DictLevelBook, DictOrderBook, LevelBook, OrderBook
+from sim.data.check_books import Best, DictLevelBook, DictOrderBook, LevelBook, OrderBook, Resting
 from sim.data.check_lobster import check_lobster, lobster_decimals
 from sim.data.check_result import CheckResult
 from sim.data.native_check_books import EngineOrderBook, VenueLevelBook
@@ -97,6 +97,48 @@ def test_lobster_contradictions(old: str, new: str, mismatches: int, first: str,
     book.write_text(text.replace(old, new, 1))
     result = check_lobster(MESSAGES, book)
     assert (result.mismatches, result.first_mismatch, result.crossed) == (mismatches, f"{book}:{first}", crossed)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "fault"),
+    [
+        ("34200.00000025,1,103,", "34200.00000025,1,102,", ":3: order 102 is added while it rests"),
+        ("34201,4,101,40,1000000", "34201,4,101,41,1000000", ":5: order 101 has 40 left, the message says 41"),
+        (",3,102,40,", ",3,102,39,", ":8: order 102 has 40 left, the message says 39"),
+        (
+            "34200.5,2,101,10,1000000",
+            "34200.5,2,101,10,999900",
+            ":4: order 101 rests on side 0 at 1000000, not on side 0 at 999900",
+        ),
+        (
+            "34201,4,101,40,1000000,1",
+            "34201,4,101,40,1000000,-1",
+            ":5: order 101 rests on side 0 at 1000000, not on side 1 at 1000000",
+        ),
+    ],
+)
+@pytest.mark.parametrize("new_book", [DictOrderBook, EngineOrderBook])
+def test_lobster_impossible_orders(old: str, new: str, fault: str, new_book: Callable[[], OrderBook], tmp_path: Path) -> None:
+    messages = tmp_path / MESSAGES.name
+    text = MESSAGES.read_text()
+    assert old in text
+    messages.write_text(text.replace(old, new, 1))
+    book = tmp_path / "book.csv"
+    book.write_text("".join(BOOK.read_text().splitlines(keepends=True)[:2]))
+    best = tmp_path / "best.csv"
+    best.write_text("\n".join(",".join(line.split(",")[:4]) for line in BOOK.read_text().splitlines()) + "\n")
+    assert check_lobster(messages, book, new_book=new_book).first_mismatch == f"{messages}{fault}"
+    assert not check_lobster(messages, book, best, new_book=new_book).ok
+
+
+def test_lobster_crossing_orders_on_the_engine(tmp_path: Path) -> None:
+    messages = tmp_path / MESSAGES.name
+    messages.write_text("34200.1,1,1,5,1000000,1\n34200.2,1,2,5,999900,-1\n")
+    book = tmp_path / "book.csv"
+    book.write_text("9999999999,0,1000000,5\n999900,5,1000000,5\n")
+    assert check_lobster(messages, book).crossed == 1
+    with pytest.raises(InputError, match="order 2, 5 at 999900, does not rest in the engine: it crosses the book"):
+        check_lobster(messages, book, new_book=EngineOrderBook)
 
 
 def test_lobster_files_of_different_length(tmp_path: Path) -> None:
@@ -401,4 +443,6 @@ def test_order_book_keeps_queues(new_book: Callable[[], OrderBook]) -> None:
     book.add(2, 0, 10, 7)
     assert (book.is_head(1), book.is_head(2), book.best()) == (True, False, Best((10, 12), None))
     book.take(1, 5)
-    assert (book.has(1), book.is_head(2), book.best()) == (False, True, Best((10, 7), None))
+    assert (book.resting(1), book.is_head(2), book.best()) == (None, True, Best((10, 7), None))
+    book.take(2, 3)
+    assert (book.resting(2), book.best()) == (Resting(0, 10, 4), Best((10, 4), None))
