@@ -238,7 +238,7 @@ def row(kind: int, side: int, price: int, qty: int) -> Row:
 
 def test_binance_demo(tmp_path: Path) -> None:
     file = recording(tmp_path / "spot.gz", SPOT)
-    assert guess_scales([file]) == Scales(1, 2)
+    assert guess_scales([file]) == Scales(1, 2, "X")
     assert check_binance([file], new_decoder=lambda scales: PlainDecoder({})) == CheckResult(
         "binance",
         (str(file),),
@@ -333,6 +333,18 @@ def test_binance_finds_every_wrong_best_price(
     ticker["B" if at % 2 else "A"] = str(int(ticker["B" if at % 2 else "A"]) + 1)
     frames[place] = json.dumps(ticker).encode()
     assert result().mismatches >= 1
+
+
+def test_binance_recording_of_two_symbols(tmp_path: Path) -> None:
+    other = {"e": "depthUpdate", "E": 1, "s": "Y", "U": 50, "u": 60, "b": [["1.0", "1"]], "a": []}
+    arrays = {"stream": "!ticker@arr", "data": [{"s": "Z"}]}
+    file = recording(tmp_path / "both", [SPOT[0], arrays, other, *SPOT[1:]])
+    with pytest.raises(
+        DataError, match="both:3: both X and Y are recorded: say which one to check"
+    ):
+        check_binance([file])
+    result = check_binance([file], symbol="X")
+    assert (result.rows, result.compared, result.mismatches, result.gaps) == (9, 2, 0, 0)
 
 
 def test_binance_without_snapshot_says_so(tmp_path: Path) -> None:
