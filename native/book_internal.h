@@ -110,6 +110,7 @@ struct book {
     book_report *attached;
     int64_t attached_cap;
     book_totals totals;
+    bool quiet;            /* batches leave out ACCEPTED and CANCELED of plain orders */
 };
 
 /* Where reports go; next is NULL where nobody reads them. */
@@ -151,7 +152,7 @@ void book_order_leave(book *b, int32_t order_index, int kind, int reason, report
 void book_match(book *b, symbol_book *s, taker *t, report_sink *out);
 int64_t book_submit_plain(book *b, symbol_book *s, int64_t id, int side, int64_t price, int64_t qty, report_sink *out, int64_t cap);
 int64_t book_cancel_plain(book *b, int64_t id, report_sink *out);
-int64_t book_reports_worst(const book *b, const symbol_book *s, const taker *t, int64_t cap);
+int64_t book_reports_worst(const book *b, const symbol_book *s, const taker *t, int64_t peaks);
 int64_t book_reports_worst_all(const symbol_book *s, int64_t more);
 void book_position_add(book *b, int32_t owner_index, int32_t symbol, int side, int64_t qty);
 void book_trade_mark(book *b, symbol_book *s, int64_t price, int64_t qty); /* totals, last price, what stops will see */

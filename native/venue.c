@@ -47,11 +47,13 @@ venue *venue_new(const venue_config *config)
     v->commands.items = calloc(v->commands.mask + 1, sizeof *v->commands.items);
     v->answers.items = calloc(v->answers.mask + 1, sizeof *v->answers.items);
     v->inbox.items = calloc(v->inbox.mask + 1, sizeof *v->inbox.items);
+    v->feed.mask = 1023;
+    v->feed.items = calloc(v->feed.mask + 1, sizeof *v->feed.items);
     v->orders = calloc(orders, sizeof *v->orders);
     v->order_table = calloc(v->order_mask + 1, sizeof *v->order_table);
     v->timers = calloc((size_t)config->timers_max, sizeof *v->timers);
     v->instruments = calloc((size_t)config->instruments_max, sizeof *v->instruments);
-    if (!v->commands.items || !v->answers.items || !v->inbox.items || !v->orders || !v->order_table || !v->timers || !v->instruments
+    if (!v->commands.items || !v->answers.items || !v->inbox.items || !v->feed.items || !v->orders || !v->order_table || !v->timers || !v->instruments
         || latency_init(&v->latency, &config->latency) != VENUE_OK) {
         venue_free(v);
         return NULL;
@@ -59,11 +61,11 @@ venue *venue_new(const venue_config *config)
     v->config.latency.table = NULL;
     for (int64_t i = 0; i < config->orders_max; i++)
         v->orders[i].next = i + 1 < config->orders_max ? (int32_t)(i + 1) : -1;
-    v->command_ts = v->answer_ts = v->timer_ts = v->quote_due = v->expiry_ts = VENUE_TIME_MAX;
-    v->clock_local = v->clock_venue = v->answer_last_ts = v->arrival_last_ts = INT64_MIN;
+    v->command_ts = v->answer_ts = v->feed_ts = v->timer_ts = v->quote_due = v->expiry_ts = VENUE_TIME_MAX;
+    v->clock_local = v->clock_venue = v->answer_last_ts = v->arrival_last_ts = v->feed_last_ts = INT64_MIN;
     v->tape_ts_event = v->tape_ts_init = v->safe_ts = INT64_MIN;
     v->error_row = -1;
-    random_seed(&v->random_reject, config->latency.seed ^ 0x5E1EC7ED0DDE125u);
+    random_seed(&v->random_reject, config->latency.seed, RANDOM_STREAM_REJECT);
     return v;
 }
 
@@ -78,6 +80,7 @@ static void instrument_free(instrument *in)
         free(in->taken[side].qty);
     }
     free(in->parked);
+    l3_free(in->l3);
 }
 
 void venue_free(venue *v)
@@ -90,6 +93,7 @@ void venue_free(venue *v)
     free(v->commands.items);
     free(v->answers.items);
     free(v->inbox.items);
+    free(v->feed.items);
     free(v->orders);
     free(v->order_table);
     free(v->timers);
@@ -112,7 +116,7 @@ static bool instrument_fits(const venue_instrument *r)
 
 int venue_instrument_add(venue *v, const venue_instrument *rules)
 {
-    if (!v || !rules || !instrument_fits(rules) || rules->fidelity != VENUE_L2)
+    if (!v || !rules || !instrument_fits(rules))
         return VENUE_ERR_ARGUMENT;
     if (v->n_instruments >= v->config.instruments_max)
         return VENUE_ERR_FULL;
@@ -137,10 +141,12 @@ int venue_instrument_add(venue *v, const venue_instrument *rules)
         fits &= (in->taken[side].key = calloc(levels, sizeof(int64_t))) != NULL;
         fits &= (in->taken[side].qty = calloc(levels, sizeof(int64_t))) != NULL;
     }
-    if (!fits) {
+    const int code = !fits ? VENUE_ERR_FULL : rules->fidelity == VENUE_L2 ? VENUE_OK : l3_new(v, in);
+    if (code != VENUE_OK) {
         instrument_free(in);
-        return VENUE_ERR_FULL;
+        return code;
     }
+    v->has_l3 |= in->l3 != NULL;
     return v->n_instruments++;
 }
 
@@ -237,7 +243,7 @@ VENUE_INLINE void packet_end_venue(venue *v, instrument *in)
         }
     }
     const bool crosses_ours = (in->own[0].n && ask >= ~in->own[0].best_key) || (in->own[1].n && bid >= ~in->own[1].best_key);
-    if (VENUE_UNLIKELY(crosses_ours || in->n_parked))
+    if (VENUE_UNLIKELY(crosses_ours || in->n_parked || in->packet_low <= in->packet_high))
         l2_packet_end_own(v, in);
 }
 
@@ -288,6 +294,12 @@ VENUE_INLINE void row_venue_apply(venue *v, const md_row *row)
     if (VENUE_LIKELY(row->ts_event > v->clock_venue))
         v->clock_venue = row->ts_event;
     instrument *in = &v->instruments[row->instrument];
+    if (in->l3) {
+        const int code = l3_row(v, in, row);
+        if (VENUE_UNLIKELY(code != VENUE_OK))
+            row_error(v, code);
+        return;
+    }
     if (VENUE_LIKELY(row->kind == MD_LEVEL)) {
         const int side = row->side;
         if (VENUE_UNLIKELY(side > MD_SIDE_SELL || !row_price_fits(row))) {
@@ -323,6 +335,8 @@ static void venue_advance(venue *v, int64_t limit)
     while (!v->error) {
         if (v->answer_ts < limit)
             limit = v->answer_ts;
+        if (v->feed_ts < limit)
+            limit = v->feed_ts;
         if (v->row_venue < v->row_end) {
             const md_row *row = v->row_venue;
             if (row->ts_event <= limit && row->ts_event <= v->command_ts && row->ts_event < v->expiry_ts) {
@@ -336,6 +350,17 @@ static void venue_advance(venue *v, int64_t limit)
         }
         const bool expires = v->expiry_ts <= v->command_ts;
         const int64_t next = expires ? v->expiry_ts : v->command_ts;
+        if (v->n_flows) {
+            int64_t until = limit < next ? limit : next;
+            if (expires && until == next)
+                until--;
+            if (v->row_venue < v->row_end && v->row_venue->ts_event <= until)
+                until = v->row_venue->ts_event - 1; /* the tape's row comes first at the same time */
+            if (flow_peek(v, until) != VENUE_TIME_MAX) {
+                flow_use(v);
+                continue;
+            }
+        }
         if (next > limit || next == VENUE_TIME_MAX)
             return;
         if (next > v->clock_venue)
@@ -447,15 +472,27 @@ static void quotes_due(venue *v)
     quote_due_scan(v);
 }
 
+static void trade_put(venue *v, const instrument *in, int64_t ts_event, int64_t price, int64_t qty, int side, int64_t trade_id)
+{
+    const venue_event event = {.ts_init = v->clock_local, .ts_event = ts_event, .kind = VENUE_EV_TRADE, .instrument = in->index,
+                               .a = price, .b = qty, .c = side, .d = trade_id};
+    inbox_put(v, &event, true);
+}
+
+static void local_clear(instrument *in)
+{
+    ladder_clear(&in->local.side[0]);
+    ladder_clear(&in->local.side[1]);
+    in->local.levels_seen[0] = in->local.levels_seen[1] = 0;
+    in->local_gap = 0;
+}
+
 static void local_rare(venue *v, instrument *in, const md_row *row)
 {
     venue_event event = {.ts_init = v->clock_local, .ts_event = row->ts_event, .instrument = in->index};
     switch (row->kind) {
     case MD_CLEAR:
-        ladder_clear(&in->local.side[0]);
-        ladder_clear(&in->local.side[1]);
-        in->local.levels_seen[0] = in->local.levels_seen[1] = 0;
-        in->local_gap = 0;
+        local_clear(in);
         return;
     case MD_BBO:
         depth_bbo(&in->local, row);
@@ -465,12 +502,7 @@ static void local_rare(venue *v, instrument *in, const md_row *row)
     case MD_CROSS:
         if (!(in->wake & VENUE_WAKE_TRADE))
             return;
-        event.kind = VENUE_EV_TRADE;
-        event.a = row->price;
-        event.b = row->qty;
-        event.c = row->side;
-        event.d = row->order_id;
-        inbox_put(v, &event, true);
+        trade_put(v, in, row->ts_event, row->price, row->qty, row->side, row->order_id);
         return;
     case MD_STATUS:
         event.kind = VENUE_EV_STATUS;
@@ -484,9 +516,41 @@ static void local_rare(venue *v, instrument *in, const md_row *row)
     inbox_put(v, &event, in->wake & VENUE_WAKE_STATUS);
 }
 
+VENUE_INLINE void packet_end_local(venue *v, instrument *in, int64_t ts_event)
+{
+    in->packet_ts_event = ts_event;
+    if ((in->wake & VENUE_WAKE_QUOTE) && quote_changed(in))
+        packet_end_quote(v, in);
+}
+
+/* What an order-by-order venue told becomes visible. */
+VENUE_INLINE void feed_deliver(venue *v)
+{
+    feed_ring *ring = &v->feed;
+    const feed_message *m = &ring->items[ring->head++ & ring->mask];
+    instrument *in = &v->instruments[m->instrument];
+    int64_t before;
+    v->feed_ts = ring->head == ring->tail ? VENUE_TIME_MAX : ring->items[ring->head & ring->mask].visible_ts;
+    if (VENUE_LIKELY(m->kind == MD_LEVEL)) {
+        if (VENUE_UNLIKELY(ladder_set(&in->local.side[m->side], ladder_key(m->side, m->price), m->qty, &before) == LADDER_FULL))
+            v->error = VENUE_ERR_FULL;
+    } else if (m->kind == MD_TRADE) {
+        trade_put(v, in, m->ts_event, m->price, m->qty, m->side, 0);
+    } else if (m->kind == MD_CLEAR) {
+        local_clear(in);
+    }
+    if (m->last)
+        packet_end_local(v, in, m->ts_event);
+}
+
 VENUE_INLINE void row_local_apply(venue *v, const md_row *row)
 {
     instrument *in = &v->instruments[row->instrument];
+    if (in->l3) { /* its feed tells what the row did; only these two are told by the row itself */
+        if (VENUE_UNLIKELY(row->kind == MD_STATUS || row->kind == MD_GAP))
+            local_rare(v, in, row);
+        return;
+    }
     if (VENUE_LIKELY(row->kind == MD_LEVEL)) {
         int64_t before;
         in->local.levels_seen[row->side] = 1;
@@ -494,11 +558,8 @@ VENUE_INLINE void row_local_apply(venue *v, const md_row *row)
     } else {
         local_rare(v, in, row);
     }
-    if (row->flags & MD_FLAG_LAST) {
-        in->packet_ts_event = row->ts_event;
-        if ((in->wake & VENUE_WAKE_QUOTE) && quote_changed(in))
-            packet_end_quote(v, in);
-    }
+    if (row->flags & MD_FLAG_LAST)
+        packet_end_local(v, in, row->ts_event);
 }
 
 static void answers_deliver(venue *v, int64_t ts)
@@ -556,6 +617,8 @@ static void local_step(venue *v, int64_t ts, bool at_row)
     } else if (at_row) {
         row_local_apply(v, v->row_local++);
         v->totals.rows++;
+    } else if (v->feed_ts <= ts) {
+        feed_deliver(v);
     } else if (v->timer_ts <= ts) {
         const venue_event event = {.ts_init = v->clock_local, .ts_event = v->timers[0].ts, .kind = VENUE_EV_TIMER, .instrument = -1,
                                    .a = v->timers[0].id};
@@ -572,6 +635,13 @@ static int64_t need_data(venue *v)
     return v->error ? v->error : VENUE_NEED_DATA;
 }
 
+/* No more rows and nothing in flight. Timers do not keep a run alive: one that sets itself again would never end. */
+static bool is_over(const venue *v)
+{
+    return v->finished && v->n_flows == 0 && v->command_ts == VENUE_TIME_MAX && v->answer_ts == VENUE_TIME_MAX
+        && v->feed_ts == VENUE_TIME_MAX;
+}
+
 int64_t venue_run(venue *v, int64_t until_ts, venue_event *out, int64_t cap)
 {
     if (!v || !out || cap < 1)
@@ -584,12 +654,14 @@ int64_t venue_run(venue *v, int64_t until_ts, venue_event *out, int64_t cap)
         if (v->wake)
             return deliver(v, out, cap);
         const bool has_row = local_row_next(v);
-        if (v->finished && !has_row && v->command_ts == VENUE_TIME_MAX && v->answer_ts == VENUE_TIME_MAX) {
+        if (!has_row && is_over(v)) {
             if (v->inbox.head != v->inbox.tail)
                 return deliver(v, out, cap); /* answers that waited for a wake-up */
             return VENUE_DONE;
         }
         int64_t ts = min4(v->answer_ts, v->timer_ts, v->quote_due, until_ts);
+        if (v->feed_ts < ts)
+            ts = v->feed_ts;
         if (has_row && v->row_local->ts_init < ts)
             ts = v->row_local->ts_init;
         if (ts < v->clock_local)
@@ -598,16 +670,20 @@ int64_t venue_run(venue *v, int64_t until_ts, venue_event *out, int64_t cap)
         if (waits && v->safe_ts == INT64_MIN)
             return VENUE_NEED_DATA;
         venue_advance(v, waits ? v->safe_ts - 1 : ts);
-        if (v->answer_ts < ts || v->error)
-            continue; /* a new answer is visible earlier */
+        if (v->answer_ts < ts || v->feed_ts < ts || v->error)
+            continue; /* something new is visible earlier */
         if (waits) {
             venue_drain(v);
             return need_data(v);
         }
-        if (v->finished && !has_row && v->command_ts == VENUE_TIME_MAX && v->answer_ts == VENUE_TIME_MAX)
+        if (!has_row && is_over(v))
             continue;
         const bool at_row = has_row && v->row_local->ts_init <= ts;
-        if (!at_row && v->answer_ts > ts && v->timer_ts > ts && v->quote_due > ts) {
+        if (VENUE_UNLIKELY(at_row && v->row_local == v->row_venue)) {
+            row_error(v, VENUE_ERR_TAPE_ORDER); /* received before it happened: the venue has not checked it yet */
+            continue;
+        }
+        if (!at_row && v->answer_ts > ts && v->feed_ts > ts && v->timer_ts > ts && v->quote_due > ts) {
             v->clock_local = ts;
             return need_data(v); /* until_ts is reached */
         }

@@ -129,6 +129,11 @@ venue *venue_new(const venue_config *config);
 void venue_free(venue *v);
 int venue_instrument_add(venue *v, const venue_instrument *instrument);   /* index, or an error */
 
+/* VENUE_FLOW: rows come from this generator (borrowed), its initial book now. One flow per instrument. Without a tape, call
+ * venue_finish: the run ends when every flow has. With several flows each is decided on its own book as of the last thing that
+ * happened to it. */
+int venue_flow_attach(venue *v, int32_t instrument, flow *f);
+
 /* Borrow the next rows of the tape; they must stay alive until venue_run returns VENUE_NEED_DATA. */
 int venue_feed(venue *v, const md_row *rows, int64_t n);
 int venue_finish(venue *v);                     /* no more rows: what is in flight runs out */

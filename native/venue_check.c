@@ -32,6 +32,8 @@ int64_t venue_depth_at_venue(const venue *v, int32_t index, int side, book_level
     const instrument *in = instrument_at(v, index, side);
     if (!in || cap < 0 || (cap && !out))
         return VENUE_ERR_ARGUMENT;
+    if (in->l3)
+        return l3_depth(in, side, out, cap);
     return depth_copy(&in->book.side[side], &in->taken[side], out, cap);
 }
 
@@ -40,6 +42,8 @@ int64_t venue_queue_ahead(const venue *v, int64_t client_order_id)
     const own_order *o = v ? own_find(v, client_order_id) : NULL;
     if (!o || o->state != OWN_RESTING)
         return -1;
+    if (v->instruments[o->instrument].l3)
+        return l3_queue_ahead(v, &v->instruments[o->instrument], o);
     const int64_t whole = (int64_t)o->ahead;
     return whole + ((double)whole < o->ahead);
 }
@@ -117,6 +121,11 @@ int venue_check(const venue *v)
             if (!own_order_fits(v, in, &v->orders[in->parked[at]], OWN_PARKED))
                 return VENUE_ERR_ARGUMENT;
         live += in->n_parked;
+        if (in->l3) {
+            if (!l3_check(v, in))
+                return VENUE_ERR_ARGUMENT;
+            live += in->l3->n_own;
+        }
         /* No order of ours may stand against another of ours. */
         if (in->own[0].n && in->own[1].n && in->own[0].best_key >= ~in->own[1].best_key)
             return VENUE_ERR_ARGUMENT;

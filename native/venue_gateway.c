@@ -36,7 +36,7 @@ own_order *own_new(venue *v, const venue_order *order)
     v->n_orders++;
     *o = (own_order){.id = order->client_order_id, .price = order->price, .trigger_price = order->trigger_price,
                      .leaves = order->qty, .shown = order->qty, .expire_ts = VENUE_TIME_MAX, .instrument = order->instrument,
-                     .next = -1, .side = order->side, .order_type = order->order_type,
+                     .next = -1, .state = OWN_ENTERING, .side = order->side, .order_type = order->order_type,
                      .time_in_force = order->time_in_force, .flags = order->flags};
     if (order->display_qty > 0 && order->display_qty < order->qty) {
         o->display_qty = order->display_qty;
@@ -130,38 +130,51 @@ static int qty_reason(const venue_instrument *rules, int64_t qty)
     return BOOK_REASON_NONE;
 }
 
+/* The same rules as the book's own (book_submit.c), so that both fidelities refuse alike. */
 static bool fields_contradict(const venue *v, const venue_order *o)
 {
-    const bool stop = o->order_type == BOOK_TYPE_STOP || o->order_type == BOOK_TYPE_STOP_LIMIT;
-    const bool priced = o->order_type == BOOK_TYPE_LIMIT || o->order_type == BOOK_TYPE_STOP_LIMIT;
-    const bool rests = priced && o->time_in_force != BOOK_TIF_IOC && o->time_in_force != BOOK_TIF_FOK;
-    const uint8_t passive = BOOK_FLAG_POST_ONLY | BOOK_FLAG_POST_ONLY_SLIDE;
+    const bool market = o->order_type == BOOK_TYPE_MARKET || o->order_type == BOOK_TYPE_STOP;
+    const bool at_once = o->time_in_force == BOOK_TIF_IOC || o->time_in_force == BOOK_TIF_FOK;
+    const uint8_t passive = o->flags & (BOOK_FLAG_POST_ONLY | BOOK_FLAG_POST_ONLY_SLIDE);
     if (o->side > BOOK_SIDE_SELL || o->order_type > BOOK_TYPE_STOP_LIMIT || o->time_in_force > BOOK_TIF_GTD || o->flags > 7)
-        return true; /* BOOK_TIF_OPG too: recorded levels know no auction to take part in */
-    if ((o->flags & passive) && (!rests || (o->flags & passive) == passive))
+        return true; /* BOOK_TIF_OPG too: a tape's auctions cannot be uncrossed without the orders that were in them */
+    if (passive && (market || at_once || passive == (BOOK_FLAG_POST_ONLY | BOOK_FLAG_POST_ONLY_SLIDE)))
         return true;
-    if (stop && (o->time_in_force == BOOK_TIF_FOK))
+    if ((o->flags & BOOK_FLAG_REDUCE_ONLY) && o->display_qty > 0 && o->display_qty < o->qty)
         return true;
-    if (o->display_qty < 0 || (o->display_qty > 0 && !rests))
-        return true;
-    return o->time_in_force == BOOK_TIF_GTD && o->expire_ts <= v->clock_venue;
+    return o->time_in_force == BOOK_TIF_GTD && (o->expire_ts <= v->clock_venue || o->order_type == BOOK_TYPE_MARKET);
 }
 
+static bool is_closed(const instrument *in, const venue_order *o)
+{
+    if (in->status == MD_STATUS_TRADING)
+        return false;
+    if (in->status != MD_STATUS_AUCTION)
+        return true;
+    const bool at_once = o->order_type == BOOK_TYPE_MARKET || o->time_in_force == BOOK_TIF_IOC || o->time_in_force == BOOK_TIF_FOK;
+    return at_once && o->order_type != BOOK_TYPE_STOP && o->order_type != BOOK_TYPE_STOP_LIMIT;
+}
+
+/* Why a new order is refused before the book is asked; the first reason in this order is the one told. */
 int own_reason(const venue *v, const instrument *in, const venue_order *o)
 {
     const venue_instrument *rules = &in->rules;
     int reason = BOOK_REASON_NONE;
     if (fields_contradict(v, o))
         return BOOK_REASON_BAD_FIELD;
+    if (own_find(v, o->client_order_id))
+        return BOOK_REASON_DUPLICATE_ID;
+    if (is_closed(in, o))
+        return BOOK_REASON_CLOSED;
     if ((reason = qty_reason(rules, o->qty)))
         return reason;
-    if (o->display_qty > 0 && !on_grid(o->display_qty, rules->lot))
+    if (o->display_qty < 0 || (o->display_qty < o->qty && !on_grid(o->display_qty, rules->lot)))
         return BOOK_REASON_BAD_QTY;
     if ((o->order_type == BOOK_TYPE_LIMIT || o->order_type == BOOK_TYPE_STOP_LIMIT) && (reason = price_reason(rules, o->price)))
         return reason;
     if ((o->order_type == BOOK_TYPE_STOP || o->order_type == BOOK_TYPE_STOP_LIMIT) && price_reason(rules, o->trigger_price))
         return BOOK_REASON_BAD_TRIGGER;
-    return own_find(v, o->client_order_id) ? BOOK_REASON_DUPLICATE_ID : BOOK_REASON_NONE;
+    return BOOK_REASON_NONE;
 }
 
 /* ---- Arrivals ---- */
@@ -171,8 +184,6 @@ static void arrive_submit(venue *v, const venue_order *order)
     instrument *in = &v->instruments[order->instrument];
     v->totals.orders++;
     int reason = own_reason(v, in, order);
-    if (!reason && (in->status == MD_STATUS_HALTED || in->status == MD_STATUS_CLOSED))
-        reason = BOOK_REASON_CLOSED;
     if (!reason && v->config.reject_per_million
         && random_next(&v->random_reject) % 1000000 < (uint64_t)v->config.reject_per_million)
         reason = VENUE_REASON_SIMULATED;
@@ -180,7 +191,10 @@ static void arrive_submit(venue *v, const venue_order *order)
         answer_put(v, in->index, VENUE_EV_REJECTED, order->client_order_id, reason, 0, 0, 0, 0);
         return;
     }
-    l2_submit(v, in, order);
+    if (in->l3)
+        l3_submit(v, in, order);
+    else
+        l2_submit(v, in, order);
 }
 
 static void arrive_cancel(venue *v, const venue_order *order)
@@ -192,11 +206,10 @@ static void arrive_cancel(venue *v, const venue_order *order)
         return;
     }
     instrument *in = &v->instruments[o->instrument];
-    if (in->status == MD_STATUS_CLOSED) {
-        answer_put(v, in->index, VENUE_EV_CANCEL_REJECTED, o->id, BOOK_REASON_CLOSED, 0, 0, 0, 0);
-        return;
-    }
-    l2_cancel(v, in, o, VENUE_EV_CANCELED, BOOK_REASON_REQUESTED);
+    if (in->l3)
+        l3_cancel(v, in, o);
+    else
+        l2_cancel(v, in, o, VENUE_EV_CANCELED, BOOK_REASON_REQUESTED);
 }
 
 static void arrive_replace(venue *v, const venue_order *order)
@@ -209,65 +222,73 @@ static void arrive_replace(venue *v, const venue_order *order)
     }
     instrument *in = &v->instruments[o->instrument];
     const bool priced = o->order_type == BOOK_TYPE_LIMIT || o->order_type == BOOK_TYPE_STOP_LIMIT;
-    int reason = qty_reason(&in->rules, order->qty);
+    int reason = in->status == MD_STATUS_HALTED || in->status == MD_STATUS_CLOSED ? BOOK_REASON_CLOSED : BOOK_REASON_NONE;
+    if (!reason)
+        reason = qty_reason(&in->rules, order->qty);
     if (!reason && priced)
         reason = price_reason(&in->rules, order->price);
     if (!reason && order->qty == o->leaves && (!priced || order->price == o->price))
         reason = BOOK_REASON_NO_CHANGE;
-    if (!reason && (in->status == MD_STATUS_HALTED || in->status == MD_STATUS_CLOSED))
-        reason = BOOK_REASON_CLOSED;
     if (reason) {
         answer_put(v, in->index, VENUE_EV_REPLACE_REJECTED, o->id, reason, 0, 0, 0, 0);
         return;
     }
-    l2_replace(v, in, o, order->qty, priced ? order->price : o->price);
+    if (in->l3)
+        l3_replace(v, in, o, order->qty, priced ? order->price : o->price);
+    else
+        l2_replace(v, in, o, order->qty, priced ? order->price : o->price);
 }
 
-/* Bids best first, then asks, then stops, instrument by instrument: the order of a mass cancel is part of the run. */
-typedef bool (*own_test)(const own_order *o, int64_t argument);
+/* Why orders leave without being asked for one by one. */
+typedef enum { LEAVE_ALL, LEAVE_DAY, LEAVE_EXPIRED } leave_rule;
 
-static void leave_where(venue *v, int32_t instrument_only, own_test test, int64_t argument, int64_t kind, int64_t reason)
+static bool leaves(const own_order *o, leave_rule rule, int64_t ts)
+{
+    return rule == LEAVE_ALL || (rule == LEAVE_DAY ? o->time_in_force == BOOK_TIF_DAY : o->expire_ts <= ts);
+}
+
+/* Bids best first, then asks, then stops in order of arrival: the order of a mass cancel is part of the run. */
+static void l2_leave(venue *v, instrument *in, leave_rule rule, int64_t ts)
+{
+    const int64_t kind = rule == LEAVE_ALL ? VENUE_EV_CANCELED : VENUE_EV_EXPIRED;
+    const int64_t reason = rule == LEAVE_ALL ? BOOK_REASON_MASS_CANCEL : BOOK_REASON_NONE;
+    for (int side = 0; side < 2; side++)
+        for (int32_t at = 0; at < in->own[side].n;) {
+            own_order *o = own_at(v, &in->own[side], at);
+            if (leaves(o, rule, ts))
+                l2_cancel(v, in, o, kind, reason);
+            else
+                at++;
+        }
+    for (int32_t at = 0; at < in->n_parked;) {
+        own_order *o = &v->orders[in->parked[at]];
+        if (leaves(o, rule, ts))
+            l2_cancel(v, in, o, kind, reason);
+        else
+            at++;
+    }
+}
+
+static void leave_where(venue *v, int32_t instrument_only, leave_rule rule, int64_t ts)
 {
     for (int32_t i = 0; i < v->n_instruments; i++) {
         instrument *in = &v->instruments[i];
         if (instrument_only >= 0 && i != instrument_only)
             continue;
-        for (int side = 0; side < 2; side++)
-            for (int32_t at = 0; at < in->own[side].n;) {
-                own_order *o = own_at(v, &in->own[side], at);
-                if (test(o, argument))
-                    l2_cancel(v, in, o, kind, reason);
-                else
-                    at++;
-            }
-        for (int32_t at = 0; at < in->n_parked;) {
-            own_order *o = &v->orders[in->parked[at]];
-            if (test(o, argument))
-                l2_cancel(v, in, o, kind, reason);
-            else
-                at++;
-        }
+        if (!in->l3)
+            l2_leave(v, in, rule, ts);
+        else if (rule == LEAVE_ALL)
+            l3_mass_cancel(v, in);
+        else if (rule == LEAVE_DAY)
+            l3_end_of_day(v, in);
+        else
+            l3_expire(v, in, ts);
     }
-}
-
-static bool test_all(const own_order *o, int64_t argument)
-{
-    return true;
-}
-
-static bool test_day(const own_order *o, int64_t argument)
-{
-    return o->time_in_force == BOOK_TIF_DAY;
-}
-
-static bool test_expired(const own_order *o, int64_t ts)
-{
-    return o->expire_ts <= ts;
 }
 
 void venue_expire(venue *v, int64_t ts)
 {
-    leave_where(v, -1, test_expired, ts, VENUE_EV_EXPIRED, 0);
+    leave_where(v, -1, LEAVE_EXPIRED, ts);
     venue_expiry_scan(v);
 }
 
@@ -289,7 +310,7 @@ void venue_command_arrive(venue *v)
         break;
     default:
         v->totals.cancels++;
-        leave_where(v, c->order.instrument, test_all, 0, VENUE_EV_CANCELED, BOOK_REASON_MASS_CANCEL);
+        leave_where(v, c->order.instrument, LEAVE_ALL, 0);
         break;
     }
 }
@@ -360,7 +381,7 @@ int venue_end_of_day(venue *v, int32_t instrument)
         return VENUE_ERR_ARGUMENT;
     if (v->clock_venue < v->clock_local)
         v->clock_venue = v->clock_local;
-    leave_where(v, instrument, test_day, 0, VENUE_EV_EXPIRED, 0);
+    leave_where(v, instrument, LEAVE_DAY, 0);
     return v->error;
 }
 

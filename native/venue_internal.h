@@ -6,9 +6,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#ifndef BOOK_INTERNAL_H /* the *_api.h files are cffi definitions and carry no guards of their own */
 #include "market_data_api.h"
 #include "book_api.h"
+#endif
+#include "flow_api.h"
 #include "venue_api.h"
+#include "random.h"
 #include "venue_ladder.h"
 
 #define VENUE_LIKELY(x) __builtin_expect(!!(x), 1)
@@ -25,6 +29,7 @@
 #define OWN_FREE 0
 #define OWN_RESTING 1
 #define OWN_PARKED 2
+#define OWN_ENTERING 3      /* being matched: in no queue yet */
 
 typedef struct {
     int64_t id;
@@ -61,7 +66,26 @@ typedef struct {
     uint8_t levels_seen[2]; /* MD_LEVEL rows came since the last MD_CLEAR: a MD_BBO row then corrects, else it replaces */
 } depth;
 
-typedef struct venue_l3 venue_l3;
+/* A recorded order whose quantity in our book differs from what the tape says is left of it, because of what we did. */
+typedef struct {
+    int64_t id;            /* 0: free */
+    int64_t left;          /* by the tape */
+} ghost;
+
+/* The exchange of one instrument with an order-by-order book. */
+typedef struct {
+    book *book;            /* symbol 0 */
+    book_report *reports;
+    int64_t reports_cap;
+    ghost *ghosts;         /* open addressing by id */
+    uint32_t ghost_mask;
+    int32_t n_ghosts, ghosts_max;
+    int32_t n_own;         /* own orders in the book, parked stops too */
+    bool open;             /* the packet under way has told something */
+    flow *source;          /* FLOW */
+    md_row pending;        /* the generator's next row */
+    bool has_pending, source_ended;
+} venue_l3;
 
 typedef struct {
     /* The local clock's view, and what was last told. */
@@ -84,7 +108,7 @@ typedef struct {
     uint8_t has_last, status, gap;
     int32_t index;
     venue_instrument rules;
-    venue_l3 *l3;          /* L3 and FLOW */
+    venue_l3 *l3;          /* L3 and FLOW; NULL: L2 */
 } instrument;
 
 /* A command on its way to the venue. */
@@ -110,20 +134,32 @@ typedef struct {
     uint64_t head, tail, mask;
 } event_ring;
 
+/* What the feed of an order-by-order venue tells: a level's new total, a print, or that a side starts again. */
+typedef struct {
+    int64_t visible_ts, ts_event;
+    int64_t price, qty;
+    int32_t instrument;
+    uint8_t kind;          /* MD_LEVEL, MD_TRADE, MD_CLEAR, MD_STATUS, MD_GAP */
+    uint8_t side;
+    uint8_t last;          /* the packet ends here */
+    uint8_t reserved;
+} feed_message;
+
+typedef struct {
+    feed_message *items;
+    uint64_t head, tail, mask;
+} feed_ring;
+
 typedef struct {
     int64_t ts, id;
     uint64_t sequence;
 } timer;
 
 typedef struct {
-    uint64_t s[4];
-} random_state;            /* xoshiro256++ */
-
-typedef struct {
     venue_latency config;
     int64_t *table;
     int64_t cursor[2];     /* TABLE: row last used, entry and response */
-    random_state random[2]; /* entry and response: one's draws never shift the other's */
+    random_stream random[2]; /* entry and response: one's draws never shift the other's */
 } latency_model;
 
 struct venue {
@@ -142,10 +178,12 @@ struct venue {
     int64_t error_row;
     int64_t clock_local, clock_venue;
     /* Heads of the queues, so that the hot loop compares plain fields; VENUE_TIME_MAX: empty. */
-    int64_t command_ts, answer_ts, timer_ts, quote_due, expiry_ts;
+    int64_t command_ts, answer_ts, feed_ts, timer_ts, quote_due, expiry_ts;
     int64_t answer_last_ts, arrival_last_ts;
     command_ring commands;
     int64_t submits_in_flight;
+    feed_ring feed;        /* told by order-by-order venues, not visible yet */
+    int64_t feed_last_ts;
     event_ring answers;    /* made by the venue, not visible yet */
     event_ring inbox;      /* visible, not delivered yet */
     timer *timers;
@@ -159,18 +197,16 @@ struct venue {
     int64_t execution_id;
     instrument *instruments;
     int32_t n_instruments;
+    int32_t n_flows;       /* generators that have not ended */
+    int32_t flow_at;       /* instrument of the row that flow_peek found */
+    bool has_l3;
     venue_config config;
     latency_model latency;
-    random_state random_reject;
+    random_stream random_reject;
     venue_totals totals;
 };
 
 /* ---- venue_latency.c ---- */
-void random_seed(random_state *r, uint64_t seed);
-uint64_t random_next(random_state *r);
-double venue_ln(double x);
-double venue_exp(double x);
-double random_normal(random_state *r);
 int latency_init(latency_model *m, const venue_latency *config);
 int64_t latency_entry_ns(latency_model *m, int64_t ts);
 int64_t latency_response_ns(latency_model *m, int64_t ts);
@@ -199,10 +235,63 @@ int l2_bbo(venue *v, instrument *in, const md_row *row);
 int64_t overlay_get(const overlay *o, int64_t key);
 
 /* ---- venue_l3.c ---- */
+int l3_new(venue *v, instrument *in);
+void l3_free(venue_l3 *x);
+void l3_submit(venue *v, instrument *in, const venue_order *order);
+void l3_cancel(venue *v, instrument *in, own_order *o);
+void l3_replace(venue *v, instrument *in, own_order *o, int64_t qty, int64_t price);
+void l3_mass_cancel(venue *v, instrument *in);
+void l3_end_of_day(venue *v, instrument *in);
+void l3_expire(venue *v, instrument *in, int64_t ts);
+int l3_row(venue *v, instrument *in, const md_row *row);       /* VENUE_OK or an error */
+int64_t l3_depth(const instrument *in, int side, book_level *out, int64_t cap);
+int64_t l3_queue_ahead(const venue *v, const instrument *in, const own_order *o);
+bool l3_check(const venue *v, const instrument *in);
+
+/* ---- venue_feed.c ---- */
+int feed_grow(venue *v);
+/* Time of the next generated row up to `until`, or VENUE_TIME_MAX; the row waits in its instrument. */
+int64_t flow_peek(venue *v, int64_t until);
+void flow_use(venue *v);
 
 VENUE_INLINE own_order *own_at(const venue *v, const own_side *s, int32_t i)
 {
     return &v->orders[s->index[i]];
+}
+
+/* Own orders in an order-by-order book: ids of a range of their own, by place in the pool. */
+#define OWN_BOOK_ID ((int64_t)1 << 62)
+#define SEED_BOOK_ID ((int64_t)1 << 61)        /* recorded ids lie below; quantity seeded without ids (id < 0) above */
+#define OWN_OWNER 1
+
+VENUE_INLINE int64_t own_book_id(const venue *v, const own_order *o)
+{
+    return OWN_BOOK_ID + (o - v->orders);
+}
+
+/* Tells something of an order-by-order venue; what is told later is never seen earlier. */
+VENUE_INLINE void feed_put(venue *v, instrument *in, int64_t visible_ts, int kind, int side, int64_t price, int64_t qty)
+{
+    feed_ring *ring = &v->feed;
+    if (VENUE_UNLIKELY(ring->tail - ring->head > ring->mask) && feed_grow(v) != VENUE_OK) {
+        v->error = VENUE_ERR_FULL;
+        return;
+    }
+    if (visible_ts < v->feed_last_ts)
+        visible_ts = v->feed_last_ts;
+    v->feed_last_ts = visible_ts;
+    if (ring->head == ring->tail)
+        v->feed_ts = visible_ts;
+    feed_message *m = &ring->items[ring->tail++ & ring->mask];
+    m->visible_ts = visible_ts;
+    m->ts_event = v->clock_venue;
+    m->price = price;
+    m->qty = qty;
+    m->instrument = in->index;
+    m->kind = (uint8_t)kind;
+    m->side = (uint8_t)side;
+    m->last = 0;
+    in->l3->open = true;
 }
 
 VENUE_INLINE uint64_t ring_count(uint64_t head, uint64_t tail)

@@ -58,12 +58,17 @@ static void overlay_set(overlay *o, int64_t key, int64_t qty)
     }
 }
 
-/* The best recorded level worse than `key` with something left that we did not take; INT64_MAX starts at the best. */
+static int64_t lots_down(const instrument *in, int64_t qty)
+{
+    return in->rules.lot == 1 ? qty : qty - qty % in->rules.lot;
+}
+
+/* The best recorded level worse than `key` with a whole lot left that we did not take; INT64_MAX starts at the best. */
 static int64_t available_next(const instrument *in, int side, int64_t key, int64_t *qty)
 {
     do {
         key = ladder_next(&in->book.side[side], key, qty);
-        *qty -= overlay_get(&in->taken[side], key);
+        *qty = lots_down(in, *qty - overlay_get(&in->taken[side], key));
     } while (key != LADDER_EMPTY && *qty <= 0);
     return key;
 }
@@ -128,11 +133,6 @@ void l2_cancel(venue *v, instrument *in, own_order *o, int64_t kind, int64_t rea
     own_free(v, o);
 }
 
-static int64_t lots_down(const instrument *in, int64_t qty)
-{
-    return in->rules.lot == 1 ? qty : qty - qty % in->rules.lot;
-}
-
 /* Whole lots before an order: part of a lot before us still keeps us waiting for that lot. */
 static int64_t ahead_lots(const instrument *in, const own_order *o)
 {
@@ -185,8 +185,8 @@ static double share_behind(const venue_instrument *rules, double front, double b
     if (back <= 0.0)
         return 0.0;
     if (rules->queue_model == VENUE_QUEUE_LOG) {
-        const double f_back = venue_ln(1.0 + back / lot);
-        return f_back / (f_back + venue_ln(1.0 + front / lot));
+        const double f_back = math_ln(1.0 + back / lot);
+        return f_back / (f_back + math_ln(1.0 + front / lot));
     }
     const double ratio = front / back; /* f(back)/(f(back)+f(front)) = 1 / (1 + (front/back)^n) */
     double power = ratio;
@@ -195,7 +195,7 @@ static double share_behind(const venue_instrument *rules, double front, double b
     else if (rules->queue_power == 3.0)
         power = ratio * ratio * ratio;
     else if (rules->queue_power != 1.0)
-        power = ratio > 0.0 ? venue_exp(rules->queue_power * venue_ln(ratio)) : 0.0;
+        power = ratio > 0.0 ? math_exp(rules->queue_power * math_ln(ratio)) : 0.0;
     return 1.0 / (1.0 + power);
 }
 
@@ -300,7 +300,6 @@ static void take(venue *v, instrument *in, own_order *o)
         int64_t available;
         const int64_t key = available_next(in, opposite, INT64_MAX, &available);
         const int64_t own_key = in->own[opposite].best_key;
-        available = lots_down(in, available);
         if ((key > own_key ? key : own_key) < reach)
             return;
         own_order *maker = own_key >= key ? own_at(v, &in->own[opposite], 0) : NULL;
@@ -310,10 +309,8 @@ static void take(venue *v, instrument *in, own_order *o)
             available = ahead_lots(in, maker);
         if (available > 0) {
             take_level(v, in, o, key, available < o->leaves ? available : o->leaves);
-        } else if (maker) {
-            self_trade(v, in, o, maker);
         } else {
-            return; /* less than a lot is left at the best price: nothing tradable */
+            self_trade(v, in, o, maker);
         }
     }
 }
@@ -324,17 +321,19 @@ static int64_t takeable(const venue *v, const instrument *in, const own_order *o
     const int opposite = o->side ^ 1;
     const int64_t reach = reach_key(o);
     const own_side *own = &in->own[opposite];
+    /* Own orders that step aside are no wall. */
+    const int64_t wall = v->config.stp_mode == BOOK_STP_CANCEL_OLDEST ? LADDER_EMPTY : own->best_key;
     int64_t total = 0, key = INT64_MAX, available;
     while (total < o->leaves) {
         key = available_next(in, opposite, key, &available);
-        if (key < reach || key < own->best_key)
+        if (key < reach || key < wall)
             break;
-        if (key == own->best_key) {
+        if (key == wall) {
             const int64_t before = ahead_lots(in, own_at(v, own, 0));
-            total += lots_down(in, available < before ? available : before);
+            total += available < before ? available : before;
             break;
         }
-        total += lots_down(in, available);
+        total += available;
     }
     return total;
 }
@@ -371,6 +370,12 @@ static void enter(venue *v, instrument *in, own_order *o)
         own_free(v, o);
         return;
     }
+    if (o->time_in_force == BOOK_TIF_FOK && takeable(v, in, o) < o->leaves) {
+        answer_put(v, in->index, VENUE_EV_CANCELED, o->id, o->leaves, BOOK_REASON_FOK, 0, 0, 0);
+        own_free(v, o);
+        return;
+    }
+    const bool faced = would_take(in, o);
     if (continuous(in)) {
         take(v, in, o);
     } else {
@@ -385,7 +390,8 @@ static void enter(venue *v, instrument *in, own_order *o)
         return;
     }
     if (o->leaves > 0)
-        answer_put(v, in->index, VENUE_EV_CANCELED, o->id, o->leaves, BOOK_REASON_IOC, 0, 0, 0);
+        answer_put(v, in->index, VENUE_EV_CANCELED, o->id, o->leaves, market && !faced ? BOOK_REASON_NO_LIQUIDITY : BOOK_REASON_IOC, 0,
+                   0, 0);
     own_free(v, o);
 }
 
@@ -415,14 +421,12 @@ static int entry_reason(venue *v, instrument *in, own_order *o)
     const bool market = o->order_type == BOOK_TYPE_MARKET || o->order_type == BOOK_TYPE_STOP;
     if (!continuous(in))
         return market || o->time_in_force == BOOK_TIF_IOC || o->time_in_force == BOOK_TIF_FOK ? BOOK_REASON_CLOSED : BOOK_REASON_NONE;
-    if (o->time_in_force == BOOK_TIF_FOK)
-        return takeable(v, in, o) < o->leaves ? BOOK_REASON_FOK : BOOK_REASON_NONE;
-    if (market)
+    if (o->order_type == BOOK_TYPE_MARKET)
         return would_take(in, o) ? BOOK_REASON_NONE : BOOK_REASON_NO_LIQUIDITY;
     if ((o->flags & (BOOK_FLAG_POST_ONLY | BOOK_FLAG_POST_ONLY_SLIDE)) && would_take(in, o)) {
         if (o->flags & BOOK_FLAG_POST_ONLY)
             return BOOK_REASON_POST_ONLY;
-        return slide(in, o) ? BOOK_REASON_NONE : BOOK_REASON_BAD_PRICE;
+        return slide(in, o) ? BOOK_REASON_NONE : BOOK_REASON_POST_ONLY;
     }
     return BOOK_REASON_NONE;
 }
@@ -436,6 +440,7 @@ static bool is_stop(const own_order *o)
 static void trigger(venue *v, instrument *in, own_order *o)
 {
     parked_remove(v, in, o);
+    o->state = OWN_ENTERING;
     answer_put(v, in->index, VENUE_EV_TRIGGERED, o->id, 0, 0, 0, 0, 0);
     const int reason = entry_reason(v, in, o);
     if (reason) {
@@ -477,6 +482,10 @@ void l2_replace(venue *v, instrument *in, own_order *o, int64_t qty, int64_t pri
         answer_put(v, in->index, VENUE_EV_REPLACED, o->id, price, qty, 0, 0, 0);
         return;
     }
+    if ((o->flags & BOOK_FLAG_REDUCE_ONLY) && lots_down(in, reducible(in, o->side)) == 0) {
+        answer_put(v, in->index, VENUE_EV_REPLACE_REJECTED, o->id, BOOK_REASON_REDUCE_ONLY, 0, 0, 0, 0);
+        return;
+    }
     own_order changed = *o;
     changed.price = price;
     changed.leaves = qty;
@@ -489,6 +498,7 @@ void l2_replace(venue *v, instrument *in, own_order *o, int64_t qty, int64_t pri
         }
     }
     own_remove(v, own, o);
+    o->state = OWN_ENTERING;
     o->price = changed.price;
     o->leaves = qty;
     answer_put(v, in->index, VENUE_EV_REPLACED, o->id, o->price, qty, 0, 0, 0);
@@ -596,10 +606,7 @@ static void cross_side(venue *v, instrument *in, int side)
         const int64_t key = available_next(in, side ^ 1, INT64_MAX, &available);
         if (key == LADDER_EMPTY || key < ~own->best_key)
             return;
-        const int64_t qty = lots_down(in, available);
-        if (qty == 0)
-            return;
-        const int64_t filled = fill_resting(v, in, own_at(v, own, 0), qty);
+        const int64_t filled = fill_resting(v, in, own_at(v, own, 0), available);
         if (filled)
             overlay_set(&in->taken[side ^ 1], key, overlay_get(&in->taken[side ^ 1], key) + filled);
     }

@@ -1,111 +1,21 @@
-/* venue_latency.c: how long a message takes, and the random numbers behind it.
+/* venue_latency.c: how long a message takes: constant, log-normal, or between recorded pairs.
  *
- * ln and exp are our own, from + - * / and sqrt only (the build forbids fused operations): IEEE 754 fixes those to the last bit,
- * while libm's differ between machines, and the same seed must give the same run everywhere.
+ * The log-normal model draws from random.h and deterministic_math.h, not from libm: the same seed must give the same run on
+ * every machine.
  */
 
 #include "venue_internal.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
-
-static uint64_t splitmix(uint64_t *state)
-{
-    uint64_t z = (*state += 0x9E3779B97F4A7C15u);
-    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;
-    z = (z ^ (z >> 27)) * 0x94D049BB133111EBu;
-    return z ^ (z >> 31);
-}
-
-void random_seed(random_state *r, uint64_t seed)
-{
-    for (int i = 0; i < 4; i++)
-        r->s[i] = splitmix(&seed);
-}
-
-static uint64_t rotate(uint64_t x, int k)
-{
-    return (x << k) | (x >> (64 - k));
-}
-
-/* xoshiro256++ 1.0 (Blackman and Vigna). */
-uint64_t random_next(random_state *r)
-{
-    uint64_t *s = r->s;
-    const uint64_t result = rotate(s[0] + s[3], 23) + s[0];
-    const uint64_t t = s[1] << 17;
-    s[2] ^= s[0];
-    s[3] ^= s[1];
-    s[1] ^= s[2];
-    s[0] ^= s[3];
-    s[2] ^= t;
-    s[3] = rotate(s[3], 45);
-    return result;
-}
-
-#define LN2_HIGH 0x1.62e42fefa38p-1    /* ln 2, its last bits zero: k * LN2_HIGH is exact for every exponent k */
-#define LN2_LOW 0x1.ef35793c7673p-45
-
-/* ln x for finite x > 0: x = 2^k m with m in [sqrt(1/2), sqrt 2), ln m = 2 artanh((m-1)/(m+1)). */
-double venue_ln(double x)
-{
-    int k = 0;
-    if (x < 0x1p-1022) {
-        x *= 0x1p54;
-        k = -54;
-    }
-    uint64_t bits;
-    memcpy(&bits, &x, sizeof bits);
-    k += (int)(bits >> 52) - 1023;
-    bits = (bits & 0x000FFFFFFFFFFFFFu) | 0x3FF0000000000000u;
-    double m;
-    memcpy(&m, &bits, sizeof m);
-    if (m > 0x1.6a09e667f3bcdp0) {
-        m *= 0.5;
-        k++;
-    }
-    const double s = (m - 1.0) / (m + 1.0), z = s * s;
-    double sum = 0.0;
-    for (int n = 23; n >= 3; n -= 2)
-        sum = (sum + 1.0 / n) * z;
-    return k * LN2_HIGH + (2.0 * s * (1.0 + sum) + k * LN2_LOW);
-}
-
-/* e^x: x = k ln 2 + r with |r| <= ln 2 / 2, Taylor in r, and the exponent set. Outside [-700, 700] it is held at the end. */
-double venue_exp(double x)
-{
-    x = x > 700.0 ? 700.0 : x < -700.0 ? -700.0 : x;
-    const double scaled = x * 0x1.71547652b82fep0;
-    const int k = (int)(scaled + (scaled < 0.0 ? -0.5 : 0.5));
-    const double r = (x - k * LN2_HIGH) - k * LN2_LOW;
-    double sum = 1.0;
-    for (int n = 15; n >= 1; n--)
-        sum = 1.0 + sum * r / n;
-    const uint64_t bits = (uint64_t)(k + 1023) << 52;
-    double power;
-    memcpy(&power, &bits, sizeof power);
-    return sum * power;
-}
-
-/* Standard normal by Marsaglia's polar method; the second variate is dropped so that each draw stands alone. */
-double random_normal(random_state *r)
-{
-    for (;;) {
-        const double u = (double)(int64_t)(random_next(r) >> 11) * 0x1p-52 - 1.0;
-        const double w = (double)(int64_t)(random_next(r) >> 11) * 0x1p-52 - 1.0;
-        const double s = u * u + w * w;
-        if (s > 0.0 && s < 1.0)
-            return u * sqrt(-2.0 * venue_ln(s) / s);
-    }
-}
 
 int latency_init(latency_model *m, const venue_latency *config)
 {
     m->config = *config;
     m->config.table = NULL;
-    random_seed(&m->random[0], config->seed);
-    random_seed(&m->random[1], ~config->seed);
+    random_seed(&m->random[0], config->seed, RANDOM_STREAM_LATENCY);
+    m->random[1] = m->random[0];
+    random_jump(&m->random[1]);
     if (config->kind < VENUE_LATENCY_CONSTANT || config->kind > VENUE_LATENCY_TABLE || config->entry_ns < 0 || config->response_ns < 0)
         return VENUE_ERR_ARGUMENT;
     /* Written so that NaN fails. */
@@ -147,9 +57,9 @@ static int64_t table_latency(latency_model *m, int64_t ts, int column)
     return low[column] + (int64_t)quotient;
 }
 
-static int64_t lognormal_latency(random_state *random, int64_t median, double sigma)
+static int64_t lognormal_latency(random_stream *random, int64_t median, double sigma)
 {
-    const double ns = (double)median * venue_exp(sigma * random_normal(random));
+    const double ns = (double)median * math_exp(sigma * random_normal(random));
     return ns < 0x1p62 ? (int64_t)(ns + 0.5) : (int64_t)1 << 62;
 }
 

@@ -58,6 +58,8 @@ class BarVenue:
         self._arrivals: deque[tuple[int, OrderCommand]] = deque()
         self._timers: list[tuple[int, int]] = []  # heap of (at, timer id)
         self._ready: deque[AnyEvent] = deque()  # happened, not yet handed over
+        self._is_single = len(series) == 1
+        self._expires = False  # an order with an end was ever sent
         self._row = 0
         self._chunk: list[Bar] = []
         self._chunk_start = 0
@@ -113,6 +115,7 @@ class BarVenue:
                     return
                 continue
             bars = self._passing
+            bar = self._bar_at(self._row)
             try:
                 for bar in bars:
                     yield bar
@@ -121,7 +124,7 @@ class BarVenue:
             finally:
                 self._row += self._passing_rows - length_hint(bars)
                 self._passing_rows, self._passing = 0, iter(())
-                self._now = max(self._now, int(self._table.ts_event[self._row - 1]))
+                self._now = max(self._now, bar.ts_event)
 
     def _pass_bars(self, until_ts: int) -> bool:
         """Prepare the bars of this chunk that end before anything else can happen; False when there are none."""
@@ -161,7 +164,7 @@ class BarVenue:
         if self._timers and self._timers[0][0] < ts and self._timers[0][0] <= self._ts_last:
             ts, what = self._timers[0][0], self._fire
         if self._active:
-            expires = min(order.expire_ts for book in self._active.values() for order in book.orders.values())
+            expires = min(book.first_expiry() for book in self._active.values()) if self._expires else NEVER
             if expires < ts and expires <= self._ts_last:
                 ts, what = expires, self._expire
             opens = NEVER if self.rules.participation_ppm else self._next_open()
@@ -179,6 +182,9 @@ class BarVenue:
 
     def _next_bar(self, book: BarBook) -> tuple[int, int, int]:
         """(index in its series, start, open) of the bar of this instrument that ends next; start NEVER after the last one."""
+        if self._is_single and self._row < len(self._table):
+            bar = self._bar_at(self._row)
+            return self._row, bar.ts_event - bar.interval_ns, bar.open
         series_index = self._series_of[book.instrument.instrument_id]
         index = self._table.rows_before(series_index, self._row)
         series = self._table.series[series_index]
@@ -302,7 +308,8 @@ class BarVenue:
             # Configured, but without bars: there is no market for it here.
             self._ready.append(OrderRejected(ts, ts, command.client_order_id, Reason.NO_LIQUIDITY))
             return
-        self._note_last_price(book)
+        if command.post_only:
+            self._note_last_price(ts, book)
         expire_ts = self._expiry(ts, command)
         reason = Reason.BAD_FIELD if expire_ts <= ts else book.refusal(command)
         if reason is not None:
@@ -316,8 +323,10 @@ class BarVenue:
 
     def _expiry(self, ts: int, command: SubmitOrder) -> int:
         if command.time_in_force is TimeInForce.GTD:
+            self._expires = True
             return command.expire_ts
         if command.time_in_force is TimeInForce.DAY:
+            self._expires = True
             offset = self.rules.day_end_offset_ns
             return ((ts - offset) // NS_PER_DAY + 1) * NS_PER_DAY + offset
         return NEVER
@@ -332,9 +341,10 @@ class BarVenue:
             # Sent in answer to this very open, and good for it: but that price is gone. The next open decides.
             order.path_from = index + 1
 
-    def _note_last_price(self, book: BarBook) -> None:
-        index, _, price = self._next_bar(book)
-        if book.opened_index >= index:
+    def _note_last_price(self, ts: int, book: BarBook) -> None:
+        """The open of the bar under way, or the close of the one before."""
+        index, start, price = self._next_bar(book)
+        if start < ts or book.opened_index >= index:
             book.last_price = price
         elif index:
             book.last_price = int(self._table.series[self._series_of[book.instrument.instrument_id]].close[index - 1])
@@ -347,7 +357,7 @@ class BarVenue:
 
     def _replace(self, ts: int, book: BarBook | None, command: ReplaceOrder) -> None:
         key = command.client_order_id
-        reason = Reason.UNKNOWN_ORDER if book is None else self._replace_refusal(book, book.orders[key], command)
+        reason = Reason.UNKNOWN_ORDER if book is None else self._replace_refusal(ts, book, book.orders[key], command)
         if book is None or reason is not None:
             self._ready.append(ReplaceRejected(ts, ts, key, reason or Reason.UNKNOWN_ORDER))
             return
@@ -365,9 +375,9 @@ class BarVenue:
             self._place(ts, book, order)
         self._ready.append(OrderReplaced(ts, ts, key, order.price, order.leaves_qty))
 
-    def _replace_refusal(self, book: BarBook, order: BarOrder, command: ReplaceOrder) -> Reason | None:
+    def _replace_refusal(self, ts: int, book: BarBook, order: BarOrder, command: ReplaceOrder) -> Reason | None:
         instrument = book.instrument
-        self._note_last_price(book)
+        self._note_last_price(ts, book)
         if command.quantity <= 0 or command.quantity % instrument.lot:
             return Reason.BAD_QTY
         if order.order_type not in (OrderType.LIMIT, OrderType.STOP_LIMIT):

@@ -29,7 +29,7 @@ class Venue(Protocol):
     """What the loop needs of a venue: an execution engine, timers, and the market, all in simulated time."""
 
     def advance(self, until_ts: int) -> Sequence[AnyEvent]:
-        """The events of the next wake-up, oldest first; empty at `until_ts`, where the data ends, or to let others have a turn."""
+        """The events of the next wake-up, oldest first; empty at `until_ts`, at the data's end, or to let others run."""
 
     def send(self, approved: Approved) -> None: ...
 

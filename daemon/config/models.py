@@ -5,12 +5,11 @@ These models are read once at start; what runs later are the core structs that d
 
 from __future__ import annotations
 
-from datetime import date
 from typing import Annotated, Any, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
-from daemon.config.text_types import Decimal, Duration, FeeRate, NotNegative, Percentage, Positive, PositiveDuration
+from daemon.config.text_types import Day, Decimal, Duration, FeeRate, Moment, NotNegative, Percentage, Positive, PositiveDuration
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
 InstrumentId = Annotated[str, StringConstraints(pattern=r"^[^\s.][^\s]*\.[A-Za-z0-9_-]+$", max_length=64)]
@@ -69,7 +68,7 @@ class Instruments(Section):
 class FlowData(Section):
     format: Literal["flow"]
     instrument_id: InstrumentId
-    start: AwareDatetime = Field(description="simulated start, with its offset: 2026-01-05T14:30:00Z")
+    start: Moment = Field(description="simulated start, with its offset: 2026-01-05T14:30:00Z")
     duration: PositiveDuration = Field(description="simulated length")
     price_start: Positive = Field(description="first fair value, on the tick")
     feed_latency: Duration = Field(default="0ns", description="from the venue's stamp to ours")
@@ -81,7 +80,7 @@ class LobsterData(Section):
     instrument_id: InstrumentId
     messages: PathText = Field(description="the message file; .gz is fine")
     book: PathText | None = Field(default=None, description="the order-book file, to seed what rested before the first message")
-    session_date: date | None = Field(default=None, description="absent: taken from the file's name")
+    session_date: Day | None = Field(default=None, description="absent: taken from the file's name")
     feed_latency: Duration = Field(default="0ns", description="from the venue's stamp to ours")
 
 
@@ -90,6 +89,10 @@ class BinanceData(Section):
     instrument_id: InstrumentId
     files: list[PathText] = Field(min_length=1, description="recordings that continue each other, in order")
     symbol: Annotated[str, StringConstraints(pattern=r"^[A-Z0-9_]{2,24}$")] = Field(description="the venue's name: BTCUSDT")
+    use_book_ticker: bool = Field(
+        default=False,
+        description="let bookTicker move the best prices too: some ms fresher, but it can cross diffs that come later",
+    )
     start_from_diffs: bool = Field(default=False, description="begin with an empty book at the first diff, without a snapshot")
     base_latency: PositiveDuration = Field(
         default="1ms", description="smallest feed latency once the clocks are put in order: the venue's clock is shifted to it"

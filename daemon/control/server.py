@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import anyio
-from anyio.abc import SocketAttribute, SocketStream, TaskStatus
+from anyio.abc import SocketAttribute, SocketListener, SocketStream
 
+from core.errors import StorageError
 from daemon.control.wire import BadRequestError, Request, RequestParser, reply_bytes
 
 CONNECTIONS_MAX = 16
@@ -22,15 +23,29 @@ _PEER = struct.Struct("3i")  # pid, uid, gid
 Handler = Callable[[Request], Awaitable[tuple[int, dict[str, Any]]]]
 
 
-async def serve(path: Path, handler: Handler, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
-    """Answer on `path` until cancelled; the socket's file is removed at the end."""
-    path.unlink(missing_ok=True)
+class Listener:
+    """An open control socket; its file is removed when it closes."""
+
+    def __init__(self, path: Path, listener: SocketListener) -> None:
+        self.path = path
+        self.listener = listener
+
+
+async def open_listener(path: Path) -> Listener:
+    """Listen on `path`, readable and writable by this user only. Raises StorageError where that cannot be."""
     # The mode is set before anybody can connect: umask, not a chmod afterwards.
     mask = os.umask(0o177)
     try:
-        listener = await anyio.create_unix_listener(path)
+        path.unlink(missing_ok=True)
+        return Listener(path, await anyio.create_unix_listener(path))
+    except OSError as error:
+        raise StorageError(f"{path}: the control socket cannot be opened: {error.strerror or error}") from error
     finally:
         os.umask(mask)
+
+
+async def serve(opened: Listener, handler: Handler) -> None:
+    """Answer until cancelled."""
     slots = anyio.CapacityLimiter(CONNECTIONS_MAX)
 
     async def one(stream: SocketStream) -> None:
@@ -43,11 +58,10 @@ async def serve(path: Path, handler: Handler, *, task_status: TaskStatus[None] =
                     return
 
     try:
-        async with listener:
-            task_status.started()
-            await listener.serve(one)
+        async with opened.listener:
+            await opened.listener.serve(one)
     finally:
-        path.unlink(missing_ok=True)
+        opened.path.unlink(missing_ok=True)
 
 
 async def _reply(stream: SocketStream, handler: Handler) -> bytes:

@@ -245,3 +245,9 @@ def test_the_simulation_reaches_the_limit_and_every_kind_of_trouble() -> None:
     assert {"DENIED", "FILLED", "CANCELED", "EXPIRED", "REJECTED"} <= seen
     assert sum(trader.duplicate_fills for trader, _ in runs) > 0
     assert max(abs(venue.position) for _, venue in runs) >= POSITION_MAX - 3
+
+
+def test_the_same_events_give_the_same_commands_and_the_same_state() -> None:
+    for seed in range(4):
+        digests = {(trader.commands_digest.hexdigest(), trader.state_digest()) for trader, _ in (run(seed, 150), run(seed, 150))}
+        assert len(digests) == 1, seed

@@ -67,9 +67,9 @@ def test_overrides_are_laid_over_the_preset() -> None:
         ({"regimes": [{"nam": "calm"}]}, "unknown key 'regimes.nam'; did you mean 'name'?"),
         ({"regimes": [1]}, "Expected `object`, got `int` - at `$.regimes[0]`"),
         ({"market_hz": "fast"}, r"Expected `float`, got `str` - at `$.market_hz`"),
-        ({"market_hz": float("nan")}, "market_hz is nan; it must be a finite rate, not negative"),
-        ({"limit_hz": float("inf")}, "limit_hz is inf; it must be a finite rate, not negative"),
-        ({"cancel_hz": -0.1}, "cancel_hz is -0.1; it must be a finite rate, not negative"),
+        ({"market_hz": float("nan")}, "market_hz is nan; it must be a rate from 0 to 1000000"),
+        ({"limit_hz": float("inf")}, "limit_hz is inf; it must be a rate from 0 to 1000000"),
+        ({"cancel_hz": -0.1}, "cancel_hz is -0.1; it must be a rate from 0 to 1000000"),
         ({"join_probability": 1.5}, "join_probability is 1.5; it must be from 0 to 1"),
         ({"levels": 65}, "levels is 65; it must be from 1 to 64"),
         ({"limit_hz_by_distance": (1.0,)}, "limit_hz_by_distance is 1; it must be empty or `levels` (30) rates"),
@@ -92,6 +92,7 @@ def test_a_wrong_value_is_named(table: dict[str, Any], message: str) -> None:
     [
         ({"duration_s": 0.0}, "regimes.calm.duration_s is 0.0; it must be positive"),
         ({"volatility_ticks": -1.0}, "regimes.calm.volatility_ticks is -1.0; it must be from 0 to 1000000"),
+        ({"limit_factor": 1e4}, "regimes.calm.limit_factor is 10000.0; it must be from 0 to 1000"),
         ({"next": {"normal": 0.5}}, "regimes.calm.next is 0.5; it must be probabilities that sum to 1"),
         ({"next": {"calm": 1.0}}, "regimes.calm.next is 'calm'; it must be other regimes only"),
         ({"next": {"normall": 1.0}}, "regimes.calm.next names 'normall', which is not a regime; did you mean 'normal'?"),
@@ -145,7 +146,7 @@ def test_stylised_facts(name: str) -> None:
     assert 1.0 < facts.market_orders_hz < 7.0
     assert 0.08 < facts.informed_share < 0.45
     assert facts.kurtosis[1] > 4.0  # fat tails at one second
-    assert facts.absolute_autocorrelation[1] > 0.1  # volatility clusters
+    assert facts.absolute_autocorrelation[1] > (0.02 if name == "calm" else 0.1)  # volatility clusters, where regimes change
     assert abs(facts.return_autocorrelation) < 0.15  # and returns are hardly predictable
     assert facts.sign_autocorrelation[1] > 0.05  # order signs have memory,
     assert 0.0 < facts.sign_autocorrelation[10] < facts.sign_autocorrelation[1]  # that fades

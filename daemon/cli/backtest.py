@@ -1,0 +1,54 @@
+"""`tradingd backtest`: load, wire, run, report."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from functools import partial
+from hashlib import blake2b
+from pathlib import Path
+
+import anyio
+
+from daemon.backtest import Backtest, Outcome
+from daemon.config.loader import LoadedConfig, load_config
+from daemon.exit_codes import ExitCode
+from daemon.run_number import next_run_number
+from daemon.sources import input_digest
+from daemon.wiring import input_files
+from sim.report import text_report
+
+
+def backtest(options: argparse.Namespace) -> int:
+    overrides = list(options.overrides)
+    if options.pace is not None:
+        overrides.append(f"run.pace={json.dumps(options.pace)}")
+    loaded = load_config(Path(options.config), overrides)
+    outcome = anyio.run(partial(_run, loaded, options), backend_options={"use_uvloop": False})
+    if options.json:
+        print(json.dumps(outcome.run, allow_nan=False))
+    else:
+        print(text_report(outcome.run), end="")
+    if outcome.exit_code is ExitCode.MISMATCH:
+        print(f"tradingd: the ledger does not agree: {outcome.run['ledger_check']}", file=sys.stderr)
+    elif outcome.error is not None:
+        print(f"tradingd: {outcome.error}", file=sys.stderr)
+    return outcome.exit_code
+
+
+async def _run(loaded: LoadedConfig, options: argparse.Namespace) -> Outcome:
+    digest = input_digest(input_files(loaded))
+    folder = Path(options.out).absolute().parent if options.out else Path(loaded.config.run.runs_folder).absolute()
+    # Made before the number is taken, so that a configuration which cannot run uses none.
+    make = partial(Backtest, loaded, input_digest=digest, quiet=options.json)
+    run_number = next_run_number(folder)
+    run_id = make_run_id(loaded, digest, run_number)
+    out = Path(options.out).absolute() if options.out else folder / run_id
+    return await make(run_id=run_id, run_number=run_number, out=out).run()
+
+
+def make_run_id(loaded: LoadedConfig, digest: str, run_number: int) -> str:
+    """name-digest-number: the digest of configuration, seed and input says which runs must have equal results."""
+    mixed = blake2b(f"{loaded.digest()} {digest}".encode(), digest_size=4).hexdigest()
+    return f"{loaded.config.run.name}-{mixed}-{run_number}"

@@ -1,0 +1,42 @@
+"""Turns an expected error into one sentence on stderr and its exit code; a bug of tradingd keeps its traceback."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable
+
+from core.errors import TradingdError, TransportError
+from daemon.exit_codes import ExitCode, exit_code_of
+
+
+def guarded(options: argparse.Namespace, verb: Callable[[argparse.Namespace], int]) -> int:
+    """Call `verb`; report what it raises."""
+    try:
+        code = verb(options)
+        sys.stdout.flush()
+        return code
+    except TransportError as error:
+        return tell(error, ExitCode.NOT_RUNNING, options)
+    except TradingdError as error:
+        code = exit_code_of(error)
+        if code is ExitCode.INTERNAL:
+            raise
+        return tell(error, code, options)
+    except KeyboardInterrupt:
+        return tell(KeyboardInterrupt("interrupted"), ExitCode.INTERRUPTED, options)
+    except BrokenPipeError:
+        # Whoever read our output has closed it, as `| head` does. Python would complain again at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return ExitCode.OK
+
+
+def tell(error: BaseException, code: ExitCode, options: argparse.Namespace) -> int:
+    """One sentence on stderr, or with --json one object on stdout."""
+    if getattr(options, "json", False):
+        print(json.dumps({"error": {"type": type(error).__name__, "message": str(error), "exit_code": int(code)}}))
+    else:
+        print(f"tradingd: {error}", file=sys.stderr)
+    return int(code)

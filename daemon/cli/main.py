@@ -1,0 +1,129 @@
+"""The command line: `tradingd VERB …`. Parses, calls the verb's own file, and turns errors into one sentence and an exit code."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+
+EPILOG = "Exit codes and every verb in full: docs/CLI.md. Keys of a configuration: docs/CONFIG.md, or `tradingd config schema`."
+
+Verb = Callable[[argparse.Namespace], int]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point of the console script; returns the exit code."""
+    parser = build_parser()
+    options = parser.parse_args(arguments)
+    # Heavy imports begin here: --help and a wrong command line are answered at once.
+    from daemon.cli.errors import guarded
+
+    return guarded(options, _verb(options))
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="tradingd",
+        description="A daemon for algorithmic trading: one strategy, from backtest to paper to live.",
+        epilog=EPILOG,
+    )
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
+    _add_backtest(verbs)
+    _add_data(verbs)
+    _add_control(verbs)
+    _add_config(verbs)
+    report = verbs.add_parser("report", help="print the report of a run folder")
+    report.add_argument("folder", metavar="RUN_DIR")
+    _add_json(report)
+    version = verbs.add_parser("version", help="print the version")
+    _add_json(version)
+    return parser
+
+
+def _add_json(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="JSON on stdout, errors too; nothing else")
+
+
+def _add_set(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--set",
+        dest="overrides",
+        metavar="KEY=VALUE",
+        action="append",
+        default=[],
+        help="override one key, for example risk.order_qty_max=10 or strategies.maker.params.order_qty=5; may be repeated",
+    )
+
+
+def _add_backtest(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = verbs.add_parser("backtest", help="run a configuration against recorded or generated market data")
+    parser.add_argument("config", metavar="CONFIG", help="a TOML file; config/ has some to begin with")
+    _add_set(parser)
+    parser.add_argument("--out", metavar="DIR", help="the run folder; absent: runs/<run_id>")
+    parser.add_argument("--pace", metavar="PACE", help='"full", or simulated seconds in a real one: "10x"; overrides run.pace')
+    _add_json(parser)
+
+
+def _add_data(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    data = verbs.add_parser("data", help="look at market-data files").add_subparsers(
+        dest="action", metavar="ACTION", required=True
+    )
+    check = data.add_parser("check", help="compare a file with the second record that it holds, and count gaps and crossed books")
+    check.add_argument("format", metavar="FORMAT", help="lobster, binance, bars, trades or quotes")
+    check.add_argument("files", metavar="FILE", nargs="+", help="lobster: MESSAGES BOOK [BEST]; binance: recordings in order")
+    check.add_argument("--interval", metavar="DURATION", help="bars: the length of a bar, for example 1m")
+    check.add_argument("--column", metavar="OURS=THEIRS", action="append", default=[], help="tables: a column's name in the file")
+    check.add_argument("--zone", metavar="ZONE", help="tables: what stamps without an offset are meant in, for example UTC")
+    _add_json(check)
+
+
+def _add_control(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    status = verbs.add_parser("status", help="ask a running daemon where it stands")
+    halt = verbs.add_parser("halt", help="cancel everything in a running daemon and stop new orders; a backtest ends")
+    halt.add_argument("--reason", default="operator", help="kept in the journal and the report")
+    for parser in (status, halt):
+        parser.add_argument("--run", metavar="RUN_ID", help="which one; needed only while several run")
+        _add_json(parser)
+
+
+def _add_config(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    actions = verbs.add_parser("config", help="check or show a configuration").add_subparsers(
+        dest="action", metavar="ACTION", required=True
+    )
+    check = actions.add_parser("check", help="say whether a configuration can run, without running it")
+    show = actions.add_parser("show", help="print everything in effect, defaults included, as TOML")
+    for parser in (check, show):
+        parser.add_argument("config", metavar="CONFIG")
+        _add_set(parser)
+        _add_json(parser)
+    schema = actions.add_parser("schema", help="print the JSON Schema of a configuration")
+    schema.add_argument("config", metavar="CONFIG", nargs="?", help="also print the parameters of this file's strategies")
+    _add_json(schema)
+
+
+def _verb(options: argparse.Namespace) -> Verb:
+    match options.verb:
+        case "backtest":
+            from daemon.cli.backtest import backtest
+
+            return backtest
+        case "data":
+            from daemon.cli.data import check
+
+            return check
+        case "status" | "halt":
+            from daemon.cli import control
+
+            return control.status if options.verb == "status" else control.halt
+        case "config":
+            from daemon.cli import config
+
+            return {"check": config.check, "show": config.show, "schema": config.schema}[options.action]
+        case _:
+            from daemon.cli import report
+
+            return report.report if options.verb == "report" else report.version
+
+
+if __name__ == "__main__":
+    sys.exit(main())

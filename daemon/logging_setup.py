@@ -1,0 +1,67 @@
+"""Sends structured log lines to the run folder as JSON and to the terminal as text."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import MutableMapping
+from pathlib import Path
+from typing import Any, TextIO
+
+import structlog
+
+from core.errors import StorageError
+
+BUFFER_BYTES = 1 << 16
+
+
+class LogFile:
+    """The end of structlog's chain: every line goes to the file, and to the console where there is one."""
+
+    def __init__(self, path: Path, console: TextIO | None) -> None:
+        self._path = path
+        self._console = console
+        try:
+            self._file = path.open("a", encoding="utf-8", buffering=BUFFER_BYTES)
+        except OSError as error:
+            raise self._refused(error) from error
+
+    def __call__(self, _logger: Any, level: str, event: MutableMapping[str, Any]) -> str:
+        try:
+            self._file.write(json.dumps(event, default=str) + "\n")
+        except OSError as error:
+            raise self._refused(error) from error
+        if self._console is not None:
+            shown = ("event", "timestamp", "level")
+            fields = " ".join(f"{key}={value}" for key, value in event.items() if key not in shown)
+            self._console.write(f"{event['timestamp'][11:19]} {level:<8}{event['event']}  {fields}\n")
+        raise structlog.DropEvent
+
+    def close(self) -> None:
+        structlog.reset_defaults()
+        try:
+            self._file.close()
+        except OSError as error:
+            raise self._refused(error) from error
+
+    def abandon(self) -> None:
+        """Close although the disk may refuse what is still buffered."""
+        structlog.reset_defaults()
+        try:
+            self._file.close()
+        except OSError:
+            # The lines that the full disk refused go with the folder they belong to.
+            return
+
+    def _refused(self, error: OSError) -> StorageError:
+        return StorageError(f"{self._path}: the log cannot be written: {error.strerror or error}")
+
+
+def start_logging(path: Path, *, console: bool) -> LogFile:
+    """Begin logging to `path`, and to stderr too where `console`; the caller closes what is returned."""
+    log_file = LogFile(path, sys.stderr if console else None)
+    structlog.configure(
+        processors=[structlog.processors.add_log_level, structlog.processors.TimeStamper(fmt="iso", utc=True), log_file],
+        cache_logger_on_first_use=False,
+    )
+    return log_file
