@@ -56,7 +56,7 @@ def guess_scales(paths: Sequence[Path]) -> Scales:
     texts: tuple[set[bytes], set[bytes]] = (set(), set())
     decimals = [0, 0]
     symbol = b""
-    for _, frame, _ in read_all_frames(paths):
+    for _, frame in read_all_frames(paths):
         if not symbol and (named := _SYMBOL.search(frame.payload)):
             symbol = named[1]
         for groups in _PRICE_AND_QTY.findall(frame.payload):
@@ -67,7 +67,7 @@ def guess_scales(paths: Sequence[Path]) -> Scales:
                     decimals[index] = max(decimals[index], len(text.partition(b".")[2].rstrip(b"0")))
                     if len(texts[index]) < 1_000_000:
                         texts[index].add(text)
-    return Scales(*decimals, symbol.decode("utf-8", "backslashreplace"))
+    return Scales(decimals[0], decimals[1], symbol.decode("utf-8", "backslashreplace"))
 
 
 def check_binance(
@@ -87,8 +87,9 @@ def check_binance(
     plain = _PlainBook(scales, findings, symbol)
     tested = None if new_decoder is None else _TestedBook(new_decoder(scales), new_book(), findings)
     bytes_read = 0
-    for path, frame, bytes_read in read_all_frames(paths):
+    for path, frame in read_all_frames(paths):
         findings.rows += 1
+        bytes_read = frame.bytes_read
         where = f"{path}:{frame.line}"
         try:
             changed = plain.receive(frame, where)

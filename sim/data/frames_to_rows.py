@@ -23,13 +23,13 @@ def frames_to_rows(
     """
     waiting: list[Row] = []
     rows_done = bytes_read = 0
-    for path, frame, bytes_now in read_all_frames(paths):
+    for path, frame in read_all_frames(paths):
         try:
             rows = decoder.receive(frame.ts, frame.payload)
         except (VenueProtocolError, RefusedError, UnitError) as error:
             raise DataError(str(error), file=str(path), line=frame.line) from error
         waiting += rows
-        bytes_read = bytes_now
+        bytes_read = frame.bytes_read
         if len(waiting) >= rows_per_chunk:
             rows_done += len(waiting)
             yield np.array(waiting, dtype=MD_ROW)

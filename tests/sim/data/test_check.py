@@ -339,9 +339,7 @@ def test_binance_recording_of_two_symbols(tmp_path: Path) -> None:
     other = {"e": "depthUpdate", "E": 1, "s": "Y", "U": 50, "u": 60, "b": [["1.0", "1"]], "a": []}
     arrays = {"stream": "!ticker@arr", "data": [{"s": "Z"}]}
     file = recording(tmp_path / "both", [SPOT[0], arrays, other, *SPOT[1:]])
-    with pytest.raises(
-        DataError, match="both:3: both X and Y are recorded: say which one to check"
-    ):
+    with pytest.raises(DataError, match="both:3: both X and Y are recorded: say which one to check"):
         check_binance([file])
     result = check_binance([file], symbol="X")
     assert (result.rows, result.compared, result.mismatches, result.gaps) == (9, 2, 0, 0)
