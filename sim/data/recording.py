@@ -24,7 +24,10 @@ class Frame(msgspec.Struct, frozen=True, gc=False):
 
 
 def read_frames(path: Path, bytes_before: int = 0) -> Iterator[Frame]:
-    """The file's frames in order; `bytes_before` is added to their bytes_read. Raises DataError for a line that is none, one cut short, or time that goes backwards."""
+    """The file's frames in order; `bytes_before` is added to their bytes_read.
+
+    Raises DataError for a line that is none, one cut short, or time that goes backwards.
+    """
     file = str(path)
     last_ts = 0
     for block in read_blocks(path):
