@@ -3,8 +3,8 @@
     python -m tests.bench.bars [--json] [--bars N] [--seed N] [--rounds N]
 
 Prints bars per second, trades and the equity at the end. Prices: a seeded random walk of normal steps, so nothing to earn.
-Making the bars is not timed; turning the columns into events is. Times are CPU time of the one thread, in which what else runs on the
-machine shows less than in wall time, and the best of several rounds.
+Making the bars is not timed; turning the columns into events is. Times are CPU time of the one thread, in which what else runs on
+the machine shows less than in wall time, and the best of several rounds.
 """
 
 from __future__ import annotations
