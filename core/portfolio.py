@@ -64,9 +64,13 @@ class Position:
         twice = instrument.notional(bid_price, self.qty) + instrument.notional(ask_price, self.qty)
         return divide_half_even(instrument.profit(2 * self.value_open, twice), 2)
 
+    def __repr__(self) -> str:
+        name = self.instrument.instrument_id
+        return f"Position({name} {self.qty:+d} value_open={self.value_open} realized_pnl={self.realized_pnl} fees={self.fees})"
+
     def average_price(self) -> float | None:
         """Average entry price in whole currency units, for display; None when flat."""
-        if self.qty == 0:
+        if self.qty == 0 or (self.instrument.is_inverse and self.value_open == 0):
             return None
         unit = self.instrument.notional(10**self.instrument.price_scale, self.qty)  # worth of the quantity at price 1
         return unit / self.value_open if self.instrument.is_inverse else self.value_open / unit

@@ -40,6 +40,7 @@ from core.events import (
     Trade,
     TradingStateSet,
 )
+from core.identifiers import make_order_id
 from core.instruments import Instrument
 from core.market_state import MarketState
 from core.order_store import OrderStore
@@ -65,6 +66,7 @@ class Trader:
         rate: RateLimit,
         run_number: int,
     ) -> None:
+        make_order_id(run_number, 1)  # refuses a run number that order ids cannot hold
         self.instruments = {instrument.instrument_id: instrument for instrument in instruments}
         self.portfolio = Portfolio(self.instruments, cash)
         self.states = {key: MarketState(value, self.portfolio.by_instrument[key]) for key, value in self.instruments.items()}
@@ -82,7 +84,9 @@ class Trader:
         self.timer_counter = 0
         self.out: list[OutCommand] = []
         # Callbacks by instrument, found once: a quote with nobody to hear it costs one dictionary look-up.
-        self._quote_callbacks: dict[str, list[tuple[StrategyContext, Callback]]] = {key: [] for key in self.instruments}
+        self._quote_routes: dict[str, tuple[MarketState, list[tuple[StrategyContext, Callback]]]] = {
+            key: (state, []) for key, state in self.states.items()
+        }
         self._book_callbacks: dict[str, list[tuple[StrategyContext, Callback]]] = {key: [] for key in self.instruments}
         self._trade_callbacks: dict[str, list[tuple[StrategyContext, Callback]]] = {key: [] for key in self.instruments}
         # With the state beside them and by interval: a million bars a second leave no time for a second look-up.
@@ -128,7 +132,7 @@ class Trader:
         for subscription in context.subscriptions:
             key = subscription.instrument_id
             if subscription.quotes != "off" and context.on_quote is not None:
-                self._quote_callbacks[key].append((context, context.on_quote))
+                self._quote_routes[key][1].append((context, context.on_quote))
             if subscription.book_levels and context.on_book is not None:
                 self._book_callbacks[key].append((context, context.on_book))
             if subscription.trades and context.on_trade is not None:
@@ -188,9 +192,9 @@ class Trader:
     # Market.
 
     def _on_quote(self, quote: Quote) -> None:
-        key = quote.instrument_id
-        self.states[key].quote = quote
-        for context, callback in self._quote_callbacks[key]:
+        state, callbacks = self._quote_routes[quote.instrument_id]
+        state.quote = quote
+        for context, callback in callbacks:
             callback(context, quote)
 
     def _on_book(self, book: Book) -> None:
@@ -208,6 +212,7 @@ class Trader:
     def _on_bar(self, bar: Bar) -> None:
         state, callbacks = self._bar_callbacks[bar.instrument_id]
         state.bar = bar
+        state.is_gapped = False  # a bar is a whole interval's market: one is enough to trade on again
         for interval_ns, context, callback in callbacks:
             if interval_ns == bar.interval_ns:
                 callback(context, bar)
@@ -350,14 +355,19 @@ class Trader:
         return self.portfolio.equity(currency, marks)
 
     def state_digest(self) -> str:
-        """Digest of cash, positions and every order remembered."""
-        records: list[tuple[Any, ...]] = [("cash", *sorted(self.portfolio.cash.items()))]
-        records += [
-            ("position", key, p.qty, p.value_open, p.realized_pnl, p.fees, p.buy_qty, p.sell_qty)
-            for key, p in sorted(self.portfolio.by_instrument.items())
+        """Digest of trading state, cash, positions of the account and of each strategy, and every order remembered."""
+        records: list[tuple[Any, ...]] = [
+            ("trader", int(self.risk.trading_state), self.order_counter, self.timer_counter),
+            ("cash", *sorted(self.portfolio.cash.items())),
         ]
+        positions = [(("", key), p) for key, p in sorted(self.portfolio.by_instrument.items())]
+        # One that was only looked at is no position: reading must not change the digest.
+        positions += [(key, p) for key, p in sorted(self.portfolio.by_strategy.items()) if p.buy_qty or p.sell_qty]
         records += [
-            ("order", o.client_order_id, int(o.status), o.filled_qty, o.filled_value, o.leaves_qty, o.price)
-            for o in self.orders.orders.values()
+            ("position", *key, p.qty, p.value_open, p.realized_pnl, p.fees, p.buy_qty, p.sell_qty) for key, p in positions
         ]
+        for o in self.orders.orders.values():
+            price = o.price if type(o.price) is int else None  # a denied order may hold anything there
+            quantities = (o.filled_qty, o.filled_value, o.leaves_qty, o.reserved_qty)
+            records.append(("order", o.client_order_id, int(o.status), *quantities, price))
         return digest_of(records)

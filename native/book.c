@@ -25,7 +25,10 @@ static bool table_new(index_table *t, int64_t items)
     uint32_t bits = 3;
     while (((int64_t)1 << bits) < 2 * items)
         bits++;
-    t->entries = calloc((size_t)1 << bits, sizeof *t->entries);
+    const size_t bytes = ((size_t)1 << bits) * sizeof *t->entries;
+    t->entries = aligned_alloc(64, bytes);
+    if (t->entries)
+        memset(t->entries, 0, bytes);
     t->mask = (uint32_t)(((uint64_t)1 << bits) - 1);
     t->shift = 32 - bits;
     return t->entries != NULL;
@@ -144,6 +147,14 @@ int book_reports_attach(book *b, book_report *reports, int64_t cap)
         return BOOK_ERR_ARGUMENT;
     b->attached = cap ? reports : NULL;
     b->attached_cap = cap;
+    return BOOK_OK;
+}
+
+int book_batch_quiet(book *b, int on)
+{
+    if (!b || (on & ~1) != 0)
+        return BOOK_ERR_ARGUMENT;
+    b->quiet = on != 0;
     return BOOK_OK;
 }
 

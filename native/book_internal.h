@@ -110,6 +110,7 @@ struct book {
     book_report *attached;
     int64_t attached_cap;
     book_totals totals;
+    bool quiet;            /* batches leave out ACCEPTED and CANCELED of plain orders */
 };
 
 /* Where reports go; next is NULL where nobody reads them. */
@@ -151,7 +152,7 @@ void book_order_leave(book *b, int32_t order_index, int kind, int reason, report
 void book_match(book *b, symbol_book *s, taker *t, report_sink *out);
 int64_t book_submit_plain(book *b, symbol_book *s, int64_t id, int side, int64_t price, int64_t qty, report_sink *out, int64_t cap);
 int64_t book_cancel_plain(book *b, int64_t id, report_sink *out);
-int64_t book_reports_worst(const book *b, const symbol_book *s, const taker *t, int64_t cap);
+int64_t book_reports_worst(const book *b, const symbol_book *s, const taker *t, int64_t peaks);
 int64_t book_reports_worst_all(const symbol_book *s, int64_t more);
 void book_position_add(book *b, int32_t owner_index, int32_t symbol, int side, int64_t qty);
 void book_trade_mark(book *b, symbol_book *s, int64_t price, int64_t qty); /* totals, last price, what stops will see */
@@ -169,18 +170,23 @@ bool book_stops_within(const book *b, const symbol_book *s, int64_t low, int64_t
 void book_stops_run(book *b, symbol_book *s, report_sink *out);
 void book_stop_activate(book *b, symbol_book *s, int32_t order_index, report_sink *out);
 
-BOOK_INLINE uint32_t hash_id(int64_t id)
+BOOK_INLINE uint32_t hash_word(uint64_t x)
 {
-    uint64_t x = (uint64_t)id;
     x ^= x >> 32;
     return (uint32_t)((x * 0x9E3779B97F4A7C15u) >> 32);
 }
 
-BOOK_INLINE uint32_t hash_level(int32_t side_index, int64_t price)
+BOOK_INLINE uint32_t hash_id(int64_t id)
 {
-    uint64_t x = (uint64_t)price + (uint64_t)(uint32_t)side_index * 0xD1B54A32D192ED03u;
-    x ^= x >> 32;
-    return (uint32_t)((x * 0x9E3779B97F4A7C15u) >> 32);
+    return hash_word((uint64_t)id);
+}
+
+/* Prices of a ladder are neighbours in the table: eight consecutive ones share a cache line, and lines are placed at random. (Ids are not,
+ * though they come in sequence: deleting one would find its neighbour's slot taken and search on.) */
+BOOK_INLINE uint32_t hash_level(const index_table *t, int32_t side_index, int64_t price)
+{
+    const uint32_t line = hash_word(((uint64_t)price >> 3) + (uint64_t)(uint32_t)side_index * 0xD1B54A32D192ED03u);
+    return (line & ~((uint32_t)7 << t->shift)) | ((uint32_t)(price & 7) << t->shift);
 }
 
 BOOK_INLINE void table_put(index_table *t, uint32_t hash, int32_t index)
@@ -227,7 +233,7 @@ BOOK_INLINE int32_t order_find(const book *b, int64_t id)
 BOOK_INLINE int32_t level_find(const book *b, int32_t side_index, int64_t price)
 {
     const index_table *t = &b->level_table;
-    const uint32_t hash = hash_level(side_index, price);
+    const uint32_t hash = hash_level(t, side_index, price);
     for (uint32_t slot = hash >> t->shift;; slot = (slot + 1) & t->mask) {
         const uint64_t entry = t->entries[slot];
         if (!entry)
@@ -248,7 +254,9 @@ BOOK_INLINE bool side_ascends(int side)
 
 BOOK_INLINE bool crosses(int side, int64_t price, int64_t opposite)
 {
-    return side == BOOK_SIDE_BUY ? price >= opposite : price <= opposite;
+    /* Arithmetic and not a branch: nobody can predict the side of the next order. */
+    const int above = price >= opposite, below = price <= opposite;
+    return (above & (side ^ 1)) | (below & side);
 }
 
 BOOK_INLINE void report_put(report_sink *out, int kind, int reason, int32_t symbol, int side, int64_t id, int64_t contra,
@@ -272,8 +280,9 @@ BOOK_INLINE void report_put(report_sink *out, int kind, int reason, int32_t symb
     out->next = r + 1;
 }
 
-/* To the back of an existing level's queue. */
-BOOK_INLINE void queue_append(book *b, int32_t level_index, int32_t order_index)
+/* To the back of an existing level's queue. `plain`: it hides nothing. Leaving hidden quantities alone then also keeps the compiler
+ * from pairing qty and hidden in one wide load, which would wait for their narrow stores. */
+BOOK_INLINE void queue_append(book *b, int32_t level_index, int32_t order_index, bool plain)
 {
     level *l = &b->levels[level_index];
     order *o = &b->orders[order_index];
@@ -287,10 +296,11 @@ BOOK_INLINE void queue_append(book *b, int32_t level_index, int32_t order_index)
     l->tail = order_index;
     l->orders++;
     l->qty += o->qty;
-    l->hidden += o->hidden;
+    if (!plain)
+        l->hidden += o->hidden;
 }
 
-BOOK_INLINE void queue_remove(book *b, order *o)
+BOOK_INLINE void queue_remove(book *b, order *o, bool plain)
 {
     level *l = &b->levels[o->level];
     if (o->prev)
@@ -303,7 +313,8 @@ BOOK_INLINE void queue_remove(book *b, order *o)
         l->tail = o->prev;
     l->orders--;
     l->qty -= o->qty;
-    l->hidden -= o->hidden;
+    if (!plain)
+        l->hidden -= o->hidden;
 }
 
 BOOK_INLINE int64_t order_leaves(const order *o)

@@ -1,5 +1,6 @@
 /* book_match.c: matching, and the plain path (GTC limits without owner, and cancels) that most messages take. */
 
+#pragma GCC optimize ("no-tree-slp-vectorize")
 #include "book_internal.h"
 
 void book_position_add(book *b, int32_t owner_index, int32_t symbol, int side, int64_t qty)
@@ -43,10 +44,10 @@ void book_replenish(book *b, symbol_book *s, int32_t index)
     const int64_t display = b->details[index].display_qty;
     const int64_t peak = display < o->hidden ? display : o->hidden;
     const int32_t at = o->level;
-    queue_remove(b, o);
+    queue_remove(b, o, false);
     o->hidden -= peak;
     o->qty = peak;
-    queue_append(b, at, index);
+    queue_append(b, at, index, false);
     s->peaks[l->side_index & (BOOK_SIDES - 1)]--;
 }
 
@@ -133,7 +134,12 @@ BOOK_INLINE void match_inline(book *b, symbol_book *s, taker *t, report_sink *ou
         do {
             order *m = &b->orders[index];
             if (BOOK_UNLIKELY(m->special | t->special)) {
-                match_special(b, s, t, index, out);
+                /* Copies, so that the address of neither escapes and both live in registers. */
+                taker t_copy = *t;
+                report_sink out_copy = *out;
+                match_special(b, s, &t_copy, index, &out_copy);
+                *t = t_copy;
+                *out = out_copy;
                 if (t->left == 0 || t->stopped)
                     return;
                 break; /* the level may be gone */
@@ -178,7 +184,8 @@ void book_match(book *b, symbol_book *s, taker *t, report_sink *out)
 
 static int64_t saturating_times4(int64_t n)
 {
-    return n > INT64_MAX / 8 ? INT64_MAX : 4 * n;
+    /* Room is left for the caller to add one. */
+    return n > INT64_MAX / 8 ? INT64_MAX / 2 : 4 * n;
 }
 
 /* Every order and every hidden peak of the symbol takes part: what a cascade of stops can reach. Each meeting uses up a peak, a
@@ -191,8 +198,8 @@ int64_t book_reports_worst_all(const symbol_book *s, int64_t more)
     return saturating_times4(n);
 }
 
-/* The most reports that an incoming order can make; stops looking once `cap` is known to be enough or not. */
-int64_t book_reports_worst(const book *b, const symbol_book *s, const taker *t, int64_t cap)
+/* The most reports that an incoming order of `peaks` displayed parts can make. */
+int64_t book_reports_worst(const book *b, const symbol_book *s, const taker *t, int64_t peaks)
 {
     const int opposite = t->side ^ 1;
     const bool restates = (b->config.stp_mode != BOOK_STP_NONE && t->owner_index) || s->reduce_only;
@@ -210,7 +217,7 @@ int64_t book_reports_worst(const book *b, const symbol_book *s, const taker *t, 
     }
     if (s->orders[BOOK_STOPS] | s->orders[BOOK_STOPS + 1]) {
         if (book_stops_within(b, s, first < reach ? first : reach, first < reach ? reach : first))
-            return book_reports_worst_all(s, 0);
+            return book_reports_worst_all(s, peaks);
     }
     int64_t meetings = makers + s->peaks[opposite];
     if (restates)
@@ -236,93 +243,131 @@ BOOK_INLINE bool on_grid(int64_t value, int64_t step)
     return step == 1 || value % step == 0;
 }
 
-/* Reports of one GTC limit order on a symbol that is trading. Returns their number, or BOOK_ERR_REPORTS_FULL. */
-BOOK_INLINE int64_t submit_plain_inline(book *b, symbol_book *s, int64_t id, int side, int64_t price, int64_t qty, report_sink *out,
-                                        int64_t cap)
+static int refuse_plain(book *b, const symbol_book *s, int64_t id, int64_t side, int64_t price, int64_t qty, int64_t cap,
+                        report_sink *out)
 {
-    const book_symbol *rules = &s->rules;
-    book_report *const first = out->next;
-    if (BOOK_UNLIKELY(id <= 0 || (side & ~1) != 0 || s->status != MD_STATUS_TRADING || qty < rules->qty_min || qty > rules->qty_max
-                      || price < rules->price_min || price > rules->price_max || !on_grid(price, rules->tick)
-                      || !on_grid(qty, rules->lot) || b->live >= b->config.orders_max || b->levels_used >= b->config.levels_max
-                      || order_find(b, id))) {
-        const int reason = plain_reason(b, s, id, side, price, qty);
-        if (reason) {
-            if (first && cap < 1)
-                return BOOK_ERR_REPORTS_FULL;
-            report_put(out, BOOK_REPORT_REJECTED, reason, s->index, side, id, 0, price, qty, 0, 0);
-            b->totals.rejected++;
-            return 1;
-        }
-    }
-    taker t = {.id = id, .price = price, .named_price = price, .left = qty, .symbol = s->index, .side = (uint8_t)side};
-    const int32_t facing = s->best[side ^ 1];
-    const bool takes = facing && crosses(side, price, b->levels[facing].price);
-    if (first && BOOK_UNLIKELY(cap < 3 || (takes && cap < qty + 4) || (takes && (s->orders[2] | s->orders[3] | s->reduce_only)))) {
-        if (cap < 1 || (takes && book_reports_worst(b, s, &t, cap) > cap))
-            return BOOK_ERR_REPORTS_FULL;
-    }
-    b->totals.accepted++;
-    report_put(out, BOOK_REPORT_ACCEPTED, BOOK_REASON_NONE, s->index, side, id, 0, price, qty, qty, 0);
-    if (takes) {
-        match_inline(b, s, &t, out);
-        if (t.left == 0)
-            goto stops;
-    }
+    const int known_side = (side & ~(int64_t)1) == 0 ? (int)side : BOOK_SIDES;
+    const int reason = plain_reason(b, s, id, known_side, price, qty);
+    if (!reason)
+        return 0;
+    if (out->next && cap < 1)
+        return BOOK_ERR_REPORTS_FULL;
+    report_put(out, BOOK_REPORT_REJECTED, reason, s->index, known_side, id, 0, price, qty, 0, 0);
+    b->totals.rejected++;
+    return 1;
+}
+
+static bool plain_fits(const book *b, const symbol_book *s, int64_t price, int64_t qty, int side, bool takes, int64_t cap)
+{
+    const taker t = {.price = price, .left = qty, .side = (uint8_t)side};
+    return cap >= 1 && (!takes || book_reports_worst(b, s, &t, 1) <= cap);
+}
+
+BOOK_INLINE int32_t plain_slot(book *b, int32_t symbol, int side, int64_t id, int64_t qty)
+{
     const int32_t index = b->free_order;
     order *o = &b->orders[index];
     b->free_order = o->next;
     b->live++;
     o->id = id;
-    o->qty = t.left;
+    o->qty = qty;
     o->hidden = 0;
     o->owner = 0;
     o->owner_index = 0;
-    o->symbol = s->index;
+    o->symbol = symbol;
     o->side = (uint8_t)side;
     o->order_type = BOOK_TYPE_LIMIT;
     o->time_in_force = BOOK_TIF_GTC;
     o->flags = 0;
     o->special = 0;
-    table_put(&b->order_table, hash_id(id), index);
-    const int32_t side_index = s->index * BOOK_SIDES + side;
-    int32_t at = level_find(b, side_index, price);
-    if (BOOK_UNLIKELY(!at))
-        at = book_level_make(b, side_index, price);
-    queue_append(b, at, index);
-    s->orders[side]++;
-stops:
-    if (takes)
-        book_stops_run(b, s, out);
-    return out->next - first;
+    return index;
+}
+
+/* One GTC limit order on a symbol that is not in an auction. BOOK_ERR_REPORTS_FULL: no effect. */
+BOOK_INLINE int submit_plain_inline(book *b, symbol_book *s, int64_t id, int64_t side_given, int64_t price, int64_t qty,
+                                    report_sink *out, int64_t cap, bool quiet)
+{
+    const book_symbol *rules = &s->rules;
+    if (BOOK_UNLIKELY(id <= 0 || (side_given & ~(int64_t)1) != 0 || s->status != MD_STATUS_TRADING || qty < rules->qty_min
+                      || qty > rules->qty_max || price < rules->price_min || price > rules->price_max || !on_grid(price, rules->tick)
+                      || !on_grid(qty, rules->lot) || b->live >= b->config.orders_max || b->levels_used >= b->config.levels_max
+                      || order_find(b, id))) {
+        report_sink out_copy = *out;
+        const int refused = refuse_plain(b, s, id, side_given, price, qty, cap, &out_copy);
+        *out = out_copy;
+        if (refused)
+            return refused < 0 ? refused : BOOK_OK;
+    }
+    const int side = (int)side_given;
+    const int32_t facing = s->best[side ^ 1];
+    const bool takes = facing && crosses(side, price, b->levels[facing].price);
+    const bool stops = (s->orders[BOOK_STOPS] | s->orders[BOOK_STOPS + 1]) != 0;
+    if (out->next && BOOK_UNLIKELY(cap < 3 || (takes && (cap < qty + 4 || stops || s->reduce_only)))) {
+        if (!plain_fits(b, s, price, qty, side, takes, cap))
+            return BOOK_ERR_REPORTS_FULL;
+    }
+    b->totals.accepted++;
+    if (!quiet)
+        report_put(out, BOOK_REPORT_ACCEPTED, BOOK_REASON_NONE, s->index, side, id, 0, price, qty, qty, 0);
+    int64_t left = qty;
+    if (takes) {
+        taker t = {.id = id, .price = price, .named_price = price, .left = qty, .symbol = s->index, .side = (uint8_t)side};
+        match_inline(b, s, &t, out);
+        left = t.left;
+    }
+    if (left) {
+        const int32_t index = plain_slot(b, s->index, side, id, left);
+        table_put(&b->order_table, hash_id(id), index);
+        int32_t at = level_find(b, s->index * BOOK_SIDES + side, price);
+        if (BOOK_UNLIKELY(!at))
+            at = book_level_make(b, s->index * BOOK_SIDES + side, price);
+        queue_append(b, at, index, true);
+        s->orders[side]++;
+    }
+    if (takes) {
+        if (BOOK_UNLIKELY(stops)) {
+            report_sink out_copy = *out;
+            book_stops_run(b, s, &out_copy);
+            *out = out_copy;
+        } else {
+            s->elect_low = INT64_MAX;
+            s->elect_high = INT64_MIN;
+        }
+    }
+    return BOOK_OK;
 }
 
 int64_t book_submit_plain(book *b, symbol_book *s, int64_t id, int side, int64_t price, int64_t qty, report_sink *out, int64_t cap)
 {
-    return submit_plain_inline(b, s, id, side, price, qty, out, cap);
+    const book_report *const first = out->next;
+    const int code = submit_plain_inline(b, s, id, side, price, qty, out, cap, false);
+    return code < 0 ? code : out->next - first;
 }
 
-BOOK_INLINE int64_t cancel_inline(book *b, int64_t id, report_sink *out)
+BOOK_INLINE void cancel_inline(book *b, int64_t id, report_sink *out, bool quiet)
 {
     const int32_t index = order_find(b, id);
     if (BOOK_UNLIKELY(!index)) {
         report_put(out, BOOK_REPORT_CANCEL_REJECTED, BOOK_REASON_UNKNOWN_ORDER, -1, 0, id, 0, 0, 0, 0, 0);
         b->totals.rejected++;
-        return 1;
+        return;
     }
     order *o = &b->orders[index];
     if (BOOK_UNLIKELY(o->special)) {
-        book_order_leave(b, index, BOOK_REPORT_CANCELED, BOOK_REASON_REQUESTED, out);
-        return 1;
+        report_sink out_copy = *out;
+        book_order_leave(b, index, BOOK_REPORT_CANCELED, BOOK_REASON_REQUESTED, &out_copy);
+        *out = out_copy;
+        return;
     }
     const int32_t at = o->level;
     level *l = &b->levels[at];
     const int side = l->side_index & (BOOK_SIDES - 1);
     const int64_t price = BOOK_UNLIKELY(side & BOOK_STOPS) ? b->details[index].price : l->price;
-    report_put(out, BOOK_REPORT_CANCELED, BOOK_REASON_REQUESTED, o->symbol, o->side, id, 0, price, o->qty, 0, 0);
+    if (!quiet)
+        report_put(out, BOOK_REPORT_CANCELED, BOOK_REASON_REQUESTED, o->symbol, o->side, id, 0, price, o->qty, 0, 0);
     b->totals.canceled++;
     b->symbols[o->symbol].orders[side]--;
-    queue_remove(b, o);
+    queue_remove(b, o, true);
     if (!l->head)
         book_level_drop(b, at);
     table_take(&b->order_table, hash_id(id), index);
@@ -331,17 +376,19 @@ BOOK_INLINE int64_t cancel_inline(book *b, int64_t id, report_sink *out)
     o->next = b->free_order;
     b->free_order = index;
     b->live--;
-    return 1;
 }
 
 int64_t book_cancel_plain(book *b, int64_t id, report_sink *out)
 {
-    return cancel_inline(b, id, out);
+    cancel_inline(b, id, out, false);
+    return 1;
 }
 
 int64_t book_limit(book *b, int64_t order_id, int side, int64_t price, int64_t qty)
 {
-    if (!b || b->symbols_used == 0)
+    if (!b)
+        return BOOK_ERR_ARGUMENT;
+    if (b->symbols_used == 0)
         return BOOK_ERR_SYMBOL;
     symbol_book *s = &b->symbols[0];
     if (BOOK_UNLIKELY(s->status == MD_STATUS_AUCTION)) {
@@ -353,7 +400,8 @@ int64_t book_limit(book *b, int64_t order_id, int side, int64_t price, int64_t q
     if (b->attached_cap < 1)
         return BOOK_ERR_REPORTS_FULL;
     report_sink out = {b->attached, b->ts_last};
-    return submit_plain_inline(b, s, order_id, side, price, qty, &out, b->attached_cap);
+    const int code = submit_plain_inline(b, s, order_id, side, price, qty, &out, b->attached_cap, false);
+    return code < 0 ? code : out.next - b->attached;
 }
 
 int64_t book_cancel_fast(book *b, int64_t order_id)
@@ -363,22 +411,51 @@ int64_t book_cancel_fast(book *b, int64_t order_id)
     if (b->attached_cap < 1)
         return BOOK_ERR_REPORTS_FULL;
     report_sink out = {b->attached, b->ts_last};
-    return cancel_inline(b, order_id, &out);
+    cancel_inline(b, order_id, &out, false);
+    return 1;
 }
 
-/* One row of a batch. A row that only an auction or a field out of range makes special takes the general path. */
-BOOK_INLINE int64_t batch_row(book *b, symbol_book *s, int64_t op, int64_t id, int64_t side, int64_t price, int64_t qty,
-                              report_sink *out, int64_t cap)
+/* Rows that only an auction or an unknown op makes special. */
+static int batch_row_rare(book *b, symbol_book *s, int64_t op, int64_t id, int64_t side, int64_t price, int64_t qty, report_sink *out,
+                          int64_t cap)
+{
+    const int known_side = (side & ~(int64_t)1) == 0 && op == 0 ? (int)side : BOOK_SIDES;
+    const int64_t code = s->status == MD_STATUS_AUCTION && known_side != BOOK_SIDES
+        ? book_submit_auction_limit(b, s, id, known_side, price, qty, out, cap)
+        : book_submit_plain(b, s, id, known_side, price, qty, out, cap);
+    return code < 0 ? (int)code : BOOK_OK;
+}
+
+BOOK_INLINE int batch_row(book *b, symbol_book *s, int64_t op, int64_t id, int64_t side, int64_t price, int64_t qty, report_sink *out,
+                          int64_t cap, bool quiet)
 {
     if (op == 1) {
         if (out->next && cap < 1)
             return BOOK_ERR_REPORTS_FULL;
-        return cancel_inline(b, id, out);
+        cancel_inline(b, id, out, quiet);
+        return BOOK_OK;
     }
-    const int known_side = (side & ~(int64_t)1) == 0 && op == 0 ? (int)side : BOOK_SIDES;
-    if (BOOK_LIKELY(s->status != MD_STATUS_AUCTION || known_side == BOOK_SIDES))
-        return submit_plain_inline(b, s, id, known_side, price, qty, out, cap);
-    return book_submit_auction_limit(b, s, id, known_side, price, qty, out, cap);
+    if (BOOK_LIKELY(op == 0 && s->status != MD_STATUS_AUCTION))
+        return submit_plain_inline(b, s, id, side, price, qty, out, cap, quiet);
+    report_sink out_copy = *out;
+    const int code = batch_row_rare(b, s, op, id, side, price, qty, &out_copy, cap);
+    *out = out_copy;
+    return code;
+}
+
+/* A batch knows which ids come next: their table lines are fetched while earlier rows are worked on, and, for cancels, the orders
+ * these lines point to. */
+#define FETCH_ENTRY 12
+#define FETCH_ORDER 6
+
+BOOK_INLINE void batch_fetch(const book *b, int64_t row, int64_t n, const int64_t *order_id)
+{
+    const index_table *t = &b->order_table;
+    if (row + FETCH_ENTRY >= n)
+        return;
+    __builtin_prefetch(&t->entries[hash_id(order_id[row + FETCH_ENTRY]) >> t->shift]);
+    const uint64_t entry = t->entries[hash_id(order_id[row + FETCH_ORDER]) >> t->shift];
+    __builtin_prefetch(&b->orders[(uint32_t)entry]);
 }
 
 int64_t book_batch(book *b, int32_t symbol, int64_t n, const int64_t *ts, const int64_t *op, const int64_t *order_id,
@@ -393,11 +470,13 @@ int64_t book_batch(book *b, int32_t symbol, int64_t n, const int64_t *ts, const 
     symbol_book *s = &b->symbols[symbol];
     report_sink out = {cap ? reports : NULL, 0};
     const book_report *const end = reports + cap;
+    const bool quiet = b->quiet;
     int64_t done = 0;
     for (; done < n; done++) {
+        batch_fetch(b, done, n, order_id);
         out.ts = ts[done];
         const int64_t room = out.next ? end - out.next : 0;
-        if (batch_row(b, s, op[done], order_id[done], side[done], price[done], qty[done], &out, room) < 0)
+        if (batch_row(b, s, op[done], order_id[done], side[done], price[done], qty[done], &out, room, quiet) < 0)
             break;
     }
     if (done)

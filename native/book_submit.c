@@ -255,24 +255,19 @@ static void accept(book *b, symbol_book *s, const book_order *o, int64_t price, 
     }
 }
 
-static int64_t submit_worst(const book *b, const symbol_book *s, const book_order *o, int64_t price, int64_t cap)
+static int64_t submit_worst(const book *b, const symbol_book *s, const book_order *o, int64_t price)
 {
     if (s->status == MD_STATUS_AUCTION)
         return 1;
     const bool market = is_market(o->order_type);
     taker t = {.price = !market ? price : o->side == BOOK_SIDE_BUY ? INT64_MAX : INT64_MIN, .left = o->qty, .side = o->side,
                .owner_index = book_owner_find(b, o->owner)};
-    if (is_stop(o->order_type)) {
-        if (!book_stop_passed(s, o->side, o->trigger_price))
-            return 1;
-        return book_reports_worst_all(s, 4);
-    }
-    const int64_t worst = book_reports_worst(b, s, &t, cap);
     /* Within a cascade an iceberg that rests may itself be taken peak by peak. */
     const int64_t display = o->display_qty > 0 && o->display_qty < o->qty ? o->display_qty : o->qty;
-    const int64_t peaks = s->orders[BOOK_STOPS] | s->orders[BOOK_STOPS + 1] ? 4 * (o->qty / display + 1) : 0;
-    const int64_t clamp = o->flags & BOOK_FLAG_REDUCE_ONLY ? 1 : 0;
-    return worst > INT64_MAX - peaks - clamp ? INT64_MAX : worst + peaks + clamp;
+    const int64_t peaks = o->qty / display + 1;
+    if (is_stop(o->order_type))
+        return book_stop_passed(s, o->side, o->trigger_price) ? book_reports_worst_all(s, peaks + 4) : 1;
+    return book_reports_worst(b, s, &t, peaks) + ((o->flags & BOOK_FLAG_REDUCE_ONLY) != 0);
 }
 
 static int64_t submit_general(book *b, symbol_book *s, const book_order *o, report_sink *out, int64_t cap)
@@ -287,7 +282,7 @@ static int64_t submit_general(book *b, symbol_book *s, const book_order *o, repo
         b->totals.rejected++;
         return 1;
     }
-    if (first && submit_worst(b, s, o, price, cap) > cap)
+    if (first && submit_worst(b, s, o, price) > cap)
         return BOOK_ERR_REPORTS_FULL;
     accept(b, s, o, price, out);
     return out->next - first;
@@ -415,12 +410,8 @@ int64_t book_replace(book *b, int64_t ts, int64_t order_id, int64_t qty, int64_t
     }
     if (!order_parked(b, o) && s->status == MD_STATUS_TRADING) {
         const taker t = {.price = price, .left = qty, .side = o->side, .owner_index = o->owner_index};
-        int64_t worst = book_reports_worst(b, s, &t, cap);
-        if (s->orders[BOOK_STOPS] | s->orders[BOOK_STOPS + 1] && worst > 3) {
-            const int64_t display = o->special & ORDER_ICEBERG ? b->details[index].display_qty : qty;
-            const int64_t all = book_reports_worst_all(s, qty / display + 4);
-            worst = all > worst ? all : worst;
-        }
+        const int64_t display = o->special & ORDER_ICEBERG ? b->details[index].display_qty : qty;
+        const int64_t worst = book_reports_worst(b, s, &t, qty / display + 1);
         if (cap - 1 < worst)
             return BOOK_ERR_REPORTS_FULL;
     }

@@ -95,7 +95,7 @@ int32_t book_level_make(book *b, int32_t side_index, int64_t price)
         s->best[side] = index;
     if (l->next)
         b->levels[l->next].prev = index;
-    table_put(&b->level_table, hash_level(side_index, price), index);
+    table_put(&b->level_table, hash_level(&b->level_table, side_index, price), index);
     return index;
 }
 
@@ -104,7 +104,7 @@ void book_level_drop(book *b, int32_t index)
     level *l = &b->levels[index];
     symbol_book *s = &b->symbols[l->side_index / BOOK_SIDES];
     const int side = l->side_index & (BOOK_SIDES - 1);
-    table_take(&b->level_table, hash_level(l->side_index, l->price), index);
+    table_take(&b->level_table, hash_level(&b->level_table, l->side_index, l->price), index);
     treap_erase(b, &s->root[side], index);
     if (l->prev)
         b->levels[l->prev].next = l->next;
@@ -122,7 +122,7 @@ void book_level_drop(book *b, int32_t index)
 
 static uint32_t owner_slot(const book *b, int64_t owner)
 {
-    uint32_t slot = hash_id(owner) & b->owner_mask;
+    uint32_t slot = hash_word((uint64_t)owner) & b->owner_mask;
     while (b->owner_table[slot] && b->owners[b->owner_table[slot]] != owner)
         slot = (slot + 1) & b->owner_mask;
     return slot;
@@ -249,7 +249,7 @@ void book_order_rest(book *b, int32_t index, int side, int64_t price)
     int32_t at = level_find(b, side_index, price);
     if (!at)
         at = book_level_make(b, side_index, price);
-    queue_append(b, at, index);
+    queue_append(b, at, index, false);
     s->orders[side]++;
     s->peaks[side] += book_order_peaks(b, index);
 }
@@ -263,7 +263,7 @@ void book_order_unlink(book *b, int32_t index)
     symbol_book *s = &b->symbols[o->symbol];
     s->orders[side_index & (BOOK_SIDES - 1)]--;
     s->peaks[side_index & (BOOK_SIDES - 1)] -= book_order_peaks(b, index);
-    queue_remove(b, o);
+    queue_remove(b, o, false);
     o->level = 0;
     if (!b->levels[at].head)
         book_level_drop(b, at);

@@ -142,6 +142,15 @@ static double imbalance(const flow_quotes *q)
     return bid + ask > 0.0 ? (bid - ask) / (bid + ask) : 0.0;
 }
 
+/* The side whose best quote is through the fair value. In an uncrossed book there is at most one. */
+static int side_through_fair(const flow *f, const flow_quotes *q)
+{
+    if (q->has[MD_SIDE_BUY] && (double)q->price_ticks[MD_SIDE_BUY] > f->fair_ticks) {
+        return MD_SIDE_BUY;
+    }
+    return q->has[MD_SIDE_SELL] && (double)q->price_ticks[MD_SIDE_SELL] < f->fair_ticks ? MD_SIDE_SELL : MD_SIDE_NONE;
+}
+
 /* ---- the table of live orders -------------------------------------------------------------------------------- */
 
 static void table_remove(flow *f, int64_t index)
@@ -238,12 +247,36 @@ static int market_row(flow *f, const flow_quotes *q, int64_t ts, int side, int64
     return FLOW_ROW;
 }
 
+static void fair_move(flow *f, double ticks)
+{
+    const double low = (double)f->tick_min + 1.0;
+    const double high = (double)f->tick_max - 1.0;
+    double fair = f->fair_ticks + ticks;
+    if (fair < low) { /* reflected into the band */
+        fair = 2.0 * low - fair;
+    } else if (fair > high) {
+        fair = 2.0 * high - fair;
+    }
+    f->fair_ticks = fair < low ? low : (fair > high ? high : fair);
+}
+
 void flow_parent_renew(flow *f, flow_parent *parent)
 {
     /* Pareto tail P(slices >= n) = n^-alpha (Lillo, Mike and Farmer 2005): sign autocorrelation decays as lag^(1 - alpha). */
     const double slices = math_exp(-math_ln(random_unit_open(&f->random)) / f->config.parent_alpha);
     parent->side = (int32_t)(random_next(&f->random) >> 63);
     parent->left = slices < 1e6 ? (int64_t)slices : 1000000;
+}
+
+/* Mean sign of the next uninformed market order. Only what goes beyond it is news (Madhavan, Richardson and Roomans 1997), so that
+ * the fair value stays a martingale although signs have memory. */
+static double sign_expected(const flow *f)
+{
+    int sum = 0;
+    for (int i = 0; i < f->config.parents_n; i++) {
+        sum += f->parents[i].side == MD_SIDE_BUY ? 1 : -1;
+    }
+    return f->config.parents_n > 0 ? (double)sum / f->config.parents_n : 0.0;
 }
 
 static int market_candidate(flow *f, const flow_quotes *q, int64_t ts, md_row *out)
@@ -268,10 +301,14 @@ static int market_candidate(flow *f, const flow_quotes *q, int64_t ts, md_row *o
     }
     const int64_t protection = side == MD_SIDE_BUY ? c->protection_ticks : -c->protection_ticks;
     const int status = market_row(f, q, ts, side, q->price_ticks[!side] + protection, out);
-    if (status == FLOW_ROW && parent != NULL && --parent->left == 0) {
+    if (status != FLOW_ROW) {
+        return status;
+    }
+    fair_move(f, c->impact_ticks * ((side == MD_SIDE_BUY ? 1.0 : -1.0) - sign_expected(f)));
+    if (parent != NULL && --parent->left == 0) {
         flow_parent_renew(f, parent);
     }
-    return status;
+    return FLOW_ROW;
 }
 
 /* Traders who know the fair value take every quote that is through it, and pay no more than it. */
@@ -351,11 +388,9 @@ static int cancel_candidate(flow *f, const book *b, const flow_quotes *q, int64_
 /* Owners of quotes through the fair value race to pull them. */
 static int stale_candidate(flow *f, const book *b, int32_t symbol, const flow_quotes *q, int64_t ts, md_row *out)
 {
-    const uint64_t draw = random_next(&f->random);
-    const int side = (int)(draw >> 63);
-    const int64_t place = (int64_t)(draw % FLOW_STALE_SCAN);
-    const double through = side == MD_SIDE_BUY ? (double)q->price_ticks[side] - f->fair_ticks : f->fair_ticks - (double)q->price_ticks[side];
-    if (!q->has[side] || through <= 0.0) {
+    const int side = side_through_fair(f, q);
+    const int64_t place = random_below(&f->random, FLOW_STALE_SCAN);
+    if (side == MD_SIDE_NONE) {
         return FLOW_NONE;
     }
     book_order_view views[FLOW_STALE_SCAN];
@@ -372,19 +407,6 @@ static int stale_candidate(flow *f, const book *b, int32_t symbol, const flow_qu
     table_forget(f, view->order_id);
     cancel_row(f, view, ts, out);
     return FLOW_ROW;
-}
-
-static void fair_candidate(flow *f)
-{
-    const double low = (double)f->tick_min + 1.0;
-    const double high = (double)f->tick_max - 1.0;
-    double fair = f->fair_ticks + f->rates[f->regime].fair_step_ticks * random_normal(&f->random);
-    if (fair < low) { /* reflected into the band */
-        fair = 2.0 * low - fair;
-    } else if (fair > high) {
-        fair = 2.0 * high - fair;
-    }
-    f->fair_ticks = fair < low ? low : (fair > high ? high : fair);
 }
 
 static void regime_candidate(flow *f, int64_t ts)
@@ -407,12 +429,6 @@ static void regime_candidate(flow *f, int64_t ts)
     f->regime = chosen;
 }
 
-static int quote_through_fair(const flow *f, const flow_quotes *q)
-{
-    return (q->has[MD_SIDE_BUY] && (double)q->price_ticks[MD_SIDE_BUY] > f->fair_ticks)
-        || (q->has[MD_SIDE_SELL] && (double)q->price_ticks[MD_SIDE_SELL] < f->fair_ticks);
-}
-
 static int candidate(flow *f, const book *b, int32_t symbol, const flow_quotes *q, int64_t ts, md_row *out)
 {
     const flow_rates *r = &f->rates[f->regime];
@@ -426,14 +442,15 @@ static int candidate(flow *f, const book *b, int32_t symbol, const flow_quotes *
     if ((u -= r->markets) < 0.0) {
         return market_candidate(f, q, ts, out);
     }
-    if (f->through && (u -= r->informed) < 0.0) {
+    const int through = f->through != MD_SIDE_NONE;
+    if (through && (u -= r->informed) < 0.0) {
         return informed_candidate(f, q, ts, out);
     }
-    if (f->through && (u -= r->stale) < 0.0) {
+    if (through && (u -= r->stale) < 0.0) {
         return stale_candidate(f, b, symbol, q, ts, out);
     }
     if ((u -= r->fair) < 0.0) {
-        fair_candidate(f);
+        fair_move(f, f->rates[f->regime].fair_step_ticks * random_normal(&f->random));
     } else if (r->regime > 0.0) {
         regime_candidate(f, ts);
     }
@@ -472,7 +489,7 @@ int flow_next(flow *f, const book *b, int32_t symbol, int64_t until_ts, md_row *
         }
         f->ts = f->ts_next;
         f->totals.candidates++;
-        f->through = quote_through_fair(f, &q);
+        f->through = side_through_fair(f, &q);
         schedule(f);
         if (status == FLOW_ROW) {
             return FLOW_ROW;

@@ -84,7 +84,7 @@ struct flow {
     flow_rates rates[FLOW_REGIMES_MAX];
     flow_parent parents[FLOW_PARENTS_MAX];
     int32_t regime;
-    int32_t through;         /* a best quote was through the fair value at the last candidate */
+    int32_t through;         /* side whose best quote was through the fair value at the last candidate, or MD_SIDE_NONE */
 };
 
 static inline int64_t flow_floor_ticks(double x)
@@ -106,7 +106,7 @@ static inline int64_t flow_floor_divide(int64_t a, int64_t b)
 static inline double flow_rate_bound(const flow *f)
 {
     const flow_rates *r = &f->rates[f->regime];
-    return r->quiet + (double)f->table_n * r->cancel_per_order + (f->through ? r->informed + r->stale : 0.0);
+    return r->quiet + (double)f->table_n * r->cancel_per_order + (f->through != MD_SIDE_NONE ? r->informed + r->stale : 0.0);
 }
 
 /* Lots of the size law at probability u. */

@@ -23,7 +23,7 @@ static void rates_prepare(flow *f)
         r->limits = 2.0 * limit_sum * g->limit_factor;
         r->markets = 2.0 * c->market_hz * (1.0 + c->market_imbalance) * g->market_factor;
         r->informed = c->informed_hz * g->market_factor;
-        r->stale = 2.0 * FLOW_STALE_SCAN * c->stale_hz * g->cancel_factor;
+        r->stale = FLOW_STALE_SCAN * c->stale_hz * g->cancel_factor;
         r->fair = g->volatility_ticks > 0.0 ? c->fair_hz : 0.0;
         r->regime = c->regimes_n > 1 ? 1.0 / g->duration_s : 0.0;
         r->quiet = r->limits + r->markets + r->fair + r->regime;
@@ -68,6 +68,7 @@ flow *flow_new(const flow_config *config)
     f->ts_next = FLOW_NOT_SCHEDULED;
     f->regime_since = config->ts_start;
     f->regime = config->regime_start;
+    f->through = MD_SIDE_NONE;
     f->order_id_next = config->order_id_first;
     f->tick_min = -flow_floor_divide(-config->price_min, config->tick);
     f->tick_max = flow_floor_divide(config->price_max, config->tick);

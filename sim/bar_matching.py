@@ -234,7 +234,7 @@ class BarBook:
             price = start
             done: set[int] = set()  # had their turn on this leg
             while True:
-                order = self._next(index, ts, price, end, done)
+                order = self._next(index, ts, price, end, end < start, done)
                 if order is None:
                     break
                 if order.is_parked:
@@ -246,9 +246,8 @@ class BarBook:
                 done.add(order.client_order_id)
         return outcomes
 
-    def _next(self, index: int, ts: int, price: int, end: int, done: set[int]) -> BarOrder | None:
+    def _next(self, index: int, ts: int, price: int, end: int, is_down: bool, done: set[int]) -> BarOrder | None:
         """The order that the price meets first between `price` and `end`; a stop before a limit, then the older one."""
-        is_down = end < price
         best: BarOrder | None = None
         best_key = (0, 0)
         for order in self.orders.values():

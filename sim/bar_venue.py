@@ -309,7 +309,7 @@ class BarVenue:
             self._ready.append(OrderRejected(ts, ts, command.client_order_id, Reason.NO_LIQUIDITY))
             return
         if command.post_only:
-            self._note_last_price(book)
+            self._note_last_price(ts, book)
         expire_ts = self._expiry(ts, command)
         reason = Reason.BAD_FIELD if expire_ts <= ts else book.refusal(command)
         if reason is not None:
@@ -341,9 +341,10 @@ class BarVenue:
             # Sent in answer to this very open, and good for it: but that price is gone. The next open decides.
             order.path_from = index + 1
 
-    def _note_last_price(self, book: BarBook) -> None:
-        index, _, price = self._next_bar(book)
-        if book.opened_index >= index:
+    def _note_last_price(self, ts: int, book: BarBook) -> None:
+        """The open of the bar under way, or the close of the one before."""
+        index, start, price = self._next_bar(book)
+        if start < ts or book.opened_index >= index:
             book.last_price = price
         elif index:
             book.last_price = int(self._table.series[self._series_of[book.instrument.instrument_id]].close[index - 1])
@@ -356,7 +357,7 @@ class BarVenue:
 
     def _replace(self, ts: int, book: BarBook | None, command: ReplaceOrder) -> None:
         key = command.client_order_id
-        reason = Reason.UNKNOWN_ORDER if book is None else self._replace_refusal(book, book.orders[key], command)
+        reason = Reason.UNKNOWN_ORDER if book is None else self._replace_refusal(ts, book, book.orders[key], command)
         if book is None or reason is not None:
             self._ready.append(ReplaceRejected(ts, ts, key, reason or Reason.UNKNOWN_ORDER))
             return
@@ -374,9 +375,9 @@ class BarVenue:
             self._place(ts, book, order)
         self._ready.append(OrderReplaced(ts, ts, key, order.price, order.leaves_qty))
 
-    def _replace_refusal(self, book: BarBook, order: BarOrder, command: ReplaceOrder) -> Reason | None:
+    def _replace_refusal(self, ts: int, book: BarBook, order: BarOrder, command: ReplaceOrder) -> Reason | None:
         instrument = book.instrument
-        self._note_last_price(book)
+        self._note_last_price(ts, book)
         if command.quantity <= 0 or command.quantity % instrument.lot:
             return Reason.BAD_QTY
         if order.order_type not in (OrderType.LIMIT, OrderType.STOP_LIMIT):

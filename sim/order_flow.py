@@ -20,7 +20,8 @@ LEVELS_MAX = 64
 REGIMES_MAX = 4
 PARENTS_MAX = 64
 ORDER_ID_LIMIT = 1 << 62
-RATE_HZ_MAX = 1e12
+RATE_HZ_MAX = 1e6  # beyond a million events a second the clock would hardly move between two looks at it
+FACTOR_MAX = 1e3
 
 
 class RegimeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -64,6 +65,7 @@ class OrderFlowSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     market_imbalance: float = 0.5  # how far they follow the queue imbalance, 0 to 1
     informed_hz: float = 14.0  # per second, while the fair value is far outside the quotes
     informed_scale_ticks: float = 1.0  # "far": at this distance and beyond the full rate
+    impact_ticks: float = 0.4  # the surprise in an uninformed market order's sign moves the fair value so far, for good
     sweep_probability: float = 0.25  # may take more than the best level shows; otherwise cut to it
     protection_ticks: int = 10  # limit price of a market order, so far through the best quote
     parents: int = 5  # parent orders that uninformed market orders are slices of; 0: independent signs
@@ -87,7 +89,7 @@ class OrderFlowSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     def check(self) -> None:
         """ConfigError naming the first field that is out of its range, with the value."""
         for name in ("limit_hz", "cancel_hz", "market_hz", "informed_hz", "stale_hz", "fair_hz"):
-            _require(0 <= getattr(self, name) <= RATE_HZ_MAX, name, getattr(self, name), "a finite rate, not negative")
+            _require(0 <= getattr(self, name) <= RATE_HZ_MAX, name, getattr(self, name), f"a rate from 0 to {RATE_HZ_MAX:.0f}")
         for name in ("distance_exponent", "cancel_adverse"):
             _require(0 <= getattr(self, name) <= 100, name, getattr(self, name), "from 0 to 100")
         for name in (
@@ -103,6 +105,7 @@ class OrderFlowSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
             _require(1 <= getattr(self, name) <= self.size_max_lots, name, getattr(self, name), "from 1 to size_max_lots")
         for name in ("limit_size_sigma", "market_size_sigma"):
             _require(0 <= getattr(self, name) <= 10, name, getattr(self, name), "from 0 to 10")
+        _require(0 <= self.impact_ticks <= 1e6, "impact_ticks", self.impact_ticks, "from 0 to 1000000")
         _require(0 < self.informed_scale_ticks <= 1e12, "informed_scale_ticks", self.informed_scale_ticks, "positive")
         _require(0 < self.cancel_far_factor <= 1e3, "cancel_far_factor", self.cancel_far_factor, "above 0, at most 1000")
         _require(1 <= self.levels <= LEVELS_MAX, "levels", self.levels, f"from 1 to {LEVELS_MAX}")
@@ -119,7 +122,7 @@ class OrderFlowSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
             rates = getattr(self, name)
             _require(len(rates) in (0, self.levels), name, len(rates), f"empty or `levels` ({self.levels}) rates")
             for rate in rates:
-                _require(0 <= rate <= RATE_HZ_MAX, name, rate, "finite rates, not negative")
+                _require(0 <= rate <= RATE_HZ_MAX, name, rate, f"rates from 0 to {RATE_HZ_MAX:.0f}")
         self._check_regimes()
 
     def _check_regimes(self) -> None:
@@ -130,9 +133,12 @@ class OrderFlowSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
             _require_known(self.regime_start, names, "regime_start")
         for regime in self.regimes:
             where = f"regimes.{regime.name}."
-            for name in ("volatility_ticks", "limit_factor", "market_factor", "cancel_factor", "edge_ticks"):
+            for name in ("volatility_ticks", "edge_ticks"):
                 value = getattr(regime, name)
                 _require(0 <= value <= 1e6, where + name, value, "from 0 to 1000000")
+            for name in ("limit_factor", "market_factor", "cancel_factor"):
+                value = getattr(regime, name)
+                _require(0 <= value <= FACTOR_MAX, where + name, value, f"from 0 to {FACTOR_MAX:.0f}")
             _require(
                 regime.volatility_ticks == 0 or self.fair_hz > 0,
                 "fair_hz",
@@ -163,6 +169,14 @@ def _require_known(name: str, known: list[str], where: str) -> None:
         raise ConfigError(f"order flow: {where} names {name!r}, which is not a regime{hint}")
 
 
+def _require_keys(table: Mapping[str, Any], fields: tuple[str, ...], where: str) -> None:
+    for key in table:
+        if key not in fields:
+            close = difflib.get_close_matches(key, fields, n=1)
+            hint = f"; did you mean {close[0]!r}?" if close else ""
+            raise ConfigError(f"order flow: unknown key {where + str(key)!r}{hint}")
+
+
 def settings_from_mapping(values: Mapping[str, Any]) -> OrderFlowSettings:
     """Settings from a configuration table: `preset` picks the base (default "normal"), every other key overrides a field.
 
@@ -170,12 +184,10 @@ def settings_from_mapping(values: Mapping[str, Any]) -> OrderFlowSettings:
     """
     changes = dict(values)
     base = preset(changes.pop("preset", "normal"))
-    fields = OrderFlowSettings.__struct_fields__
-    for key in changes:
-        if key not in fields:
-            close = difflib.get_close_matches(key, fields, n=1)
-            hint = f"; did you mean {close[0]!r}?" if close else ""
-            raise ConfigError(f"order flow: unknown key {key!r}{hint}")
+    _require_keys(changes, OrderFlowSettings.__struct_fields__, "")
+    regimes = changes.get("regimes", ())
+    for regime in regimes if isinstance(regimes, (list, tuple)) else ():
+        _require_keys(regime if isinstance(regime, Mapping) else {}, RegimeSettings.__struct_fields__, "regimes.")
     merged = {**msgspec.to_builtins(base), **changes}
     try:
         settings = msgspec.convert(merged, OrderFlowSettings)
@@ -231,6 +243,7 @@ _PRESETS = {
         reduce_probability=0.0,
         market_hz=0.94,
         market_imbalance=0.0,
+        impact_ticks=0.0,
         informed_hz=0.0,
         protection_ticks=0,
         parents=0,
@@ -271,6 +284,7 @@ _SAME_IN_NATIVE = (
     "market_imbalance",
     "informed_hz",
     "informed_scale_ticks",
+    "impact_ticks",
     "sweep_probability",
     "protection_ticks",
     "parent_alpha",

@@ -11,7 +11,6 @@ from typing import Any, Final
 import msgspec
 import numpy as np
 import numpy.typing as npt
-from native._native import ffi, lib
 
 from core.approved import Approved
 from core.commands import CancelAll, CancelOrder, CancelTimer, ReplaceOrder, SetTimer, SubmitOrder
@@ -48,6 +47,8 @@ FIDELITIES: Final = {"l2": native.L2, "l3": native.L3, "flow": native.FLOW}
 QUEUE_MODELS: Final = {"risk_averse": native.QUEUE_RISK_AVERSE, "power": native.QUEUE_POWER, "log": native.QUEUE_LOG}
 QUOTE_WAKES: Final = {"off": 0, "price": native.WAKE_BEST, "size": native.WAKE_BEST_QTY, "packet": native.WAKE_BOOK}
 REASONS: Final = tuple(Reason)
+QUOTE: Final = native.QUOTE
+UNPACK_EVENT: Final = EVENT.unpack_from
 
 FLAG_POST_ONLY, FLAG_POST_ONLY_SLIDE, FLAG_REDUCE_ONLY = 1, 2, 4
 
@@ -203,14 +204,19 @@ class SimulatedVenue:
         Raises DataError for a bad row and CapacityError where a limit is reached.
         """
         n = self._run(self._handle, until_ts, self._out, EVENTS_PER_CALL_MAX)
-        if n <= 0:
+        ids = self._ids
+        if n == 1:
+            # A wake-up by the market alone is by far the most frequent one: it has a path of its own.
+            ts_init, ts_event, kind, index, _, a, b, c, d, _ = UNPACK_EVENT(self._view)
+            if kind == QUOTE and not self._book_levels[index]:
+                return [Quote(ts_event, ts_init, ids[index], a, b, c, d)]
+        elif n <= 0:
             if n < 0:
                 self.native.stopped(n)
             return []
-        ids = self._ids
         events: list[AnyEvent] = []
         for ts_init, ts_event, kind, index, order_id, a, b, c, d, e in EVENT.iter_unpack(self._view[: n * 80]):
-            if kind == native.QUOTE:
+            if kind == QUOTE:
                 events.append(Quote(ts_event, ts_init, ids[index], a, b, c, d))
                 if self._book_levels[index]:
                     events.append(self._book(ts_event, ts_init, index))

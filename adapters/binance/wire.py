@@ -38,6 +38,7 @@ class DepthUpdate(Struct, frozen=True, gc=False):
     T: Count | UnsetType = UNSET
     pu: Count | UnsetType = UNSET
     ps: str | UnsetType = UNSET
+    st: int | UnsetType = UNSET
 
 
 class Snapshot(Struct, frozen=True, gc=False):
@@ -65,6 +66,7 @@ class Trade(Struct, frozen=True, gc=False):
     m: bool
     X: str | UnsetType = UNSET
     M: bool | UnsetType = UNSET
+    st: int | UnsetType = UNSET
 
 
 class AggregateTrade(Struct, frozen=True, gc=False):
@@ -81,6 +83,8 @@ class AggregateTrade(Struct, frozen=True, gc=False):
     l: Count  # noqa: E741 - the wire's name
     m: bool
     M: bool | UnsetType = UNSET
+    nq: Text | UnsetType = UNSET
+    st: int | UnsetType = UNSET
 
 
 class BookTicker(Struct, frozen=True, gc=False):
@@ -96,6 +100,7 @@ class BookTicker(Struct, frozen=True, gc=False):
     E: Count | UnsetType = UNSET
     T: Count | UnsetType = UNSET
     ps: str | UnsetType = UNSET
+    st: int | UnsetType = UNSET
 
 
 class Skipped(Struct, frozen=True, gc=False):
@@ -142,8 +147,8 @@ _KEYS: dict[type[Struct], tuple[int, tuple[str, ...]]] = {
 _EVENT_OF_STREAM = {"depth": "depthUpdate", "trade": "trade", "aggTrade": "aggTrade", "bookTicker": "bookTicker"}
 # Streams and events of the venue's that carry no book and no print of this symbol's own.
 _OTHER_STREAMS = re.compile(
-    r"(kline_|continuousKline_|indexPriceKline_|markPriceKline_|markPrice|indexPrice|miniTicker|ticker|avgPrice|forceOrder|compositeIndex|assetIndex"
-    r"|blockTrade|rpiDepth|depth\d|!contractInfo|tradingSession)"
+    r"!?(kline_|continuousKline_|indexPriceKline_|markPriceKline_|markPrice|indexPrice|miniTicker|ticker|avgPrice|forceOrder|compositeIndex|assetIndex"
+    r"|blockTrade|rpiDepth|depth\d|contractInfo|tradingSession)"
 )
 _OTHER_EVENTS = frozenset(
     {
@@ -186,8 +191,8 @@ def decode(payload: bytes) -> Message:
 
 
 def _decode_stream(payload: bytes, stream: str, data: Raw) -> Message:
-    # The name reads symbol@kind, with a speed after a second @; streams over all symbols start with "!".
-    kind = stream.partition("@")[2].partition("@")[0] or stream
+    # The name reads symbol@kind@speed; a stream over all symbols reads !kind@arr.
+    kind = stream.partition("@")[0] if stream.startswith("!") else stream.partition("@")[2].partition("@")[0]
     event = _EVENT_OF_STREAM.get(kind)
     if event is None:
         if _OTHER_STREAMS.match(kind) is None:
@@ -211,8 +216,8 @@ def _decode_plain(payload: bytes, envelope: _Envelope) -> Message:
         return snapshot
     if envelope.error is not UNSET or (envelope.code is not UNSET and envelope.msg is not UNSET):
         raise RefusedError(f"Binance refused: {payload[:300].decode('utf-8', 'backslashreplace')}")
-    if envelope.id is not UNSET and envelope.result is not UNSET:
-        return Skipped("subscription reply")
+    if envelope.id is not UNSET and envelope.result is not UNSET and bytes(envelope.result)[:1] in (b"n", b"["):
+        return Skipped("subscription reply")  # null, or the list of subscriptions
     if envelope.B is not UNSET:
         return _decode_event("bookTicker", payload, payload, keys_around=0)
     raise VenueProtocolError(f"neither a stream, an event, a snapshot nor a reply: {payload[:200]!r}")
@@ -229,15 +234,15 @@ def _decode_event(event: str, data: Raw | bytes, payload: bytes, keys_around: in
 def _check_keys(message: DepthUpdate | Snapshot | Trade | AggregateTrade | BookTicker, payload: bytes, keys_around: int) -> None:
     """Refuse duplicate keys, of which a JSON decoder keeps the last and says nothing.
 
-    Where the count of `":` equals that of the fields decoded, each came once. A new field, blanks or an escape make the
-    count differ, and then the slow check decides.
+    Each key has one colon, so where there are as many colons as distinct fields decoded, each came once. A new field or a
+    colon inside a text makes the count differ, and then the slow check decides.
     """
     required, optional = _KEYS[type(message)]
     keys = required + keys_around
     for name in optional:
         if getattr(message, name) is not UNSET:
             keys += 1
-    if payload.count(b'":') != keys:
+    if payload.count(b":") != keys:
         _require_distinct_keys(payload)
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -12,10 +12,11 @@ import numpy as np
 from core.errors import InputError
 from core.feed import FrameDecoder
 from sim.data.check_binance import Scales, check_binance
+from sim.data.check_books import DictLevelBook, DictOrderBook, LevelBook, OrderBook
 from sim.data.check_lobster import check_lobster
 from sim.data.check_result import CheckResult, Findings
 from sim.data.files import Progress
-from sim.data.tables import TableSource, find_gaps, guess_table_scales, read_bars, read_quotes, read_trades
+from sim.data.tables import BAR, BarGap, TableSource, find_gaps, guess_table_scales, read_bars, read_quotes, read_trades
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,11 +24,16 @@ class CheckOptions:
     """What a format may need to be told; each format takes what concerns it.
 
     `new_decoder` makes the production decoder that a recording is run through beside the plain reading; `table` stands for
-    the file's units and columns (its path is replaced by the file checked), and without it scales are guessed.
+    the file's units and columns (its path is replaced by the file checked); without it, or with `guess_scales`, the scales
+    are the fewest decimals that hold every number seen. `new_order_book` and `new_level_book` make the books rebuilt: the
+    plain ones, or those of sim/data/native_check_books.py.
     """
 
     new_decoder: Callable[[Scales], FrameDecoder] | None = None
     table: TableSource | None = None
+    guess_scales: bool = False
+    new_order_book: Callable[[], OrderBook] = DictOrderBook
+    new_level_book: Callable[[], LevelBook] = DictLevelBook
     interval_ns: int | None = None
     qty_default: int | None = None
     progress: Progress | None = None
@@ -57,75 +63,72 @@ def run_check(format_name: str, files: Sequence[Path], options: CheckOptions | N
 
 
 def _lobster(files: Sequence[Path], options: CheckOptions) -> CheckResult:
-    return check_lobster(*files, progress=options.progress)
+    return check_lobster(*files, new_book=options.new_order_book, progress=options.progress)
 
 
 def _binance(files: Sequence[Path], options: CheckOptions) -> CheckResult:
-    return check_binance(files, new_decoder=options.new_decoder, progress=options.progress)
+    return check_binance(files, new_decoder=options.new_decoder, new_book=options.new_level_book, progress=options.progress)
 
 
 def _bars(files: Sequence[Path], options: CheckOptions) -> CheckResult:
-    if options.interval_ns is None:
+    interval_ns = options.interval_ns
+    if interval_ns is None:
         raise InputError("bars need their interval")
     findings = Findings()
-    interval_ns = options.interval_ns
-    _read(files[0], options, findings, lambda source: read_bars(source, interval_ns, progress=options.progress), _count_bar_gaps)
+    last = np.empty(0, BAR)
+    gaps: list[BarGap] = []
+    for bars in read_bars(_table(files[0], options, findings), interval_ns, progress=options.progress):
+        findings.rows += len(bars)
+        gaps += find_gaps(np.concatenate((last, bars)))
+        last = bars[-1:]
+    if gaps:
+        # A pause of the market looks the same as lost bars: told, but no fault of the file.
+        missing = sum(gap.missing for gap in gaps)
+        findings.notes.append(
+            f"{missing} bars missing in {len(gaps)} places, first before the bar that ends at {gaps[0].before} ns"
+        )
     return findings.result("bars", (str(files[0]),))
 
 
 def _trades(files: Sequence[Path], options: CheckOptions) -> CheckResult:
     findings = Findings()
-    _read(files[0], options, findings, lambda source: read_trades(source, options.progress), None)
+    findings.rows = sum(len(rows) for rows in read_trades(_table(files[0], options, findings), options.progress))
     return findings.result("trades", (str(files[0]),))
 
 
 def _quotes(files: Sequence[Path], options: CheckOptions) -> CheckResult:
     findings = Findings()
-    _read(files[0], options, findings, lambda source: read_quotes(source, options.qty_default, options.progress), None)
-    findings.rows //= 2  # each quote is a row of the bid and one of the ask
+    source = _table(files[0], options, findings)
+    # Each quote is a row of the bid and one of the ask.
+    findings.rows = sum(len(rows) // 2 for rows in read_quotes(source, options.qty_default, options.progress))
     return findings.result("quotes", (str(files[0]),))
 
 
-def _read(
-    file: Path,
-    options: CheckOptions,
-    findings: Findings,
-    read: Callable[[TableSource], Iterator[np.ndarray]],
-    look: Callable[[np.ndarray, Findings], None] | None,
-) -> None:
+def _table(file: Path, options: CheckOptions, findings: Findings) -> TableSource:
     """Tables have no second record: reading them is the check, and the first fault raises."""
-    template = TableSource(file, 0) if options.table is None else options.table
-    source = guess_table_scales(file, template) if options.table is None else template.at(file)
     if options.table is None:
-        findings.notes.append(f"scales: {source.price_scale} decimals of price, {source.qty_scale} of quantity")
-    last: np.ndarray | None = None
-    for rows in read(source):
-        findings.rows += len(rows)
-        if look is not None:
-            look(rows if last is None else np.concatenate((last, rows)), findings)
-        last = rows[-1:]
-
-
-def _count_bar_gaps(bars: np.ndarray, findings: Findings) -> None:
-    gaps = find_gaps(bars)
-    # A pause of the market looks the same as lost bars: told, but no fault of the file.
-    findings.notes += [
-        f"{gap.missing} bars missing before the one that ends at {gap.before} ns" for gap in gaps[: 5 - len(findings.notes)]
-    ]
+        source = guess_table_scales(file, TableSource(file, 0))
+    elif options.guess_scales:
+        source = guess_table_scales(file, options.table)
+    else:
+        return replace(options.table, path=file)
+    findings.notes.append(f"scales: {source.price_scale} decimals of price, {source.qty_scale} of quantity")
+    return source
 
 
 FORMATS: dict[str, CheckFormat] = {
     "lobster": CheckFormat(
         "MESSAGES BOOK [BEST]",
-        "each message applied to the visible levels gives the next row of the order-book file; with BEST, a one-level book of the "
-        "day, a book seeded from row 1 goes through its best prices",
+        "each message applied to the visible levels gives the next row of the order-book file; with BEST, a one-level book of "
+        "the day, a book seeded from row 1 goes through its best prices",
         2,
         3,
         _lobster,
     ),
     "binance": CheckFormat(
         "FILE…",
-        "snapshot and diffs give the best prices and sizes that bookTicker tells beside them; sequence gaps and crossed books are counted",
+        "snapshot and diffs give the best prices and sizes that bookTicker tells beside them; sequence gaps and crossed books "
+        "are counted",
         1,
         None,
         _binance,

@@ -31,8 +31,12 @@ from sim.data.recording import Frame, read_all_frames
 
 BUFFERED_DIFFS_MAX = 50_000
 TICKERS_MAX = 1_000_000
+_NUMBER = rb'"([0-9.]+)"'
+# A level, a trade, and one side of a bookTicker: each a price and its quantity.
 _PRICE_AND_QTY = re.compile(
-    rb'\["([0-9.]+)","([0-9.]+)"\]|"p":"([0-9.]+)","q":"([0-9.]+)"|"[ba]":"([0-9.]+)","[BA]":"([0-9.]+)"', re.ASCII
+    rb"\[\s*%b\s*,\s*%b\s*\]" % (_NUMBER, _NUMBER)
+    + rb'|"p"\s*:\s*%b\s*,\s*"q"\s*:\s*%b' % (_NUMBER, _NUMBER)
+    + rb'|"[ba]"\s*:\s*%b\s*,\s*"[BA]"\s*:\s*%b' % (_NUMBER, _NUMBER)
 )
 
 

@@ -20,7 +20,7 @@ import numpy as np
 
 from core.errors import DataError
 from native.market_data import ADD, BUY, DELETE, EXECUTE, REDUCE, SELL
-from sim.data.check_books import Best, DictOrderBook, OrderBook, describe
+from sim.data.check_books import Best, DictOrderBook, Level, OrderBook, describe
 from sim.data.check_result import CheckResult, Findings
 from sim.data.files import Progress, numbered_lines, read_blocks
 from sim.data.lobster import EMPTY_LEVEL_PRICE, LobsterSource, parse_book_row, read_lobster
@@ -146,8 +146,9 @@ class _Horizon:
         elif known and not is_there:
             del self._ranks[index]
 
-    def covers(self, price: int) -> bool:
-        return price * self._sign <= self._limit
+    def covers(self, level: Level | None) -> bool:
+        """Whether this best level is certain; None, an empty side, is where the window never was full."""
+        return self._limit == EMPTY_LEVEL_PRICE if level is None else level[0] * self._sign <= self._limit
 
 
 def _compare_states(
@@ -175,7 +176,7 @@ def _compare_states(
             continue
         state = now
         findings.crossed += now.is_crossed
-        is_certain &= all(level is not None and horizon.covers(level[0]) for level, horizon in zip(now, horizons, strict=True))
+        is_certain &= all(horizon.covers(level) for level, horizon in zip(now, horizons, strict=True))
         if now != target and not is_certain:
             break
         what = f"{best}:{line}: state {states + 1}: rebuilt {describe(now)}, the file has {describe(target)}"

@@ -5,14 +5,17 @@ Each function equals its slow counterpart value by value (core.units.parse_fixed
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import polars as pl
 
 from core.errors import UnitError
 from core.units import INT64_MAX, NS_PER_MS, NS_PER_SECOND, NS_PER_US, POW10, parse_fixed
 
-# Floats hold every integer up to here; beyond it a float no longer says which decimal it meant.
-_FLOAT_EXACT_MAX = 1 << 53
+# The float and its product with 10^scale are each off by at most 2^-53 of themselves: up to here the nearest integer is
+# still the decimal that was meant.
+_FLOAT_EXACT_MAX = 1 << 51
 _DECIMAL = r"^(-?)([0-9]{1,18})(?:\.([0-9]*))?$"
 _ISO = (
     r"^([0-9]{4}-[0-9]{2}-[0-9]{2})(?:[T ]([0-9]{2}:[0-9]{2}(?::[0-9]{2})?)(?:\.([0-9]{1,9}))?)?[ ]?(Z|[+-][0-9]{2}:?[0-9]{2})?$"
@@ -63,11 +66,9 @@ def _texts_to_fixed(column: pl.Series, scale: int, cut: bool) -> np.ndarray:
 
 def _text_to_fixed(row: int, text: str, scale: int, cut: bool) -> int:
     try:
-        if cut:
-            whole, _, fraction = text.partition(".")
-            parse_fixed(text, 18)  # what is cut off must be digits all the same
-            text = f"{whole}.{fraction[:scale]}"
-        return parse_fixed(text, scale)
+        # What is cut off must be digits all the same; with an exponent there is nothing to cut.
+        plain = re.fullmatch(_DECIMAL, text) if cut else None
+        return parse_fixed(text if plain is None else f"{plain[1]}{plain[2]}.{(plain[3] or '')[:scale]}", scale)
     except UnitError as error:
         raise ColumnFault(row, str(error)) from error
 

@@ -47,7 +47,7 @@ _KIND_OF_TYPE = np.array([0, ADD, REDUCE, DELETE, EXECUTE, HIDDEN, CROSS, STATUS
 # Type 7 puts the halt's meaning into the price: -1 halted, 0 quoting resumed, 1 trading resumed; as MD_STATUS_*.
 _STATUS_OF_HALT = {-1: 1, 0: 2, 1: 0}
 
-_MESSAGE = re.compile(r"(\d{1,5})(?:\.(\d{1,18}))?,([1-7]),(-?\d{1,18}),(\d{1,18}),(-?\d{1,18}),(-?1)(?:,[^,]*)?\Z", re.ASCII)
+_MESSAGE = re.compile(r"(\d{1,5})(?:\.(\d{1,18}))?,([1-7]),(-?\d{1,18}),(-?\d{1,18}),(-?\d{1,18}),(-?1)(?:,[^,]*)?\Z", re.ASCII)
 _DATE_IN_NAME = re.compile(r"_(\d{4}-\d{2}-\d{2})_")
 
 

@@ -58,10 +58,6 @@ class TableSource:
     raw_integers: bool = False
     qty_cut: bool = False
 
-    def at(self, path: Path) -> TableSource:
-        """The same units and columns for another file."""
-        return replace(self, path=path)
-
 
 def read_bars(
     source: TableSource,
@@ -163,12 +159,11 @@ class BarGap:
 
 
 def find_gaps(bars: np.ndarray) -> list[BarGap]:
-    """Where bars are missing, sessions and weekends included: the caller knows the market's hours."""
-    steps = np.diff(bars["ts_event"])
-    interval = bars["interval_ns"][1:]
+    """Where whole bars are missing, sessions and weekends included: the caller knows the market's hours."""
+    missing = np.diff(bars["ts_event"]) // bars["interval_ns"][1:] - 1
     return [
-        BarGap(int(bars["ts_event"][index]), int(bars["ts_event"][index + 1]), int(steps[index] // interval[index]) - 1)
-        for index in np.flatnonzero(steps > interval)
+        BarGap(int(bars["ts_event"][index]), int(bars["ts_event"][index + 1]), int(missing[index]))
+        for index in np.flatnonzero(missing > 0)
     ]
 
 

@@ -22,7 +22,7 @@ import numpy.typing as npt
 
 from core.commands import CancelTimer, SetTimer
 from core.enums import InstrumentClass, OrderStatus, Side
-from core.events import OrderFilled, Started
+from core.events import OrderFilled, OrderRejected, Started
 from core.instruments import Instrument
 from core.orders import Order
 from core.risk import InstrumentLimits, RateLimit
@@ -104,6 +104,9 @@ class DirectMaker:
                             self.order_id[side] = 0
 
 
+BUY, SELL = Side.BUY, Side.SELL
+
+
 class BenchMaker:
     """The same market maker as a strategy."""
 
@@ -111,18 +114,28 @@ class BenchMaker:
         self.interval_ns = interval_ns
         self.orders: list[Order | None] = [None, None]
         self.position = 0
+        self.prices: tuple[int, int] | None = None  # quoted at; None: look again
 
     def subscriptions(self) -> list[Subscription]:
         return [Subscription(instrument_id=INSTRUMENT.instrument_id, quotes="packet", interval_ns=self.interval_ns)]
 
     def on_quote(self, context: Context, quote: Any) -> None:
+        prices = (quote.bid_price, quote.ask_price)
+        if prices == self.prices:
+            return
+        self.prices = prices
         if quote.bid_qty:
-            self._quote(context, Side.BUY, quote.bid_price, self.position < POSITION_MAX)
+            self._quote(context, BUY, quote.bid_price, self.position < POSITION_MAX)
         if quote.ask_qty:
-            self._quote(context, Side.SELL, quote.ask_price, self.position > -POSITION_MAX)
+            self._quote(context, SELL, quote.ask_price, self.position > -POSITION_MAX)
 
     def on_fill(self, _context: Context, _order: Order, fill: OrderFilled) -> None:
-        self.position += fill.qty if fill.side is Side.BUY else -fill.qty
+        self.position += fill.qty if fill.side is BUY else -fill.qty
+        self.prices = None
+
+    def on_order(self, _context: Context, _order: Order, event: Any) -> None:
+        if type(event) is OrderRejected:
+            self.prices = None
 
     def _quote(self, context: Context, side: Side, price: int, is_wanted: bool) -> None:
         order = self.orders[side]
@@ -189,8 +202,8 @@ def through_trader(rows: npt.NDArray[Any], interval_ns: int) -> dict[str, int]:
     venue.finish()
     step, advance, send = trader.step, venue.advance, venue.send
     step(Started(0, 0, "bench"))
-    while not venue.is_done:
-        for event in advance():
+    while events := advance():
+        for event in events:
             for command in step(event):
                 if isinstance(command, SetTimer | CancelTimer):
                     venue.schedule(command)

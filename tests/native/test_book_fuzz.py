@@ -1,4 +1,4 @@
-"""Random operations of every kind on the C book and the plain-Python oracle: same reports, same L3, every invariant, every time."""
+"""Random operations of every kind on the C book and its plain-Python oracle: same reports, same L3, all invariants, each time."""
 
 from __future__ import annotations
 

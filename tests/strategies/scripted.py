@@ -139,6 +139,7 @@ class Script:
 
     def replaced(self, number: int) -> Sequence[Any]:
         order = self.order(number)
+        assert order.replace_qty, f"order {number} was never asked to change"
         event = OrderReplaced(self.now, self.now, self.id(number), order.replace_price, order.replace_qty)
         return self.step(f"replaced {number}", event)
 

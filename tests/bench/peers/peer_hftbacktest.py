@@ -13,7 +13,6 @@ from hftbacktest import (
     BUY,
     GTX,
     LIMIT,
-    SELL,
     BacktestAsset,
     ROIVectorMarketDepthBacktest,
 )

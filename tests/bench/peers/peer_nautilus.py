@@ -1,8 +1,8 @@
 """nautilus_trader's side of the replay and bars benchmarks. Prints JSON.
 
 Run by tests/bench/peers/compare.py with the peers' own interpreter: peer_nautilus.py TAPE.npy BARS.npy
-The tape's level updates become OrderBookDelta, its prints TradeTick; the maker is a compiled-engine, Python-strategy one like ours. Only
-the first ROWS rows are run: nautilus needs microseconds a row and its figure does not change with the length.
+The tape's level updates become OrderBookDelta, its prints TradeTick; compiled engine, strategy in Python, like ours. Only the
+first ROWS rows are run: it needs microseconds a row, and its figure does not change with the length.
 """
 
 import json
