@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
-import time
 from pathlib import Path
 from typing import Any
 
@@ -196,43 +195,51 @@ def test_a_strategy_that_cannot_be_made(tmp_path: Path) -> None:
 
 
 class Running:
-    """A backtest in another process, at a pace that leaves time to talk to it."""
+    """A backtest in another process, at a pace that leaves time to talk to it; its progress lines say how far it is."""
 
-    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch, *options: str) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._out = folder / "out"
         env = environment(folder)
         monkeypatch.setenv("TRADINGD_RUNTIME_DIR", env["TRADINGD_RUNTIME_DIR"])
-        command = [*COMMAND, "backtest", str(write_config(folder)), "--json", "--pace", "2x", "--set", "data.0.duration=1h"]
+        options = [
+            "--pace",
+            "2x",
+            "--set",
+            "data.0.duration=1h",
+            "--set",
+            "report.progress_interval=50ms",
+            "--out",
+            str(self._out),
+        ]
         self.process = subprocess.Popen(
-            [*command, *options], cwd=folder, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            [*COMMAND, "backtest", str(write_config(folder)), *options],
+            cwd=folder,
+            env=env,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
         )
-        self.socket = self._wait_for_socket()
+        assert "run started" in self._line()
+        (self.socket,) = (folder / "sockets").glob("*.sock")
 
-    def _wait_for_socket(self) -> Path:
-        for _ in range(600):
-            found = list((self._folder / "sockets").glob("*.sock"))
-            if found:
-                return found[0]
-            assert self.process.poll() is None, self.process.communicate()
-            time.sleep(0.05)
-        raise AssertionError("the backtest opened no socket")
+    def _line(self) -> str:
+        assert self.process.stderr is not None
+        return self.process.stderr.readline()
 
-    def wait_for_events(self) -> dict[str, Any]:
-        for _ in range(600):
-            _, status = ask(self.socket, "GET", "/status")
-            if status["fills"]:
-                return status
-            time.sleep(0.05)
-        raise AssertionError("nothing was filled")
+    def status_after_a_fill(self) -> dict[str, Any]:
+        while (line := self._line()) and "  0 fills" in line:
+            continue
+        _, status = ask(self.socket, "GET", "/status")
+        return status
 
-    def end(self) -> tuple[int, dict[str, Any], str]:
-        out, err = self.process.communicate(timeout=60)
-        return self.process.returncode, json.loads(out), err
+    def end(self) -> tuple[int, dict[str, Any]]:
+        self.process.communicate(timeout=60)
+        return self.process.returncode, json.loads((self._out / "run.json").read_text(encoding="utf-8"))
 
 
 def test_status_and_halt_while_it_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     running = Running(tmp_path, monkeypatch)
-    status = running.wait_for_events()
+    status = running.status_after_a_fill()
     assert (status["mode"], status["phase"], status["trading_state"], status["halting"]) == (
         "backtest",
         "running",
@@ -247,7 +254,7 @@ def test_status_and_halt_while_it_runs(tmp_path: Path, monkeypatch: pytest.Monke
     assert ask(running.socket, "GET", "/nowhere")[0] == 404
     halted = tradingd("halt", "--reason", "lunch", cwd=tmp_path)
     assert (halted.returncode, halted.stdout) == (0, f"{status['run_id']}  halting: lunch\n")
-    code, run, _ = running.end()
+    code, run = running.end()
     assert (code, run["status"], run["status_reason"], run["ledger_check"]) == (7, "halted", "lunch", "ok")
     # Everything was cancelled, and nothing was sent after the halt.
     orders = pl.read_parquet(Path(run["folder"]) / "orders.parquet")
@@ -262,10 +269,10 @@ def test_status_and_halt_while_it_runs(tmp_path: Path, monkeypatch: pytest.Monke
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_the_run_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals) -> None:
     running = Running(tmp_path, monkeypatch)
-    running.wait_for_events()
+    running.status_after_a_fill()
     running.process.send_signal(number)
-    code, run, err = running.end()
-    assert (code, run["status"], run["status_reason"], run["ledger_check"], err) == (130, "interrupted", number.name, "ok", "")
+    code, run = running.end()
+    assert (code, run["status"], run["status_reason"], run["ledger_check"]) == (130, "interrupted", number.name, "ok")
 
 
 def test_nobody_to_ask(tmp_path: Path) -> None:
