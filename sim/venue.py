@@ -324,7 +324,7 @@ class SimulatedVenue:
         self.native.cancel(command.client_order_id)
 
     def _send_replace(self, command: ReplaceOrder) -> None:
-        self.native.replace(command.client_order_id, command.quantity, command.price)
+        self.native.replace(command.client_order_id, command.quantity, command.price, command.filled_qty)
 
     def _send_cancel_all(self, command: CancelAll) -> None:
         self.native.mass_cancel(-1 if command.instrument_id is None else self._index[command.instrument_id])
