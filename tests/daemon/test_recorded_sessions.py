@@ -26,7 +26,7 @@ SIZES = {
     "binance-usdm": ("0.01", "0.1", "1"),
     "binance-cm": ("10", "100", "1"),
 }
-MAKERS = {
+MAKERS: dict[str, dict[str, Any]] = {
     "symmetric_maker": {},
     "inventory_skew_maker": {"gamma_per_currency": 0.01, "fill_rate_per_s": 1.0, "fill_decay_per_price": 20.0, "samples_min": 5},
     "adaptive_spread_maker": {"samples_min": 5},
