@@ -194,6 +194,9 @@ class RiskGate:
         price: int | None,
         trigger_price: int | None,
     ) -> Denied | None:
+        quote = bounds.state.quote
+        if quote is not None and quote.bid_price > quote.ask_price and quote.bid_qty > 0 and quote.ask_qty > 0:
+            return Denied("market_crossed", quote.bid_price, quote.ask_price)
         reference = self._reference(bounds, now, side)
         if reference is None:
             return Denied("market_missing", 0, 1)

@@ -56,8 +56,10 @@ class Subscription(msgspec.Struct, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         if self.quotes not in ("off", "price", "size", "packet"):
             raise StrategyError(f'{self.instrument_id}: quotes must be "off", "price", "size" or "packet", not {self.quotes!r}')
-        if self.interval_ns < 0 or self.book_levels < 0 or self.bars_ns < 0:
-            raise StrategyError(f"{self.instrument_id}: a subscription's numbers cannot be negative")
+        for name in ("interval_ns", "book_levels", "bars_ns"):
+            value = getattr(self, name)
+            if type(value) is not int or value < 0:
+                raise StrategyError(f"{self.instrument_id}: {name} must be a whole number of 0 or more, not {value!r}")
 
 
 class Strategy(Protocol):

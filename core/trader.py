@@ -40,6 +40,7 @@ from core.events import (
     Trade,
     TradingStateSet,
 )
+from core.identifiers import make_order_id
 from core.instruments import Instrument
 from core.market_state import MarketState
 from core.order_store import OrderStore
@@ -65,6 +66,7 @@ class Trader:
         rate: RateLimit,
         run_number: int,
     ) -> None:
+        make_order_id(run_number, 1)  # refuses a run number that order ids cannot hold
         self.instruments = {instrument.instrument_id: instrument for instrument in instruments}
         self.portfolio = Portfolio(self.instruments, cash)
         self.states = {key: MarketState(value, self.portfolio.by_instrument[key]) for key, value in self.instruments.items()}
@@ -353,14 +355,19 @@ class Trader:
         return self.portfolio.equity(currency, marks)
 
     def state_digest(self) -> str:
-        """Digest of cash, positions and every order remembered."""
-        records: list[tuple[Any, ...]] = [("cash", *sorted(self.portfolio.cash.items()))]
-        records += [
-            ("position", key, p.qty, p.value_open, p.realized_pnl, p.fees, p.buy_qty, p.sell_qty)
-            for key, p in sorted(self.portfolio.by_instrument.items())
+        """Digest of trading state, cash, positions of the account and of each strategy, and every order remembered."""
+        records: list[tuple[Any, ...]] = [
+            ("trader", int(self.risk.trading_state), self.order_counter, self.timer_counter),
+            ("cash", *sorted(self.portfolio.cash.items())),
         ]
+        positions = [(("", key), p) for key, p in sorted(self.portfolio.by_instrument.items())]
+        # One that was only looked at is no position: reading must not change the digest.
+        positions += [(key, p) for key, p in sorted(self.portfolio.by_strategy.items()) if p.buy_qty or p.sell_qty]
         records += [
-            ("order", o.client_order_id, int(o.status), o.filled_qty, o.filled_value, o.leaves_qty, o.price)
-            for o in self.orders.orders.values()
+            ("position", *key, p.qty, p.value_open, p.realized_pnl, p.fees, p.buy_qty, p.sell_qty) for key, p in positions
         ]
+        for o in self.orders.orders.values():
+            price = o.price if type(o.price) is int else None  # a denied order may hold anything there
+            quantities = (o.filled_qty, o.filled_value, o.leaves_qty, o.reserved_qty)
+            records.append(("order", o.client_order_id, int(o.status), *quantities, price))
         return digest_of(records)

@@ -1,7 +1,8 @@
 """Recomputes positions, profit and cash from the fills table alone, with fractions, and holds the Trader's books against them.
 
 A second implementation on purpose: it shares no arithmetic with core/portfolio.py, only the rule that both state. Average cost; a
-value is rounded half-even to 10^-8 of its currency when a fill is valued and when a part of a position's cost is released.
+value is rounded half-even to 10^-8 of its currency when a fill, or the part of it that closes, is valued, and when a part of a
+position's cost is released.
 """
 
 from __future__ import annotations
@@ -70,10 +71,10 @@ def _apply(line: _Line, instrument: Instrument, row: dict[str, Any]) -> None:
     worth = _value(instrument, price, closed)
     line.profit += released - worth if instrument.is_inverse else worth - released
     line.cost -= released
-    rest = change + closed
     line.qty += change
-    if rest:
-        line.cost += _value(instrument, price, rest)
+    if change + closed:
+        # A fill that turns the position is valued once: what it opens is worth what closing it did not use.
+        line.cost += _value(instrument, price, change) + worth
 
 
 def _pays_notional(instrument: Instrument) -> bool:

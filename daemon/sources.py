@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, assert_never
 
+import numpy as np
 import numpy.typing as npt
 
 from core.errors import ConfigError, StorageError, UnitError
@@ -18,14 +19,24 @@ from daemon.config.loader import LoadedConfig
 from daemon.config.models import BinanceData, LobsterData, QuotesData, Table, TradesData
 
 Rows = npt.NDArray[Any]
+HEADER_LINES = 1  # of a table; a Parquet file has none, but counts alike here
 Progress = Callable[[int, int], None]
 
 
 class Source:
-    """One data section, opened: `open()` gives its chunks of rows, `files` are what it reads, `bytes_read` how far it is."""
+    """One data section, opened: `open()` gives its chunks of rows, `files` are what it reads, `bytes_read` how far it is.
 
-    def __init__(self, files: list[Path], open_rows: Callable[[Progress], Iterator[Rows]]) -> None:
+    `locate` finds the file and line of a row, counted from 0, by reading from the start: only an error message asks for it.
+    """
+
+    def __init__(
+        self,
+        files: list[Path],
+        open_rows: Callable[[Progress], Iterator[Rows]],
+        locate: Callable[[int], tuple[str, int] | None],
+    ) -> None:
         self.files = files
+        self.locate = locate
         self.bytes_total = sum(path.stat().st_size for path in files)
         self.bytes_read = 0
         self._open_rows = open_rows
@@ -57,6 +68,7 @@ def open_source(
 
 
 def _lobster(loaded: LoadedConfig, data: LobsterData, where: str, instrument: Instrument, index: int) -> Source:
+    from native.market_data import FLAG_SNAPSHOT
     from sim.data.lobster import LobsterSource, read_lobster
 
     messages = resolve_path(loaded, data.messages, f"{where}.messages")
@@ -71,21 +83,50 @@ def _lobster(loaded: LoadedConfig, data: LobsterData, where: str, instrument: In
         session_date=data.session_date,
         feed_latency_ns=parse_duration_ns(data.feed_latency),
     )
-    return Source([messages], lambda progress: read_lobster(source, progress))
+
+    def locate(row: int) -> tuple[str, int] | None:
+        # One message is one row; rows that seed the book from the order-book file are none.
+        line = 0
+        for rows in read_lobster(source):
+            messages_here = np.cumsum((rows["flags"] & FLAG_SNAPSHOT) == 0)
+            if row < len(rows):
+                return str(messages), line + max(int(messages_here[row]), 1)
+            row -= len(rows)
+            line += int(messages_here[-1])
+        return None
+
+    return Source([messages], lambda progress: read_lobster(source, progress), locate)
 
 
 def _binance(loaded: LoadedConfig, data: BinanceData, where: str, instrument: Instrument, index: int) -> Source:
     from adapters.binance.book_sync import BinanceBookSession
     from sim.data.clock import correct_tape
     from sim.data.frames_to_rows import frames_to_rows
+    from sim.data.recording import read_all_frames
 
     files = [resolve_path(loaded, name, f"{where}.files[{position}]") for position, name in enumerate(data.files)]
 
-    def tape(progress: Progress) -> Iterator[Rows]:
-        session = BinanceBookSession(instrument, data.symbol, index=index, start_from_diffs=data.start_from_diffs)
-        return frames_to_rows(files, session, progress)
+    def session() -> BinanceBookSession:
+        return BinanceBookSession(
+            instrument,
+            data.symbol,
+            index=index,
+            start_from_diffs=data.start_from_diffs,
+            use_book_ticker=data.use_book_ticker,
+        )
 
-    return Source(files, lambda progress: correct_tape(partial(tape, progress), parse_duration_ns(data.base_latency)))
+    def tape(progress: Progress) -> Iterator[Rows]:
+        return frames_to_rows(files, session(), progress)
+
+    def locate(row: int) -> tuple[str, int] | None:
+        decoder = session()
+        for path, frame in read_all_frames(files):
+            row -= len(decoder.receive(frame.ts, frame.payload))
+            if row < 0:
+                return str(path), frame.line
+        return None
+
+    return Source(files, lambda progress: correct_tape(partial(tape, progress), parse_duration_ns(data.base_latency)), locate)
 
 
 def _table(loaded: LoadedConfig, data: TradesData | QuotesData, where: str, instrument: Instrument, index: int) -> Source:
@@ -94,14 +135,16 @@ def _table(loaded: LoadedConfig, data: TradesData | QuotesData, where: str, inst
     path = resolve_path(loaded, data.file, f"{where}.file")
     source = table_source(data, path, instrument, index)
     if isinstance(data, TradesData):
-        return Source([path], lambda progress: read_trades(source, progress))
+        return Source([path], lambda progress: read_trades(source, progress), lambda row: (str(path), row + HEADER_LINES + 1))
     qty_default = None
     if data.qty_default is not None:
         try:
             qty_default = instrument.parse_qty(data.qty_default)
         except UnitError as error:
             raise ConfigError(f"{loaded.file}: {where}.qty_default: {error}") from None
-    return Source([path], lambda progress: read_quotes(source, qty_default, progress))
+    return Source(
+        [path], lambda progress: read_quotes(source, qty_default, progress), lambda row: (str(path), row // 2 + HEADER_LINES + 1)
+    )
 
 
 def table_source(data: Table, path: Path, instrument: Instrument, index: int) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, assert_never
@@ -31,8 +31,8 @@ from daemon.config.models import (
     TradesData,
     Venue,
 )
-from daemon.config.text_types import parse_percentage_ppm
-from daemon.sources import Rows, Source, open_source, table_source
+from daemon.config.text_types import TomlFloat, parse_percentage_ppm
+from daemon.sources import Source, open_source, table_source
 from sim.driver import Venue as DriverVenue
 from strategies.catalog import load_strategy
 
@@ -122,7 +122,7 @@ def build_strategy(loaded: LoadedConfig, table: StrategyTable, index: int, instr
         raise ConfigError(f"{loaded.file}: {where}.class: {error}") from error.__cause__
     model: type[BaseModel] = found.Params
     try:
-        params = model.model_validate(table.params)
+        params = model.model_validate(_numbers_as_text(model, table.params))
     except ValidationError as error:
         raise ConfigError(explain(model, error, str(loaded.file), f"{where}.params")) from None
     try:
@@ -135,6 +135,16 @@ def build_strategy(loaded: LoadedConfig, table: StrategyTable, index: int, instr
         raise StrategyError(
             f"strategy {table.id!r} ({table.class_}) failed while it was made: {type(error).__name__}: {error}{_place(error)}"
         ) from error
+
+
+def _numbers_as_text(model: type[BaseModel], params: dict[str, Any]) -> dict[str, Any]:
+    """A number typed where a parameter is decimal text, as it was typed: order_qty = 0.5 means "0.5", exactly."""
+    kept = dict(params)
+    for name, field in model.model_fields.items():
+        value = kept.get(name)
+        if field.annotation in (str, str | None) and isinstance(value, int | TomlFloat) and not isinstance(value, bool):
+            kept[name] = value.text if isinstance(value, TomlFloat) else str(value)
+    return kept
 
 
 def _place(error: Exception) -> str:
@@ -196,7 +206,9 @@ def _wire_tape(
         sources.append(open_source(loaded, data, where, instruments[index], index))
     inner = simulated_venue(loaded, instruments, subscriptions)
     files = [path for source in sources for path in source.files]
-    venue = TapeVenue(inner, merge_tapes([source.open() for source in sources]), str(files[0]))
+    # Rows of merged tapes are counted over all of them.
+    locate = sources[0].locate if len(sources) == 1 else None
+    venue = TapeVenue(inner, merge_tapes([source.open() for source in sources]), ", ".join(map(str, files)), locate)
     total = max(sum(source.bytes_total for source in sources), 1)
 
     def fraction() -> float:
@@ -209,11 +221,9 @@ def _wire_flow(
     loaded: LoadedConfig, data: FlowData, instruments: list[Instrument], subscriptions: Sequence[Subscription]
 ) -> tuple[DriverVenue, list[Path], Callable[[], float], Callable[[], dict[str, int]], int]:
     """The generated market."""
-    from native.book import NativeBook
-    from native.flow import END_REACHED, Flow
-    from sim.data.files import ROWS_PER_CHUNK
+    from native.flow import Flow
+    from sim.flow_venue import FlowVenue
     from sim.order_flow import flow_config, settings_from_mapping
-    from sim.tape import TapeVenue
 
     index = instrument_index(loaded, instruments, data.instrument_id, "data[0]")
     instrument = instruments[index]
@@ -237,26 +247,8 @@ def _wire_flow(
         )
     except (ConfigError, UnitError) as error:
         raise ConfigError(f"{loaded.file}: data[0]: {error}") from None
-    flow = Flow(config)
-    book = NativeBook(orders_max=settings.orders_max, levels_max=1 << 14)
-    book.symbol_add(
-        tick=instrument.tick,
-        lot=instrument.lot,
-        qty_min=instrument.lot,
-        qty_max=instrument.qty_max,
-        price_min=instrument.price_min,
-        price_max=instrument.price_max,
-    )
-
-    def tape() -> Iterator[Rows]:
-        yield flow.snapshot()
-        status = None
-        while status != END_REACHED:
-            rows, status = flow.run(book.raw, 0, until_ts=ts_end, rows_max=ROWS_PER_CHUNK)
-            if len(rows):
-                yield rows
-
-    venue = TapeVenue(simulated_venue(loaded, instruments, subscriptions), tape(), "order flow")
+    inner = simulated_venue(loaded, instruments, subscriptions)
+    venue = FlowVenue(inner, Flow(config), instrument.instrument_id, ts_start=ts_start, ts_end=ts_end)
     return venue, [], lambda: min((venue.now - ts_start) / (ts_end - ts_start), 1.0), venue.totals, ts_start
 
 

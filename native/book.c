@@ -150,6 +150,14 @@ int book_reports_attach(book *b, book_report *reports, int64_t cap)
     return BOOK_OK;
 }
 
+int book_batch_quiet(book *b, int on)
+{
+    if (!b || (on & ~1) != 0)
+        return BOOK_ERR_ARGUMENT;
+    b->quiet = on != 0;
+    return BOOK_OK;
+}
+
 int64_t book_position(const book *b, int64_t owner, int32_t symbol)
 {
     if (!b || symbol < 0 || symbol >= b->symbols_used)

@@ -35,6 +35,7 @@ _REPORTS_START = 1024
 # int64 fields of book_order, then its bytes: what a failed assignment is blamed on.
 _INT64_FIELDS = ("order_id", "owner", "price", "trigger_price", "qty", "display_qty", "expire_ts")
 _BYTE_FIELDS = ("side", "order_type", "time_in_force", "flags")
+_BATCH_COLUMNS = ("ts", "op", "order_id", "side", "price", "qty")
 FNV_START = 0xCBF29CE484222325
 
 
@@ -73,6 +74,8 @@ class NativeBook:
         self._book = self._ffi.gc(raw, self._lib.book_free)
         self._order = self._ffi.new("book_order *")
         self._levels_max = levels_max
+        self._written = self._ffi.new("int64_t *")
+        self._from_buffer = self._ffi.from_buffer
         self._allocate(min(_REPORTS_START, self._reports_max))
 
     @property
@@ -100,7 +103,7 @@ class NativeBook:
         if code != self._lib.BOOK_ERR_REPORTS_FULL:
             self._raise(code, call)
         if self._cap == self._reports_max:
-            raise ReportsFullError(f"{call.__name__}: may need more than reports_max = {self._reports_max} reports; nothing happened")
+            raise ReportsFullError(f"{call.__name__}: may need more than {self._reports_max} reports; nothing happened")
         self._allocate(min(4 * self._cap, self._reports_max))
 
     def _raise(self, code: int, call: Any) -> None:
@@ -138,7 +141,7 @@ class NativeBook:
 
     def position(self, owner: int, symbol: int) -> int:
         """The owner's net traded quantity, buys positive; 0 for an unknown owner."""
-        return self._lib.book_position(self._book, require_range("owner", owner), self._symbol(symbol))
+        return int(self._lib.book_position(self._book, require_range("owner", owner), self._symbol(symbol)))
 
     def position_set(self, owner: int, symbol: int, position: int) -> None:
         """Where reduce-only starts from."""
@@ -244,19 +247,28 @@ class NativeBook:
         reports: array of REPORT_DTYPE to fill, or None to keep totals only. Returns (messages done, reports written); fewer done
         than given means that `reports` was too full for the next one: read it and go on from there.
         """
-        columns = {"ts": ts, "op": op, "order_id": order_id, "side": side, "price": price, "qty": qty}
-        for name, column in columns.items():
-            if column.dtype != np.int64 or column.ndim != 1 or not column.flags.c_contiguous or len(column) != len(ts):
-                raise BookArgumentError(f"batch: column {name} must be a contiguous int64 vector of length {len(ts)}")
-        cast, written = self._ffi.cast, self._ffi.new("int64_t *")
-        buffer, cap = self._ffi.NULL, 0
+        rows = len(ts)
+        columns = (ts, op, order_id, side, price, qty)
+        for name, column in zip(_BATCH_COLUMNS, columns, strict=True):
+            if column.dtype != np.int64 or column.ndim != 1 or not column.flags.c_contiguous or len(column) != rows:
+                raise BookArgumentError(f"batch: column {name} must be a contiguous int64 vector of length {rows}")
+        pointers = [self._from_buffer("int64_t[]", column) for column in columns]
+        out, cap = self._ffi.NULL, 0
         if reports is not None:
-            if reports.dtype != REPORT_DTYPE or not reports.flags.c_contiguous or not reports.flags.writeable:
-                raise BookArgumentError("batch: reports must be a contiguous writable array of REPORT_DTYPE")
-            buffer, cap = cast("book_report *", reports.ctypes.data), len(reports)
-        pointers = [cast("const int64_t *", column.ctypes.data) for column in columns.values()]
-        done = self._lib.book_batch(self._book, self._symbol(symbol), len(ts), *pointers, buffer, cap, written)
-        return self._checked(done, self._lib.book_batch), written[0]
+            if (
+                reports.dtype != REPORT_DTYPE
+                or reports.ndim != 1
+                or not reports.flags.c_contiguous
+                or not reports.flags.writeable
+            ):
+                raise BookArgumentError("batch: reports must be a contiguous writable vector of REPORT_DTYPE")
+            out, cap = self._from_buffer("book_report[]", reports, require_writable=True), len(reports)
+        done = self._lib.book_batch(self._book, self._symbol(symbol), rows, *pointers, out, cap, self._written)
+        return self._checked(done, self._lib.book_batch), self._written[0]
+
+    def batch_quiet(self, on: bool) -> None:
+        """Batches leave out ACCEPTED and CANCELED of plain orders; trades and refusals stay."""
+        self._lib.book_batch_quiet(self._book, int(on))
 
     # ---- Auctions ----
 
@@ -321,16 +333,16 @@ class NativeBook:
 
     def queue_ahead(self, order_id: int) -> int:
         """Displayed quantity in front of it at its price; -1 where it is not resting."""
-        return self._lib.book_queue_ahead(self._book, require_range("order_id", order_id))
+        return int(self._lib.book_queue_ahead(self._book, require_range("order_id", order_id)))
 
     def level_qty(self, symbol: int, side: int, price: int) -> int:
         """Displayed quantity at a price; 0 for none."""
         require_range("side", side, 0, 1)
-        return self._lib.book_level_qty(self._book, self._symbol(symbol), side, require_range("price", price))
+        return int(self._lib.book_level_qty(self._book, self._symbol(symbol), side, require_range("price", price)))
 
     def live_orders(self) -> int:
         """Resting and parked orders of all symbols."""
-        return self._lib.book_live_orders(self._book)
+        return int(self._lib.book_live_orders(self._book))
 
     def last_price(self, symbol: int) -> int | None:
         """Price of the symbol's last trade."""
@@ -349,7 +361,6 @@ class NativeBook:
             raise BookCorruptError("book_check found a broken invariant")
 
 
-
 def reports_fnv(reports: np.ndarray, state: int = FNV_START) -> int:
     """FNV-1a over (maker, taker, price, qty) of the TRADE rows of a REPORT_DTYPE array, continued from `state`."""
     module = extension()
@@ -359,4 +370,4 @@ def reports_fnv(reports: np.ndarray, state: int = FNV_START) -> int:
                 state = ((state ^ (int(row[name]) & (2**64 - 1))) * 0x100000001B3) % 2**64
         return state
     pointer = module.ffi.cast("book_report *", reports.ctypes.data)
-    return module.lib.book_reports_fnv(pointer, len(reports), state)
+    return int(module.lib.book_reports_fnv(pointer, len(reports), state))

@@ -215,5 +215,8 @@ int book_totals_get(const book *b, book_totals *out);
  * start with BOOK_FNV_START. It lets a test or a benchmark compare 200,000 trades as one number. */
 #define BOOK_FNV_START 0xCBF29CE484222325
 uint64_t book_reports_fnv(const book_report *reports, int64_t n, uint64_t state);
+/* on 1: book_batch leaves out ACCEPTED and CANCELED (who sent the batch knows what it asked for): trades, refusals and what
+ * stops do are still reported. */
+int book_batch_quiet(book *b, int on);
 /* Does nothing with five integers: the price of a call alone, for the benchmark. */
 int64_t book_noop5(int64_t a, int64_t b, int64_t c, int64_t d, int64_t e);

@@ -108,7 +108,8 @@ static bool full(const book *b, const symbol_book *s, const book_order *o, int64
     if (o->owner && !book_owner_find(b, o->owner) && b->owners_used == b->config.owners_max)
         return true;
     const bool stop = is_stop(o->order_type);
-    const bool rests = stop || (o->order_type == BOOK_TYPE_LIMIT && !at_once(o->time_in_force)) || o->time_in_force == BOOK_TIF_OPG;
+    const bool limit_rests = o->order_type == BOOK_TYPE_LIMIT && !at_once(o->time_in_force);
+    const bool rests = stop || limit_rests || o->time_in_force == BOOK_TIF_OPG;
     if (!rests)
         return false;
     if (b->live >= b->config.orders_max)
@@ -184,7 +185,8 @@ static taker taker_of(const book *b, int32_t index)
                    .symbol = o->symbol, .side = o->side, .special = o->special & ORDER_OWNED};
 }
 
-/* A loaded order that is in no queue goes live: it is held to its reduce-only limit, matches, and what is left rests or leaves. */
+/* A loaded order that is in no queue goes live: it is held to its reduce-only limit, matches, and what is left rests or
+ * leaves. */
 void book_order_enter(book *b, symbol_book *s, int32_t index, report_sink *out)
 {
     order *o = &b->orders[index];
@@ -255,24 +257,19 @@ static void accept(book *b, symbol_book *s, const book_order *o, int64_t price, 
     }
 }
 
-static int64_t submit_worst(const book *b, const symbol_book *s, const book_order *o, int64_t price, int64_t cap)
+static int64_t submit_worst(const book *b, const symbol_book *s, const book_order *o, int64_t price)
 {
     if (s->status == MD_STATUS_AUCTION)
         return 1;
     const bool market = is_market(o->order_type);
     taker t = {.price = !market ? price : o->side == BOOK_SIDE_BUY ? INT64_MAX : INT64_MIN, .left = o->qty, .side = o->side,
                .owner_index = book_owner_find(b, o->owner)};
-    if (is_stop(o->order_type)) {
-        if (!book_stop_passed(s, o->side, o->trigger_price))
-            return 1;
-        return book_reports_worst_all(s, 4);
-    }
-    const int64_t worst = book_reports_worst(b, s, &t, cap);
     /* Within a cascade an iceberg that rests may itself be taken peak by peak. */
     const int64_t display = o->display_qty > 0 && o->display_qty < o->qty ? o->display_qty : o->qty;
-    const int64_t peaks = s->orders[BOOK_STOPS] | s->orders[BOOK_STOPS + 1] ? 4 * (o->qty / display + 1) : 0;
-    const int64_t clamp = o->flags & BOOK_FLAG_REDUCE_ONLY ? 1 : 0;
-    return worst > INT64_MAX - peaks - clamp ? INT64_MAX : worst + peaks + clamp;
+    const int64_t peaks = o->qty / display + 1;
+    if (is_stop(o->order_type))
+        return book_stop_passed(s, o->side, o->trigger_price) ? book_reports_worst_all(s, peaks + 4) : 1;
+    return book_reports_worst(b, s, &t, peaks) + ((o->flags & BOOK_FLAG_REDUCE_ONLY) != 0);
 }
 
 static int64_t submit_general(book *b, symbol_book *s, const book_order *o, report_sink *out, int64_t cap)
@@ -287,7 +284,7 @@ static int64_t submit_general(book *b, symbol_book *s, const book_order *o, repo
         b->totals.rejected++;
         return 1;
     }
-    if (first && submit_worst(b, s, o, price, cap) > cap)
+    if (first && submit_worst(b, s, o, price) > cap)
         return BOOK_ERR_REPORTS_FULL;
     accept(b, s, o, price, out);
     return out->next - first;
@@ -311,7 +308,8 @@ int64_t book_submit(book *b, int64_t ts, const book_order *o, book_report *repor
     b->ts_last = ts;
     symbol_book *s = &b->symbols[o->symbol];
     report_sink out = {reports, ts};
-    if (!(o->order_type | o->time_in_force | o->flags) && !o->owner && !o->display_qty && s->status != MD_STATUS_AUCTION)
+    const bool plain = !(o->order_type | o->time_in_force | o->flags | (o->side & ~1)) && !o->owner && !o->display_qty;
+    if (plain && s->status != MD_STATUS_AUCTION)
         return book_submit_plain(b, s, o->order_id, o->side, o->price, o->qty, &out, cap);
     return submit_general(b, s, o, &out, cap);
 }
@@ -400,8 +398,8 @@ int64_t book_replace(book *b, int64_t ts, int64_t order_id, int64_t qty, int64_t
     if (reason != BOOK_REASON_NONE) {
         const order *o = &b->orders[index];
         b->ts_last = ts;
-        report_put(&out, BOOK_REPORT_REPLACE_REJECTED, reason, index ? o->symbol : -1, index ? o->side : 0, order_id, 0, asked, qty,
-                   index ? order_leaves(o) : 0, 0);
+        report_put(&out, BOOK_REPORT_REPLACE_REJECTED, reason, index ? o->symbol : -1, index ? o->side : 0, order_id, 0,
+                   asked, qty, index ? order_leaves(o) : 0, 0);
         b->totals.rejected++;
         return 1;
     }
@@ -415,12 +413,8 @@ int64_t book_replace(book *b, int64_t ts, int64_t order_id, int64_t qty, int64_t
     }
     if (!order_parked(b, o) && s->status == MD_STATUS_TRADING) {
         const taker t = {.price = price, .left = qty, .side = o->side, .owner_index = o->owner_index};
-        int64_t worst = book_reports_worst(b, s, &t, cap);
-        if (s->orders[BOOK_STOPS] | s->orders[BOOK_STOPS + 1] && worst > 3) {
-            const int64_t display = o->special & ORDER_ICEBERG ? b->details[index].display_qty : qty;
-            const int64_t all = book_reports_worst_all(s, qty / display + 4);
-            worst = all > worst ? all : worst;
-        }
+        const int64_t display = o->special & ORDER_ICEBERG ? b->details[index].display_qty : qty;
+        const int64_t worst = book_reports_worst(b, s, &t, qty / display + 1);
         if (cap - 1 < worst)
             return BOOK_ERR_REPORTS_FULL;
     }

@@ -247,12 +247,36 @@ static int market_row(flow *f, const flow_quotes *q, int64_t ts, int side, int64
     return FLOW_ROW;
 }
 
+static void fair_move(flow *f, double ticks)
+{
+    const double low = (double)f->tick_min + 1.0;
+    const double high = (double)f->tick_max - 1.0;
+    double fair = f->fair_ticks + ticks;
+    if (fair < low) { /* reflected into the band */
+        fair = 2.0 * low - fair;
+    } else if (fair > high) {
+        fair = 2.0 * high - fair;
+    }
+    f->fair_ticks = fair < low ? low : (fair > high ? high : fair);
+}
+
 void flow_parent_renew(flow *f, flow_parent *parent)
 {
     /* Pareto tail P(slices >= n) = n^-alpha (Lillo, Mike and Farmer 2005): sign autocorrelation decays as lag^(1 - alpha). */
     const double slices = math_exp(-math_ln(random_unit_open(&f->random)) / f->config.parent_alpha);
     parent->side = (int32_t)(random_next(&f->random) >> 63);
     parent->left = slices < 1e6 ? (int64_t)slices : 1000000;
+}
+
+/* Mean sign of the next uninformed market order. Only what goes beyond it is news (Madhavan, Richardson and Roomans 1997), so that
+ * the fair value stays a martingale although signs have memory. */
+static double sign_expected(const flow *f)
+{
+    int sum = 0;
+    for (int i = 0; i < f->config.parents_n; i++) {
+        sum += f->parents[i].side == MD_SIDE_BUY ? 1 : -1;
+    }
+    return f->config.parents_n > 0 ? (double)sum / f->config.parents_n : 0.0;
 }
 
 static int market_candidate(flow *f, const flow_quotes *q, int64_t ts, md_row *out)
@@ -277,10 +301,14 @@ static int market_candidate(flow *f, const flow_quotes *q, int64_t ts, md_row *o
     }
     const int64_t protection = side == MD_SIDE_BUY ? c->protection_ticks : -c->protection_ticks;
     const int status = market_row(f, q, ts, side, q->price_ticks[!side] + protection, out);
-    if (status == FLOW_ROW && parent != NULL && --parent->left == 0) {
+    if (status != FLOW_ROW) {
+        return status;
+    }
+    fair_move(f, c->impact_ticks * ((side == MD_SIDE_BUY ? 1.0 : -1.0) - sign_expected(f)));
+    if (parent != NULL && --parent->left == 0) {
         flow_parent_renew(f, parent);
     }
-    return status;
+    return FLOW_ROW;
 }
 
 /* Traders who know the fair value take every quote that is through it, and pay no more than it. */
@@ -381,19 +409,6 @@ static int stale_candidate(flow *f, const book *b, int32_t symbol, const flow_qu
     return FLOW_ROW;
 }
 
-static void fair_candidate(flow *f)
-{
-    const double low = (double)f->tick_min + 1.0;
-    const double high = (double)f->tick_max - 1.0;
-    double fair = f->fair_ticks + f->rates[f->regime].fair_step_ticks * random_normal(&f->random);
-    if (fair < low) { /* reflected into the band */
-        fair = 2.0 * low - fair;
-    } else if (fair > high) {
-        fair = 2.0 * high - fair;
-    }
-    f->fair_ticks = fair < low ? low : (fair > high ? high : fair);
-}
-
 static void regime_candidate(flow *f, int64_t ts)
 {
     const flow_regime *g = &f->config.regimes[f->regime];
@@ -435,7 +450,7 @@ static int candidate(flow *f, const book *b, int32_t symbol, const flow_quotes *
         return stale_candidate(f, b, symbol, q, ts, out);
     }
     if ((u -= r->fair) < 0.0) {
-        fair_candidate(f);
+        fair_move(f, f->rates[f->regime].fair_step_ticks * random_normal(&f->random));
     } else if (r->regime > 0.0) {
         regime_candidate(f, ts);
     }

@@ -80,6 +80,7 @@ typedef struct {
     double limit_informed;       /* share of limit orders that keep edge_ticks from the fair value */
     double market_imbalance;     /* 0..1: market orders follow the queue imbalance; weight (1 + this * imbalance) */
     double cancel_adverse;       /* >= 0: cancels speed up by 1 + this * imbalance against the order's side */
+    double impact_ticks;         /* the surprise in an uninformed market order's sign moves the fair value so far, for good */
     double sweep_probability;    /* market order may take more than the best level shows; otherwise it is cut to it */
     double reduce_probability;   /* cancellation takes a part of the order only */
     double limit_size_median;    /* lots, log-normal */
@@ -127,6 +128,8 @@ int64_t flow_snapshot(flow *f, md_row *out, int64_t cap);
 int flow_next(flow *f, const book *b, int32_t symbol, int64_t until_ts, md_row *out);
 /* Gives row to the book as the venue does: the number of reports, or a BOOK_ERR_*. */
 int64_t flow_apply(book *b, int32_t symbol, const md_row *row, book_report *reports, int64_t cap);
+/* flow_apply for n rows: rows done, fewer where the book returned an error. A recorded tape of the generator on a fresh book. */
+int64_t flow_replay(book *b, int32_t symbol, const md_row *rows, int64_t n, book_report *reports, int64_t cap);
 /* flow_next and flow_apply until until_ts, ts_end or cap rows; rows may be NULL (nothing is kept). Returns rows done;
  * *status says why it stopped: FLOW_ROW (cap), FLOW_NONE (until_ts), FLOW_END, or an error of flow_next or of the book. */
 int64_t flow_run(flow *f, book *b, int32_t symbol, int64_t until_ts, md_row *rows, int64_t cap, int *status);

@@ -95,6 +95,9 @@ static const char *rate_error(const flow_config *c)
     if (!not_negative(c->cancel_adverse)) {
         return "cancel_adverse: must not be negative";
     }
+    if (!not_negative(c->impact_ticks)) {
+        return "impact_ticks: must be finite and not negative";
+    }
     if (!probability(c->join_probability) || !probability(c->limit_informed) || !probability(c->market_imbalance)
         || !probability(c->sweep_probability) || !probability(c->reduce_probability) || !probability(c->round_probability)) {
         return "join_probability: every probability, limit_informed and market_imbalance must be from 0 to 1";

@@ -54,6 +54,16 @@ int64_t flow_apply(book *b, int32_t symbol, const md_row *row, book_report *repo
     return BOOK_ERR_ARGUMENT;
 }
 
+int64_t flow_replay(book *b, int32_t symbol, const md_row *rows, int64_t n, book_report *reports, int64_t cap)
+{
+    for (int64_t i = 0; i < n; i++) {
+        if (flow_apply(b, symbol, &rows[i], reports, cap) < 0) {
+            return i;
+        }
+    }
+    return n;
+}
+
 int64_t flow_run(flow *f, book *b, int32_t symbol, int64_t until_ts, md_row *rows, int64_t cap, int *status)
 {
     int64_t n = 0;

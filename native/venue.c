@@ -243,7 +243,7 @@ VENUE_INLINE void packet_end_venue(venue *v, instrument *in)
         }
     }
     const bool crosses_ours = (in->own[0].n && ask >= ~in->own[0].best_key) || (in->own[1].n && bid >= ~in->own[1].best_key);
-    if (VENUE_UNLIKELY(crosses_ours || in->n_parked))
+    if (VENUE_UNLIKELY(crosses_ours || in->n_parked || in->packet_low <= in->packet_high))
         l2_packet_end_own(v, in);
 }
 
@@ -679,6 +679,10 @@ int64_t venue_run(venue *v, int64_t until_ts, venue_event *out, int64_t cap)
         if (!has_row && is_over(v))
             continue;
         const bool at_row = has_row && v->row_local->ts_init <= ts;
+        if (VENUE_UNLIKELY(at_row && v->row_local == v->row_venue)) {
+            row_error(v, VENUE_ERR_TAPE_ORDER); /* received before it happened: the venue has not checked it yet */
+            continue;
+        }
         if (!at_row && v->answer_ts > ts && v->feed_ts > ts && v->timer_ts > ts && v->quote_due > ts) {
             v->clock_local = ts;
             return need_data(v); /* until_ts is reached */

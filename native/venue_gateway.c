@@ -36,7 +36,7 @@ own_order *own_new(venue *v, const venue_order *order)
     v->n_orders++;
     *o = (own_order){.id = order->client_order_id, .price = order->price, .trigger_price = order->trigger_price,
                      .leaves = order->qty, .shown = order->qty, .expire_ts = VENUE_TIME_MAX, .instrument = order->instrument,
-                     .next = -1, .side = order->side, .order_type = order->order_type,
+                     .next = -1, .state = OWN_ENTERING, .side = order->side, .order_type = order->order_type,
                      .time_in_force = order->time_in_force, .flags = order->flags};
     if (order->display_qty > 0 && order->display_qty < order->qty) {
         o->display_qty = order->display_qty;

@@ -29,6 +29,7 @@
 #define OWN_FREE 0
 #define OWN_RESTING 1
 #define OWN_PARKED 2
+#define OWN_ENTERING 3      /* being matched: in no queue yet */
 
 typedef struct {
     int64_t id;

@@ -58,12 +58,17 @@ static void overlay_set(overlay *o, int64_t key, int64_t qty)
     }
 }
 
-/* The best recorded level worse than `key` with something left that we did not take; INT64_MAX starts at the best. */
+static int64_t lots_down(const instrument *in, int64_t qty)
+{
+    return in->rules.lot == 1 ? qty : qty - qty % in->rules.lot;
+}
+
+/* The best recorded level worse than `key` with a whole lot left that we did not take; INT64_MAX starts at the best. */
 static int64_t available_next(const instrument *in, int side, int64_t key, int64_t *qty)
 {
     do {
         key = ladder_next(&in->book.side[side], key, qty);
-        *qty -= overlay_get(&in->taken[side], key);
+        *qty = lots_down(in, *qty - overlay_get(&in->taken[side], key));
     } while (key != LADDER_EMPTY && *qty <= 0);
     return key;
 }
@@ -126,11 +131,6 @@ void l2_cancel(venue *v, instrument *in, own_order *o, int64_t kind, int64_t rea
     else
         own_remove(v, &in->own[o->side], o);
     own_free(v, o);
-}
-
-static int64_t lots_down(const instrument *in, int64_t qty)
-{
-    return in->rules.lot == 1 ? qty : qty - qty % in->rules.lot;
 }
 
 /* Whole lots before an order: part of a lot before us still keeps us waiting for that lot. */
@@ -300,7 +300,6 @@ static void take(venue *v, instrument *in, own_order *o)
         int64_t available;
         const int64_t key = available_next(in, opposite, INT64_MAX, &available);
         const int64_t own_key = in->own[opposite].best_key;
-        available = lots_down(in, available);
         if ((key > own_key ? key : own_key) < reach)
             return;
         own_order *maker = own_key >= key ? own_at(v, &in->own[opposite], 0) : NULL;
@@ -310,10 +309,8 @@ static void take(venue *v, instrument *in, own_order *o)
             available = ahead_lots(in, maker);
         if (available > 0) {
             take_level(v, in, o, key, available < o->leaves ? available : o->leaves);
-        } else if (maker) {
-            self_trade(v, in, o, maker);
         } else {
-            return; /* less than a lot is left at the best price: nothing tradable */
+            self_trade(v, in, o, maker);
         }
     }
 }
@@ -333,10 +330,10 @@ static int64_t takeable(const venue *v, const instrument *in, const own_order *o
             break;
         if (key == wall) {
             const int64_t before = ahead_lots(in, own_at(v, own, 0));
-            total += lots_down(in, available < before ? available : before);
+            total += available < before ? available : before;
             break;
         }
-        total += lots_down(in, available);
+        total += available;
     }
     return total;
 }
@@ -443,6 +440,7 @@ static bool is_stop(const own_order *o)
 static void trigger(venue *v, instrument *in, own_order *o)
 {
     parked_remove(v, in, o);
+    o->state = OWN_ENTERING;
     answer_put(v, in->index, VENUE_EV_TRIGGERED, o->id, 0, 0, 0, 0, 0);
     const int reason = entry_reason(v, in, o);
     if (reason) {
@@ -500,6 +498,7 @@ void l2_replace(venue *v, instrument *in, own_order *o, int64_t qty, int64_t pri
         }
     }
     own_remove(v, own, o);
+    o->state = OWN_ENTERING;
     o->price = changed.price;
     o->leaves = qty;
     answer_put(v, in->index, VENUE_EV_REPLACED, o->id, o->price, qty, 0, 0, 0);
@@ -607,10 +606,7 @@ static void cross_side(venue *v, instrument *in, int side)
         const int64_t key = available_next(in, side ^ 1, INT64_MAX, &available);
         if (key == LADDER_EMPTY || key < ~own->best_key)
             return;
-        const int64_t qty = lots_down(in, available);
-        if (qty == 0)
-            return;
-        const int64_t filled = fill_resting(v, in, own_at(v, own, 0), qty);
+        const int64_t filled = fill_resting(v, in, own_at(v, own, 0), available);
         if (filled)
             overlay_set(&in->taken[side ^ 1], key, overlay_get(&in->taken[side ^ 1], key) + filled);
     }

@@ -65,6 +65,7 @@ class OrderFlowSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     market_imbalance: float = 0.5  # how far they follow the queue imbalance, 0 to 1
     informed_hz: float = 14.0  # per second, while the fair value is far outside the quotes
     informed_scale_ticks: float = 1.0  # "far": at this distance and beyond the full rate
+    impact_ticks: float = 0.4  # the surprise in an uninformed market order's sign moves the fair value so far, for good
     sweep_probability: float = 0.25  # may take more than the best level shows; otherwise cut to it
     protection_ticks: int = 10  # limit price of a market order, so far through the best quote
     parents: int = 5  # parent orders that uninformed market orders are slices of; 0: independent signs
@@ -104,6 +105,7 @@ class OrderFlowSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
             _require(1 <= getattr(self, name) <= self.size_max_lots, name, getattr(self, name), "from 1 to size_max_lots")
         for name in ("limit_size_sigma", "market_size_sigma"):
             _require(0 <= getattr(self, name) <= 10, name, getattr(self, name), "from 0 to 10")
+        _require(0 <= self.impact_ticks <= 1e6, "impact_ticks", self.impact_ticks, "from 0 to 1000000")
         _require(0 < self.informed_scale_ticks <= 1e12, "informed_scale_ticks", self.informed_scale_ticks, "positive")
         _require(0 < self.cancel_far_factor <= 1e3, "cancel_far_factor", self.cancel_far_factor, "above 0, at most 1000")
         _require(1 <= self.levels <= LEVELS_MAX, "levels", self.levels, f"from 1 to {LEVELS_MAX}")
@@ -241,6 +243,7 @@ _PRESETS = {
         reduce_probability=0.0,
         market_hz=0.94,
         market_imbalance=0.0,
+        impact_ticks=0.0,
         informed_hz=0.0,
         protection_ticks=0,
         parents=0,
@@ -281,6 +284,7 @@ _SAME_IN_NATIVE = (
     "market_imbalance",
     "informed_hz",
     "informed_scale_ticks",
+    "impact_ticks",
     "sweep_probability",
     "protection_ticks",
     "parent_alpha",

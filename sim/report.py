@@ -161,6 +161,8 @@ def text_report(run: dict[str, Any]) -> str:
     lines.append(f"  events    {run['events']:,} in {run['wakeups']:,} wake-ups, {run['wall_s']:.2f} s {speed}")
     lines.append(f"  ledger    {run['ledger_check']}: positions and cash against the fills")
     lines.append(f"  digests   commands {run['commands_digest']}  state {run['state_digest']}")
+    if run["status_reason"]:
+        lines.append(f"  reason    {run['status_reason']}")
     if run.get("folder"):
         lines.append(f"  folder    {run['folder']}")
     return "\n".join(lines) + "\n"
@@ -168,7 +170,7 @@ def text_report(run: dict[str, Any]) -> str:
 
 def _status(run: dict[str, Any]) -> str:
     status = str(run["status"])
-    return status if status == "complete" else f"{status.upper()}: {run['status_reason']}"
+    return status if status == "complete" else status.upper()
 
 
 def _instrument_lines(run: dict[str, Any]) -> list[str]:

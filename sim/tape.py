@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,8 @@ from native.market_data import MD_ROW
 from sim.venue import SimulatedVenue
 
 Rows = npt.NDArray[Any]
+# The file and line that a row of the tape, counted from 0, came from; None where that cannot be said.
+Locate = Callable[[int], tuple[str, int] | None]
 
 
 class TapeVenue:
@@ -25,8 +27,9 @@ class TapeVenue:
     which sleeps through the whole tape does not keep the daemon from answering.
     """
 
-    def __init__(self, venue: SimulatedVenue, chunks: Iterator[Rows], source: str) -> None:
+    def __init__(self, venue: SimulatedVenue, chunks: Iterator[Rows], source: str, locate: Locate | None = None) -> None:
         self.inner = venue
+        self._locate = locate
         self._chunks = chunks
         self._source = source
         self._finished = False
@@ -72,8 +75,12 @@ class TapeVenue:
         try:
             return self.inner.advance(until_ts)
         except DataError as error:
-            # The venue counts rows; which file they came from is known here.
-            raise DataError(f"row {error.line}: {str(error).rpartition(': ')[2]}", file=self._source) from error
+            # The venue counts rows; which file and line they came from is looked up only now.
+            message = str(error).removeprefix(f"{error.file}:{error.line}: ")
+            place = self._locate(error.line) if self._locate is not None and error.line is not None else None
+            if place is None:
+                raise DataError(f"row {error.line} of the tape: {message}", file=self._source) from error
+            raise DataError(message, file=place[0], line=place[1]) from error
 
     def send(self, approved: Approved) -> None:
         self.inner.send(approved)

@@ -5,6 +5,10 @@ Rules (developers.binance.com, "How to manage a local order book correctly"). Bu
   futures  drop u < L;  the first diff needs U <= L <= u;     then pu == u of the diff before.
 A snapshot older than the buffer is refused and another one is needed. A broken chain is a GAP row; the book is not to be
 trusted until the CLEAR row of the next snapshot. The same object serves a recording and a live feed: io asks `needs_snapshot`.
+
+bookTicker runs beside the diffs and is often ahead of them. Both streams number their updates alike, so the newer one is
+known: a ticker behind the book is dropped, and a packet of levels behind the ticker ends with the ticker's BBO rows again.
+Without that an old diff would put levels back that are gone, and the book made of both would cross.
 """
 
 from __future__ import annotations
@@ -12,7 +16,7 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Callable
 from enum import IntEnum
-from typing import assert_never
+from typing import NamedTuple, assert_never
 
 from msgspec import UNSET, UnsetType
 
@@ -38,6 +42,8 @@ from core.units import NS_PER_MS, NS_PER_US, parse_fixed
 # A snapshot takes a second or two; at 0 ms pace this is minutes of diffs. Beyond it the oldest are given up.
 BUFFERED_DIFFS_MAX = 50_000
 PARSED_TEXTS_MAX = 1 << 16
+# One diff from the past is a repeat. So many without a new one between them: the venue's numbers started over.
+STALE_DIFFS_MAX = 100
 
 
 class SyncState(IntEnum):
@@ -46,14 +52,36 @@ class SyncState(IntEnum):
     LIVE = 2
 
 
+class _Best(NamedTuple):
+    """What the newest bookTicker said."""
+
+    update_id: int
+    bid: int
+    bid_qty: int
+    ask: int
+    ask_qty: int
+
+
+_NO_BEST = _Best(0, 0, 0, 0, 0)
+
+
 class BinanceBookSession:
     """Frames of one symbol in arrival order in, rows out. Whether spot or futures rules hold shows in the diffs' `pu`.
 
     `start_from_diffs` begins with an empty book at the first diff, for recordings without a snapshot: levels that never
-    change stay unknown, so it must be asked for. Counters say what became of every frame.
+    change stay unknown, so it must be asked for. `use_book_ticker` False leaves BBO rows out. Counters say what became of
+    every frame.
     """
 
-    def __init__(self, instrument: Instrument, symbol: str, *, index: int = 0, start_from_diffs: bool = False) -> None:
+    def __init__(
+        self,
+        instrument: Instrument,
+        symbol: str,
+        *,
+        index: int = 0,
+        start_from_diffs: bool = False,
+        use_book_ticker: bool = True,
+    ) -> None:
         self.symbol = symbol.upper()
         self.state = SyncState.BUFFERING
         self.last_update_id = 0
@@ -62,9 +90,13 @@ class BinanceBookSession:
         self.skipped: Counter[str] = Counter()  # frames not used, by reason
         self._index = index
         self._start_from_diffs = start_from_diffs
+        self._use_book_ticker = use_book_ticker
+        self._best = _NO_BEST
+        self._stale_diffs = 0  # in a row
         self._buffer: deque[DepthUpdate] = deque(maxlen=BUFFERED_DIFFS_MAX)
         self._trade_event = ""
         self._price = fixed_parser(instrument.price_scale, instrument.tick)
+        self._level_price = fixed_parser(instrument.price_scale, instrument.tick, least=1)
         self._qty = fixed_parser(instrument.qty_scale, 1)
 
     @property
@@ -121,15 +153,19 @@ class BinanceBookSession:
     def _apply_or_gap(self, ts: int, diff: DepthUpdate, chained: bool) -> list[Row]:
         if chained:
             return self._apply(ts, diff)
-        if diff.u <= self.last_update_id:
+        if diff.u <= self.last_update_id and self._stale_diffs < STALE_DIFFS_MAX:
+            self._stale_diffs += 1
             self.skipped["depth update seen before"] += 1
             return []
         gap = self._marker(ts, diff, ROW_GAP, ROW_FLAG_LAST)
         rows = self._start_at(ts, diff) if self._start_from_diffs else []
         self.gaps += 1
+        self._stale_diffs = 0
         if not self._start_from_diffs:
             self.state = SyncState.BUFFERING
             self._hold(diff)
+        # Whatever broke the chain may have restarted its numbers: an id from before must not outrank those after.
+        self._best = _NO_BEST
         return [gap, *rows]
 
     def _start_at(self, ts: int, diff: DepthUpdate) -> list[Row]:
@@ -158,14 +194,14 @@ class BinanceBookSession:
         if self.state is not SyncState.BUFFERING:
             self.skipped["snapshot not needed"] += 1
             return []
-        waiting = [diff for diff in self._buffer if not _is_before(diff, snapshot.lastUpdateId)]
-        if waiting and not _joins(waiting[0], snapshot.lastUpdateId):
+        waiting = [diff for diff in self._buffer if not _is_before(diff, snapshot.last_update_id)]
+        if waiting and not _joins(waiting[0], snapshot.last_update_id):
             self.skipped["snapshot older than the buffer"] += 1
             return []
         ts_event = _stamp(snapshot.T)
         rows = self._levels(ts_event, ts, snapshot.bids, snapshot.asks, ROW_FLAG_SNAPSHOT)
         rows.insert(0, (ts_event, ts, 0, 0, 0, self._index, ROW_CLEAR, ROW_NO_SIDE, ROW_FLAG_SNAPSHOT))
-        _end_packet(rows)
+        self._end_packet(rows, snapshot.last_update_id)
         # Converting the waiting diffs may fail too: only when all of it is known to be good does anything change.
         for diff in waiting:
             rows += self._diff_rows(ts, diff)
@@ -175,27 +211,36 @@ class BinanceBookSession:
             self.skipped["depth update before the snapshot"] += len(self._buffer) - len(waiting)
         self._buffer.clear()
         self.state = SyncState.LIVE if waiting else SyncState.JOINING
-        self.last_update_id = waiting[-1].u if waiting else snapshot.lastUpdateId
+        self.last_update_id = waiting[-1].u if waiting else snapshot.last_update_id
         return rows
 
     def _apply(self, ts: int, diff: DepthUpdate) -> list[Row]:
         rows = self._diff_rows(ts, diff)
         self.state = SyncState.LIVE
         self.last_update_id = diff.u
+        self._stale_diffs = 0
         self.frames["depth update"] += 1
         return rows
 
     def _diff_rows(self, ts: int, diff: DepthUpdate) -> list[Row]:
         rows = self._levels(_depth_stamp(diff), ts, diff.b, diff.a, 0)
-        _end_packet(rows)
+        self._end_packet(rows, diff.u)
         return rows
 
+    def _end_packet(self, rows: list[Row], update_id: int) -> None:
+        """Flag the last row; where bookTicker is ahead of `update_id`, what it said stands."""
+        if not rows:
+            return
+        ts_event, ts = rows[-1][:2]
+        if self._best.update_id > update_id:
+            rows += self._best_rows(ts_event, ts)
+        else:
+            rows[-1] = (*rows[-1][:8], rows[-1][8] | ROW_FLAG_LAST)
+
     def _levels(self, ts_event: int, ts: int, bids: Levels, asks: Levels, flags: int) -> list[Row]:
-        price, qty, index = self._price, self._qty, self._index
+        price, qty, index = self._level_price, self._qty, self._index
         rows = [(ts_event, ts, price(text), qty(size), 0, index, ROW_LEVEL, ROW_BUY, flags) for text, size in bids]
         rows += [(ts_event, ts, price(text), qty(size), 0, index, ROW_LEVEL, ROW_SELL, flags) for text, size in asks]
-        if any(row[2] <= 0 for row in rows):
-            raise VenueProtocolError("a price of a depth update is not positive")
         return rows
 
     def _marker(self, ts: int, diff: DepthUpdate, kind: int, flags: int) -> Row:
@@ -227,7 +272,13 @@ class BinanceBookSession:
         return [(_stamp(stamp), ts, points, units, trade_id, self._index, ROW_TRADE, side, ROW_FLAG_LAST)]
 
     def _book_ticker(self, ts: int, ticker: BookTicker) -> list[Row]:
-        if self.state is SyncState.LIVE and ticker.u < self.last_update_id:
+        if not self._use_book_ticker:
+            self.skipped["bookTicker not asked for"] += 1
+            return []
+        if ticker.u <= self._best.update_id:
+            self.skipped["bookTicker seen before"] += 1
+            return []
+        if self.state is not SyncState.BUFFERING and ticker.u < self.last_update_id:
             self.skipped["bookTicker behind the book"] += 1
             return []
         bid, bid_qty = self._price(ticker.b), self._qty(ticker.B)
@@ -235,35 +286,45 @@ class BinanceBookSession:
         # An empty side has quantity 0, and whatever price.
         if (bid_qty and bid <= 0) or (ask_qty and ask <= 0) or (bid_qty and ask_qty and bid >= ask):
             raise VenueProtocolError(f"bookTicker {ticker.u}: bid {ticker.b} and ask {ticker.a} are crossed or not positive")
+        self._best = _Best(ticker.u, bid, bid_qty, ask, ask_qty)
         self.frames["bookTicker"] += 1
-        ts_event = _stamp(ticker.T)
+        return self._best_rows(_stamp(ticker.T), ts)
+
+    def _best_rows(self, ts_event: int, ts: int) -> list[Row]:
+        _, bid, bid_qty, ask, ask_qty = self._best
         return [
             (ts_event, ts, bid, bid_qty, 0, self._index, ROW_BBO, ROW_BUY, 0),
             (ts_event, ts, ask, ask_qty, 0, self._index, ROW_BBO, ROW_SELL, ROW_FLAG_LAST),
         ]
 
 
-def fixed_parser(scale: int, step: int) -> Callable[[str], int]:
-    """parse_fixed at `scale` that remembers what it parsed: prices repeat, and a hit costs a tenth.
+class _Parsed(dict[str, int]):
+    """Texts and what they parse to; looking up one that is missing parses it. A hit never enters Python."""
 
-    The function returned raises UnitError as parse_fixed does, and also for a negative value or one off the `step`.
-    """
-    known: dict[str, int] = {}
+    def __init__(self, scale: int, step: int, least: int) -> None:
+        super().__init__()
+        self._scale = scale
+        self._step = step
+        self._least = least
 
-    def parse(text: str) -> int:
-        value = known.get(text)
-        if value is None:
-            value = parse_fixed(text, scale)
-            if value < 0:
-                raise UnitError(f"{text!r} is negative")
-            if value % step:
-                raise UnitError(f"{text!r} is off the step of {step} at scale {scale}")
-            if len(known) >= PARSED_TEXTS_MAX:
-                known.clear()
-            known[text] = value
+    def __missing__(self, text: str) -> int:
+        value = parse_fixed(text, self._scale)
+        if value < self._least:
+            raise UnitError(f"{text!r} is {'not positive' if self._least else 'negative'}")
+        if value % self._step:
+            raise UnitError(f"{text!r} is off the step of {self._step} at scale {self._scale}")
+        if len(self) >= PARSED_TEXTS_MAX:
+            self.clear()
+        self[text] = value
         return value
 
-    return parse
+
+def fixed_parser(scale: int, step: int, least: int = 0) -> Callable[[str], int]:
+    """parse_fixed at `scale` that remembers what it parsed: prices and sizes repeat, and a hit costs a tenth.
+
+    The function returned raises UnitError as parse_fixed does, and also for a value below `least` (0 or 1) or off the `step`.
+    """
+    return _Parsed(scale, step, least).__getitem__
 
 
 def _is_before(diff: DepthUpdate, snapshot_id: int) -> bool:
@@ -272,11 +333,6 @@ def _is_before(diff: DepthUpdate, snapshot_id: int) -> bool:
 
 def _joins(diff: DepthUpdate, snapshot_id: int) -> bool:
     return diff.U <= snapshot_id + 1 <= diff.u if diff.pu is UNSET else diff.U <= snapshot_id <= diff.u
-
-
-def _end_packet(rows: list[Row]) -> None:
-    if rows:
-        rows[-1] = (*rows[-1][:8], rows[-1][8] | ROW_FLAG_LAST)
 
 
 def _depth_stamp(diff: DepthUpdate) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import math
 import tomllib
@@ -203,10 +204,12 @@ def _sentence(model: type[BaseModel], details: ErrorDetails, prefix: str) -> str
         message = str(details["ctx"]["error"])
         return f"{where}: {message}" if where else message
     if kind == "union_tag_not_found":
-        return f"{where}: {details['ctx']['discriminator'].strip(chr(39))} is missing"
+        return f"{where}.{details['ctx']['discriminator'].strip(chr(39))}: this key is missing"
     if kind == "union_tag_invalid":
-        context = details["ctx"]
-        return f"{where}: {context['tag']!r} is not one of {context['expected_tags']}"
+        tag, expected = details["ctx"]["tag"], str(details["ctx"]["expected_tags"])
+        close = difflib.get_close_matches(tag, [name.strip("' ") for name in expected.split(",")], n=1)
+        hint = f"; did you mean {close[0]!r}?" if close else ""
+        return f"{where}.{details['ctx']['discriminator'].strip(chr(39))}: {tag!r} is not one of {expected}{hint}"
     message = details["msg"]
     return f"{where}: {message[0].lower()}{message[1:]}, not {_shown(given)}"
 

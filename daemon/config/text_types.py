@@ -6,9 +6,10 @@ TOML's own numbers are kept as they were typed (`TomlFloat`), so that 0.1 is exa
 from __future__ import annotations
 
 import re
+from datetime import date, datetime
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, WithJsonSchema
+from pydantic import AwareDatetime, BeforeValidator, WithJsonSchema
 
 from core.errors import UnitError
 from core.instruments import parse_fee_rate
@@ -103,6 +104,25 @@ def parse_percentage_ppm(text: str) -> int:
     return parse_fixed(text.removesuffix("%").strip(), PPM_SCALE - 2)
 
 
+def _moment(value: Any) -> Any:
+    """TOML's own date-time, or the same as ISO 8601 text: what `config show` prints can be loaded again."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return datetime.fromisoformat(value)
+    except ValueError:
+        raise ValueError(f"{value!r} is not a date-time; write for example 2026-01-05T14:30:00Z") from None
+
+
+def _day(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    try:
+        return date.fromisoformat(value)
+    except ValueError:
+        raise ValueError(f"{value!r} is not a date; write for example 2026-01-05") from None
+
+
 def _schema(pattern: str, example: str) -> WithJsonSchema:
     return WithJsonSchema({"type": ["string", "number"], "pattern": pattern, "examples": [example]})
 
@@ -117,3 +137,5 @@ Duration = Annotated[str, BeforeValidator(_duration), _schema(_DURATION_PATTERN,
 PositiveDuration = Annotated[str, BeforeValidator(_positive_duration), _schema(_DURATION_PATTERN, "1s")]
 FeeRate = Annotated[str, BeforeValidator(_fee_rate), _schema(r"^[+-]?\d+(\.\d+)?\s*(%|bp)?$", "0.02%")]
 Percentage = Annotated[str, BeforeValidator(_percentage), _schema(r"^\d+(\.\d+)?\s*%$", "5%")]
+Moment = Annotated[AwareDatetime, BeforeValidator(_moment)]
+Day = Annotated[date, BeforeValidator(_day)]

@@ -12,6 +12,7 @@ import numpy as np
 from core.errors import InputError
 from core.feed import FrameDecoder
 from sim.data.check_binance import Scales, check_binance
+from sim.data.check_books import DictLevelBook, DictOrderBook, LevelBook, OrderBook
 from sim.data.check_lobster import check_lobster
 from sim.data.check_result import CheckResult, Findings
 from sim.data.files import Progress
@@ -22,14 +23,18 @@ from sim.data.tables import BAR, BarGap, TableSource, find_gaps, guess_table_sca
 class CheckOptions:
     """What a format may need to be told; each format takes what concerns it.
 
-    `new_decoder` makes the production decoder that a recording is run through beside the plain reading; `table` stands for
-    the file's units and columns (its path is replaced by the file checked); without it, or with `guess_scales`, the scales
-    are the fewest decimals that hold every number seen.
+    `symbol` picks one of a recording with several. `new_decoder` makes the production decoder that a recording is run
+    through beside the plain reading. `new_order_book` and `new_level_book` make the books rebuilt: the plain ones, or those of
+    sim/data/native_check_books.py. `table` stands for the file's units and columns (its path is replaced by the file
+    checked); without it, or with `guess_scales`, the scales are the fewest decimals that hold every number seen.
     """
 
+    symbol: str | None = None
     new_decoder: Callable[[Scales], FrameDecoder] | None = None
     table: TableSource | None = None
     guess_scales: bool = False
+    new_order_book: Callable[[], OrderBook] = DictOrderBook
+    new_level_book: Callable[[], LevelBook] = DictLevelBook
     interval_ns: int | None = None
     qty_default: int | None = None
     progress: Progress | None = None
@@ -59,11 +64,11 @@ def run_check(format_name: str, files: Sequence[Path], options: CheckOptions | N
 
 
 def _lobster(files: Sequence[Path], options: CheckOptions) -> CheckResult:
-    return check_lobster(*files, progress=options.progress)
+    return check_lobster(*files, new_book=options.new_order_book, progress=options.progress)
 
 
 def _binance(files: Sequence[Path], options: CheckOptions) -> CheckResult:
-    return check_binance(files, new_decoder=options.new_decoder, progress=options.progress)
+    return check_binance(files, new_decoder=options.new_decoder, new_book=options.new_level_book, progress=options.progress)
 
 
 def _bars(files: Sequence[Path], options: CheckOptions) -> CheckResult:

@@ -23,6 +23,7 @@ from core.feed import UNSTAMPED
 from native.market_data import MD_ROW
 
 BASE_LATENCY_NS = 1_000_000
+ROWS_IN_MEMORY_MAX = 4_000_000  # 192 MB
 _NO_SKEW = np.iinfo(np.int64).max
 
 
@@ -73,10 +74,32 @@ class EventClock:
 
 
 def correct_tape(open_tape: Callable[[], Iterator[np.ndarray]], base_latency_ns: int = BASE_LATENCY_NS) -> Iterator[np.ndarray]:
-    """The whole tape corrected in two passes: `open_tape` is called twice, so that no more than a chunk is held at a time."""
-    clock = EventClock(shift_for(measure_skew(open_tape()), base_latency_ns), base_latency_ns)
-    for rows in open_tape():
-        yield clock.correct(rows)
+    """The whole tape corrected: the first pass measures, the second one corrects.
+
+    A tape of up to ROWS_IN_MEMORY_MAX rows is kept between the passes; a longer one is opened a second time, so that memory
+    stays bounded.
+    """
+    kept: list[np.ndarray] | None = []
+    rows_kept = 0
+
+    def watched() -> Iterator[np.ndarray]:
+        nonlocal kept, rows_kept
+        for rows in open_tape():
+            rows_kept += len(rows)
+            if rows_kept > ROWS_IN_MEMORY_MAX:
+                kept = None
+            elif kept is not None:
+                kept.append(rows)
+            yield rows
+
+    clock = EventClock(shift_for(measure_skew(watched()), base_latency_ns), base_latency_ns)
+    if kept is None:
+        for rows in open_tape():
+            yield clock.correct(rows)
+        return
+    kept.reverse()
+    while kept:
+        yield clock.correct(kept.pop())
 
 
 def correct_rows(rows: np.ndarray, base_latency_ns: int = BASE_LATENCY_NS) -> np.ndarray:

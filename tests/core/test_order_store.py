@@ -84,6 +84,7 @@ def everything(store: OrderStore, states: dict[str, MarketState]) -> Any:
     """All that the store may write, as plain values."""
     return (
         [tuple(getattr(order, name) for name in Order.__slots__) for order in store.orders.values()],
+        list(store._open),
         list(store._closed),
         list(store._seen_executions),
         [(s.open_buy_qty, s.open_sell_qty, s.open_orders) for s in states.values()],
@@ -117,7 +118,7 @@ def test_22_two_orders_of_ours_that_meet_share_one_trade_id() -> None:
         store.submitted(store.create(submit(counter, side=side)))
     apply(store, filled(1, 10, execution_id="t1"), filled(2, 10, execution_id="t1", side=Side.SELL))
     assert [order.status.name for order in store.orders.values()] == ["FILLED", "FILLED"]
-    assert everything(store, states)[3] == [(0, 0, 0)]
+    assert everything(store, states)[-1] == [(0, 0, 0)]
 
 
 def test_24_a_fill_before_the_acknowledgement() -> None:

@@ -123,5 +123,5 @@ def test_views_agree_with_the_state(status: OrderStatus) -> None:
     assert status.name in repr(order)
 
 
-if __name__ == "__main__":  # python -m tests.core.test_orders: writes the golden file anew; read its diff before you commit it
+if __name__ == "__main__":  # python -m tests.core.test_orders: writes the golden file anew; read its diff first
     GOLDEN.write_text(table_text(), encoding="utf-8")

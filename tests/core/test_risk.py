@@ -14,7 +14,7 @@ from core.approved import Approved
 from core.commands import CancelAll, CancelOrder, ReplaceOrder
 from core.enums import MarketStatus, OrderType, Side, TimeInForce, TradingState
 from core.errors import ConfigError
-from core.events import Trade
+from core.events import Quote, Trade
 from core.instruments import MONEY_SCALE, Instrument
 from core.market_state import MarketState
 from core.orders import Order
@@ -148,6 +148,11 @@ def test_a_missing_or_stale_market_denies() -> None:
     got["gap"] = verdict(gate)
     gate, _ = gate_of(bid=-1, ask=0)
     got["price of zero"] = verdict(gate, price=1)
+    got["locked"] = verdict(gate_of(bid=10_001, ask=10_001)[0])
+    got["crossed"] = verdict(gate_of(bid=10_002, ask=10_001)[0])
+    gate, state = gate_of()
+    state.quote = Quote(1, 1, EQUITY.instrument_id, 10_002, 0, 10_001, 5)
+    got["crossed by an empty side"] = verdict(gate)
     assert got == {
         "no quote": "market_missing",
         "quote at its age limit": "approved",
@@ -158,6 +163,9 @@ def test_a_missing_or_stale_market_denies() -> None:
         "both sides empty, but a trade": "approved",
         "gap": "market_gap",
         "price of zero": "market_price",
+        "locked": "approved",
+        "crossed": "market_crossed",
+        "crossed by an empty side": "approved",
     }
 
 

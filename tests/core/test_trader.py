@@ -15,7 +15,7 @@ import pytest
 from core.approved import Approved
 from core.commands import CancelAll, CancelOrder, SubmitOrder
 from core.enums import MarketStatus, OrderType, Reason, Side, TradingState
-from core.errors import StateError, StrategyError
+from core.errors import StateError, StrategyError, UnitError
 from core.events import (
     AnyEvent,
     Bar,
@@ -205,6 +205,27 @@ def test_a_different_command_gives_a_different_digest() -> None:
     assert len({commands for commands, _ in digests}) == len({state for _, state in digests}) == 2
 
 
+def test_the_state_digest_tells_what_differs_and_nothing_else() -> None:
+    def digest_after(strategy: int = 0, halted: bool = False, look: bool = False, cancel: bool = False) -> str:
+        traded = [Scripted(), Scripted()]
+        traded[strategy].actions = {"on_quote": buying()}
+        trader = trader_of(*traded)
+        trader.step(quote())
+        trader.step(filled())
+        if look:
+            trader.contexts[1].position(KEY)
+            trader.contexts[1].equity("USD")
+        if cancel:
+            trader.contexts[strategy].cancel_all()
+        if halted:
+            trader.step(TradingStateSet(9, 9, TradingState.REDUCING, "x"))
+        return trader.state_digest()
+
+    plain = digest_after()
+    assert digest_after(look=True) == digest_after() == plain
+    assert len({plain, digest_after(strategy=1), digest_after(halted=True), digest_after(cancel=True)}) == 4
+
+
 # Failures.
 
 
@@ -364,6 +385,28 @@ def test_two_strategies_of_one_name_or_an_unknown_instrument_are_refused_whole()
     trader.step(quote())  # and hears nothing
 
 
+@pytest.mark.parametrize("run_number", [0, -1, 1 << 30])
+def test_a_run_number_that_order_ids_cannot_hold_is_refused(run_number: int) -> None:
+    with pytest.raises(UnitError):
+        Trader(instruments=[EQUITY], cash={}, limits={}, rate=RateLimit(orders_max=1), run_number=run_number)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"quotes": "all"},
+        {"interval_ns": -1},
+        {"interval_ns": float("nan")},
+        {"book_levels": True},
+        {"bars_ns": 1.5},
+        {"bars_ns": None},
+    ],
+)
+def test_an_impossible_subscription_is_refused(changes: dict[str, Any]) -> None:
+    with pytest.raises(StrategyError, match=r"AAPL\.XNAS"):
+        Subscription(instrument_id=KEY, **changes)
+
+
 # Denials.
 
 
@@ -389,7 +432,7 @@ def test_a_denial_is_heard_after_the_callback_and_kept_for_the_journal() -> None
     assert trader.denied == []
 
 
-@pytest.mark.parametrize("bad", [float("nan"), None, True, -1, 10.0, "10"])
+@pytest.mark.parametrize("bad", [float("nan"), None, True, -1, 10.0, "10", object()])
 @pytest.mark.parametrize("field", ["quantity", "price"])
 def test_a_strategy_that_asks_for_nonsense_is_denied_and_nothing_leaves(field: str, bad: Any) -> None:
     trader = trader_of(Scripted(on_quote=buying(**{field: bad})))
@@ -545,5 +588,5 @@ def test_events_and_commands_survive_their_own_encoding() -> None:
         assert decoder.decode(msgspec.msgpack.encode(event)) == event
 
 
-if __name__ == "__main__":  # python -m tests.core.test_trader: writes the golden file anew; read its diff before you commit it
+if __name__ == "__main__":  # python -m tests.core.test_trader: writes the golden file anew; read its diff first
     GOLDEN.write_text(session_text(), encoding="utf-8")

@@ -15,10 +15,6 @@ done
 cp "$root/pyproject.toml" "$copy/"
 rm -f "$copy"/native/_native.*
 cd "$copy"
-if [ -n "${BOOK_ONLY:-}" ]; then
-    rm -f native/venue_api.h native/flow_api.h
-    find native -name '*.c' ! -name 'book*.c' -delete
-fi
 TRADINGD_SANITIZE=1 "$python" native/extension_build.py >build.log 2>&1 || { cat build.log; exit 1; }
 # Python itself is not instrumented: the runtime has to come first, and its own allocator would hide overflows of our buffers.
 LD_PRELOAD=$(gcc -print-file-name=libasan.so):$(gcc -print-file-name=libstdc++.so) \

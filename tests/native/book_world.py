@@ -121,7 +121,8 @@ class World:
         rows = []
         for _ in range(self.random.randint(1, 12)):
             op = self.random.choices([0, 1, 5], [60, 40, 1])[0]
-            rows.append((self.now, op, self.known_order()[0] if op == 1 else self.new_id(), self.random.randint(0, 1), self.price(0), self.qty(0)))
+            order_id = self.known_order()[0] if op == 1 else self.new_id()
+            rows.append((self.now, op, order_id, self.random.randint(0, 1), self.price(0), self.qty(0)))
         return "batch", (rows,), {}
 
     def _auction(self, symbol: int) -> Operation:
@@ -171,5 +172,3 @@ class World:
             status = draw.choice([Status.TRADING, Status.TRADING, Status.CLOSED, Status.HALTED])
             return "status_set", (symbol, status), {}
         return "status_set", (symbol, Status.TRADING), {}
-
-

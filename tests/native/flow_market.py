@@ -25,11 +25,12 @@ class Market:
         self, preset_name: str = "normal", *, seed: int = 1, seconds: int = 3600, tick: int = 1, lot: int = 1, **changes: Any
     ):
         fields = {name: changes.pop(name) for name in list(changes) if name in type(preset("normal")).__struct_fields__}
-        session = {"price_min": tick, "price_max": 1_000_000 * tick, "price_start": 10_000 * tick, **changes}
+        session = {"ts_start": 0, "ts_end": seconds * NS, "price_min": tick, "price_max": 1_000_000 * tick}
+        session |= {"price_start": 10_000 * tick, **changes}
         settings = msgspec.structs.replace(preset(preset_name), **fields)
-        self.config = flow_config(settings, seed=seed, ts_start=0, ts_end=seconds * NS, tick=tick, lot=lot, **session)
+        self.config = flow_config(settings, seed=seed, tick=tick, lot=lot, **session)
         self.flow = Flow(self.config)
-        limits = {"orders_max": 1 << 15, "levels_max": 1 << 13, "symbols_max": 1, "owners_max": 8, "stp_mode": 0}
+        limits = {"orders_max": 1 << 15, "levels_max": 1 << 13, "symbols_max": 2, "owners_max": 8, "stp_mode": 0}
         self.book = ffi.gc(lib.book_new(ffi.new("book_config *", limits)), lib.book_free)
         rules = {"tick": tick, "lot": lot, "qty_min": lot, "qty_max": 1 << 40}
         rules |= {"price_min": session["price_min"], "price_max": session["price_max"]}

@@ -15,7 +15,7 @@ import pytest
 pytest.importorskip("native._native", reason="the C extension is not built")
 
 from native.market_data import DELETE
-from sim.order_flow import preset
+from sim.order_flow import RegimeSettings, preset
 from tests.native.compile_probe import ROOT, compile_probe
 from tests.native.flow_market import NS, Market, kolmogorov_smirnov, limits, markets
 
@@ -244,3 +244,36 @@ def test_fair_value_has_the_configured_volatility() -> None:
     kurtosis = float((moves**4).mean() / moves.var() ** 2)
     assert kurtosis == pytest.approx(3 + 3 / 20, abs=4 * math.sqrt(96 / n))
     assert abs(np.corrcoef(moves[:-1], moves[1:])[0, 1]) < 4 / math.sqrt(n)
+
+
+def test_uninformed_market_orders_move_the_fair_value_for_good() -> None:
+    regime = RegimeSettings(name="only")
+    market = Market("normal", seed=13, regimes=(regime,), regime_start="", impact_ticks=0.25, parents=0, seconds=600)
+    market.run()
+    state = market.flow.state()
+    uninformed = [state["markets"][side] - state["markets_informed"][side] for side in (0, 1)]
+    assert sum(uninformed) > 1000
+    assert state["fair_ticks"] == 10_000.5 + 0.25 * (uninformed[0] - uninformed[1])
+
+
+def test_memory_of_signs_does_not_make_the_fair_value_predictable() -> None:
+    changes = {"regimes": (RegimeSettings(name="only"),), "regime_start": "", "market_imbalance": 0.0, "impact_ticks": 0.5}
+    # Small orders, so that a side is never empty: an order that meets nobody would tell something about the next one's side.
+    changes |= {"market_size_median": 1.0, "market_size_sigma": 0.0, "round_probability": 0.0}
+    market = Market("normal", seed=14, seconds=100_000, market_hz=15.0, **changes)
+    signs, moves = [], []
+    fair = market.flow.state()["fair_ticks"]
+    for _ in range(40_000):
+        row = market.flow.next(market.book, 0, 1 << 62)
+        assert row is not None
+        now = market.flow.state()["fair_ticks"]
+        if now != fair:
+            moves.append(now - fair)
+            signs.append(1 - 2 * int(row["side"][0]))
+        fair = now
+        market.apply(row)
+    n = len(moves)
+    assert n > 10_000
+    for lag in (1, 2, 5, 10):
+        assert np.corrcoef(signs[:-lag], signs[lag:])[0, 1] > 0.03  # the memory is there,
+        assert abs(np.corrcoef(moves[:-lag], moves[lag:])[0, 1]) < 4 / math.sqrt(n)  # and the price has it in already

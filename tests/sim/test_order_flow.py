@@ -146,7 +146,7 @@ def test_stylised_facts(name: str) -> None:
     assert 1.0 < facts.market_orders_hz < 7.0
     assert 0.08 < facts.informed_share < 0.45
     assert facts.kurtosis[1] > 4.0  # fat tails at one second
-    assert facts.absolute_autocorrelation[1] > 0.1  # volatility clusters
+    assert facts.absolute_autocorrelation[1] > (0.02 if name == "calm" else 0.1)  # volatility clusters, where regimes change
     assert abs(facts.return_autocorrelation) < 0.15  # and returns are hardly predictable
     assert facts.sign_autocorrelation[1] > 0.05  # order signs have memory,
     assert 0.0 < facts.sign_autocorrelation[10] < facts.sign_autocorrelation[1]  # that fades

@@ -19,7 +19,7 @@ from core.instruments import Instrument
 from core.units import parse_fixed
 from native import market_data
 from native.market_data import BBO, BUY, CLEAR, FLAG_LAST, FLAG_SNAPSHOT, GAP, LEVEL, NO_SIDE, SELL, TRADE
-from tests.adapters.binance.venue_stream import MS, VenueStream
+from tests.adapters.binance.venue_stream import MS, VenueStream, best_of
 
 T0 = 1_700_000_000_500_000_000
 DEMO = Instrument(
@@ -135,6 +135,18 @@ def test_spot_gap_duplicate_and_overlap() -> None:
     assert [row[6] for row in spot.receive(T0, diff(11, 12))] == [GAP]
 
 
+@pytest.mark.parametrize("pu", [None, 0])
+def test_numbers_that_start_over_are_a_gap_and_not_a_silence(pu: int | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(book_sync, "STALE_DIFFS_MAX", 2)
+    tested = session()
+    tested.receive(T0, snapshot(500))
+    tested.receive(T0, diff(500, 505, None if pu is None else 499, b=[["10.0", "7"]]))
+    kinds = [[row[6] for row in tested.receive(T0, diff(step, step, None if pu is None else step - 1))] for step in range(1, 5)]
+    assert kinds == [[], [], [GAP], []]
+    assert [row[6] for row in tested.receive(T0, snapshot(4))] == [CLEAR, LEVEL, LEVEL]
+    assert [row[6] for row in tested.receive(T0, diff(5, 5, None if pu is None else 4, b=[["10.0", "8"]]))] == [LEVEL]
+
+
 def test_snapshot_older_than_the_buffer_is_refused() -> None:
     spot = session()
     spot.receive(T0, diff(10, 12))
@@ -206,12 +218,23 @@ def test_book_ticker() -> None:
         (0, T0, 100, 5, 0, 4, BBO, BUY, 0),
         (0, T0, 105, 0, 0, 4, BBO, SELL, FLAG_LAST),
     ]
-    spot.receive(T0, snapshot(9))
-    spot.receive(T0, diff(10, 12, b=[["10.0", "1"]]))
+    # A snapshot and a diff that are behind the ticker end with what it said; one that is ahead does not.
+    assert [row[6:] for row in spot.receive(T0, snapshot(8))] == [
+        (CLEAR, NO_SIDE, FLAG_SNAPSHOT),
+        (LEVEL, BUY, FLAG_SNAPSHOT),
+        (LEVEL, SELL, FLAG_SNAPSHOT),
+        (BBO, BUY, 0),
+        (BBO, SELL, FLAG_LAST),
+    ]
+    assert [row[6:] for row in spot.receive(T0, diff(9, 12, b=[["10.0", "1"]]))] == [(LEVEL, BUY, FLAG_LAST)]
     assert spot.receive(T0, json.dumps(ticker | {"u": 11}).encode()) == []
-    assert spot.skipped == {"bookTicker behind the book": 1}
+    assert spot.receive(T0, json.dumps(ticker).encode()) == []
+    assert spot.skipped == {"bookTicker behind the book": 1, "bookTicker seen before": 1}
     futures = ticker | {"u": 12, "e": "bookTicker", "T": MS + 1, "E": MS + 2}
     assert [row[0] for row in spot.receive(T0, json.dumps(futures).encode())] == [event_ns(1)] * 2
+    without = session(use_book_ticker=False)
+    assert without.receive(T0, json.dumps(ticker).encode()) == []
+    assert without.skipped == {"bookTicker not asked for": 1}
 
 
 def test_other_symbols_and_streams_are_counted() -> None:
@@ -226,13 +249,13 @@ def test_other_symbols_and_streams_are_counted() -> None:
     ("payload", "error", "message"),
     [
         (diff(6, 7, b=[["10.05", "1"]]), UnitError, "'10.05' has more than 1 decimals"),
-        (diff(6, 7, b=[["-10.0", "1"]]), UnitError, "'-10.0' is negative"),
+        (diff(6, 7, b=[["-10.0", "1"]]), UnitError, "'-10.0' is not positive"),
         (diff(6, 7, b=[["10.0", "-1"]]), UnitError, "'-1' is negative"),
         (diff(6, 7, b=[["10.0", "NaN"]]), UnitError, "'NaN' is not a decimal number"),
         (diff(6, 7, b=[["10.0", "Infinity"]]), UnitError, "'Infinity' is not a decimal number"),
         (diff(6, 7, b=[["1e999", "1"]]), UnitError, "'1e999' at scale 1 does not fit in 64 bits"),
         (diff(6, 7, b=[["99999999999999999999", "1"]]), UnitError, "'99999999999999999999' at scale 1 does not fit in 64 bits"),
-        (diff(6, 7, b=[["0.0", "1"]]), VenueProtocolError, "a price of a depth update is not positive"),
+        (diff(6, 7, b=[["0.0", "1"]]), UnitError, "'0.0' is not positive"),
         (diff(8, 7), VenueProtocolError, "depth update from U 8 to u 7 runs backwards"),
         (diff(6, 7, E=170), VenueProtocolError, "170 is neither milliseconds nor microseconds since 1970"),
     ],
@@ -282,6 +305,55 @@ def test_trade_of_nothing(p: str, q: str) -> None:
 def test_microsecond_stamps() -> None:
     spot = session(start_from_diffs=True)
     assert spot.receive(T0, diff(1, 2, E=MS * 1000 + 7, b=[["10.0", "1"]]))[0][0] == MS * 1_000_000 + 7000
+
+
+@settings(deadline=None)
+@given(
+    seed=st.integers(0, 1 << 32),
+    futures=st.booleans(),
+    lags=st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=40),
+    joins_at=st.integers(0, 5),
+)
+def test_levels_and_best_prices_together_are_the_venue_s(
+    seed: int, futures: bool, lags: list[tuple[int, int]], joins_at: int
+) -> None:
+    """Diffs and bookTickers overtake each other; the book made of both is the venue's best at the newest update of either."""
+    venue = VenueStream(seed, futures)
+    arrivals: list[tuple[int, int, bytes]] = []
+    depth_at = ticker_at = 0
+    for step, (depth_lag, ticker_lag) in enumerate(lags):
+        told = venue.diff()
+        # A stream delays its frames but keeps their order.
+        depth_at, ticker_at = max(depth_at, step + depth_lag), max(ticker_at, step + ticker_lag)
+        arrivals.append((depth_at, 0, told))
+        arrivals += [(ticker_at, 1, ticker) for ticker in venue.tickers]
+        venue.tickers.clear()
+        if step == joins_at:
+            arrivals.append((step, 2, venue.snapshot()))
+    tested = session()
+    fused: tuple[dict[int, int], dict[int, int]] = ({}, {})
+    newest_ticker = 0
+    for _, stream, frame in sorted(arrivals, key=lambda arrival: arrival[:2]):
+        rows = tested.receive(T0, frame)
+        if stream == 1:
+            newest_ticker = json.loads(frame)["u"]
+        for _, _, price, qty, _, _, kind, side, _ in rows:
+            if kind == CLEAR:
+                fused = ({}, {})
+            elif kind == BBO:
+                better = [
+                    level for level in fused[side] if qty == 0 or (level > price // 10 if side == BUY else level < price // 10)
+                ]
+                for level in better:
+                    del fused[side][level]
+            if kind in (LEVEL, BBO):
+                fused[side][price // 10] = qty
+                if not qty:
+                    del fused[side][price // 10]
+        assert not rows or rows[-1][8] & FLAG_LAST
+        if tested.state is SyncState.LIVE:
+            assert best_of(fused) == best_of(venue.history[max(tested.last_update_id, newest_ticker)])
+    assert tested.gaps == 0
 
 
 _FRAMES = st.lists(st.sampled_from(["pass", "pass", "pass", "lose", "twice", "swap", "snapshot"]), max_size=60)

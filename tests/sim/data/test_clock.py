@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from core.errors import DataError
 from native.market_data import MD_ROW
+from sim.data import clock
 from sim.data.clock import EventClock, correct_rows, correct_tape, measure_skew, shift_for
 
 
@@ -52,8 +53,9 @@ def test_clocks_that_agree_stay() -> None:
     st.lists(st.tuples(st.just(0) | st.integers(10_000, 20_000), st.integers(0, 300)), max_size=40),
     st.integers(0, 500),
     st.integers(1, 10),
+    st.sampled_from([0, 7, 1000]),
 )
-def test_equals_the_slow_loop_in_any_chunks(steps: list[tuple[int, int]], base: int, chunk: int) -> None:
+def test_equals_the_slow_loop_in_any_chunks(steps: list[tuple[int, int]], base: int, chunk: int, in_memory: int) -> None:
     pairs = []
     now = 9_000
     for event, step in steps:
@@ -61,20 +63,22 @@ def test_equals_the_slow_loop_in_any_chunks(steps: list[tuple[int, int]], base: 
         pairs.append((event, now))
     rows = tape(pairs)
     whole = [rows[start : start + chunk] for start in range(0, len(rows), chunk)]
-    corrected = [pair for part in correct_tape(lambda: iter(whole), base) for pair in part[["ts_event", "ts_init"]].tolist()]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(clock, "ROWS_IN_MEMORY_MAX", in_memory)
+        corrected = [pair for part in correct_tape(lambda: iter(whole), base) for pair in part[["ts_event", "ts_init"]].tolist()]
     assert corrected == slow(pairs, base)
     assert all(event <= init for event, init in corrected)
     assert all(a[0] <= b[0] and a[1] <= b[1] for a, b in pairwise(corrected))
 
 
 def test_shift_too_small_is_capped_and_counted() -> None:
-    clock = EventClock()
-    assert clock.correct(tape([(900, 1000), (1300, 1200)]))["ts_event"].tolist() == [900, 1200]
-    assert clock.capped == 1
+    tested = EventClock()
+    assert tested.correct(tape([(900, 1000), (1300, 1200)]))["ts_event"].tolist() == [900, 1200]
+    assert tested.capped == 1
 
 
 def test_ts_init_must_not_decrease() -> None:
-    clock = EventClock()
-    clock.correct(tape([(1, 1000)]))
+    tested = EventClock()
+    tested.correct(tape([(1, 1000)]))
     with pytest.raises(DataError, match=r"tape: row 0 of a chunk: ts_init goes backwards"):
-        clock.correct(tape([(1, 999)]))
+        tested.correct(tape([(1, 999)]))

@@ -97,6 +97,14 @@ def test_refused_frame_names_file_and_line(word: str, message: str, tmp_path: Pa
     assert str(caught.value) == f"{path}:2: {message}"
 
 
+def test_progress_counts_the_bytes_of_all_files(tmp_path: Path) -> None:
+    paths = [write(tmp_path / name, f'{T0 + step} {{"n":3}}') for step, name in enumerate(("first", "second", "third"))]
+    calls: list[tuple[int, int]] = []
+    list(frames_to_rows(paths, Echo(), lambda rows, size: calls.append((rows, size)), rows_per_chunk=1))
+    size = paths[0].stat().st_size
+    assert calls == [(3, size), (6, 2 * size), (9, 3 * size), (9, 3 * size)]
+
+
 def test_files_that_overlap(tmp_path: Path) -> None:
     first = write(tmp_path / "first", f'{T0 + 5} {{"n":1}}')
     second = write(tmp_path / "second", f'{T0 + 4} {{"n":1}}')
