@@ -2,8 +2,8 @@
 
 The tape holds int64 rows (ts ns, kind 0 level update | 1 trade, side, price, quantity); each row is a packet of its own, received
 when it happened. Measured: doing nothing; waking on every best-price change; and a market maker in plain Python that quotes one
-bid and one ask of 1 at the best prices, post-only, position at most 10, every 100 ms and every 10 ms, a strategy through Trader and
-risk gate. "venue only" is the same maker without Trader, "on change" the same as a strategy that subscribes to price changes,
+bid and one ask of 1 at the best prices, post-only, position at most 10, every 100 ms and every 10 ms, a strategy through Trader
+and risk gate. "venue only" is the same maker without Trader, "on change" the same as a strategy that subscribes to price changes,
 at most one in 10 ms: what a user would write. --mbo adds order-by-order replay of a feed in the layout of a workload file
 (ts us, op 0 add | 1 delete | 2 execute, id, side, price, quantity).
 """
