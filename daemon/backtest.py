@@ -29,7 +29,7 @@ from daemon.progress import Display, choose_display
 from daemon.run_folder import JOURNAL_FILE, LOG_FILE, ROWS_PER_PART, RunFolder
 from daemon.strategy_failure import with_place
 from daemon.version import VERSION
-from daemon.wiring import Wired, wire_backtest
+from daemon.wiring import Wired
 from sim.driver import Driver
 from sim.recorder import Recorder
 from sim.report import live_numbers, statistics
@@ -68,13 +68,23 @@ class _StopRequest:
 class Backtest:
     """One run, from a checked configuration to its folder. Make it, then `await run()` once."""
 
-    def __init__(self, loaded: LoadedConfig, *, run_id: str, run_number: int, input_digest: str, out: Path, quiet: bool) -> None:
+    def __init__(
+        self,
+        loaded: LoadedConfig,
+        wired: Wired,
+        *,
+        run_id: str,
+        run_number: int,
+        input_digest: str,
+        out: Path,
+        quiet: bool,
+    ) -> None:
         self.loaded = loaded
         self.run_id = run_id
         self.run_number = run_number
         self.input_digest = input_digest
         self._quiet = quiet
-        self._wired: Wired = wire_backtest(loaded)
+        self._wired = wired
         self.folder = RunFolder(out)
         self.log_file = start_logging(self.folder.path / LOG_FILE, console=not quiet)
         self._stop = _StopRequest()

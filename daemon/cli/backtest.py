@@ -16,7 +16,7 @@ from daemon.config.loader import LoadedConfig, load_config
 from daemon.exit_codes import ExitCode
 from daemon.run_number import next_run_number
 from daemon.sources import input_digest
-from daemon.wiring import input_files
+from daemon.wiring import input_files, wire_backtest
 from sim.report import text_report
 
 
@@ -39,13 +39,14 @@ def backtest(options: argparse.Namespace) -> int:
 
 async def _run(loaded: LoadedConfig, options: argparse.Namespace) -> Outcome:
     digest = input_digest(input_files(loaded))
+    wired = wire_backtest(loaded)
+    # Only now, so that a configuration which cannot run leaves no trace.
     folder = Path(options.out).absolute().parent if options.out else Path(loaded.config.run.runs_folder).absolute()
-    # Made before the number is taken, so that a configuration which cannot run uses none.
-    make = partial(Backtest, loaded, input_digest=digest, quiet=options.json)
     run_number = next_run_number(folder)
     run_id = make_run_id(loaded, digest, run_number)
     out = Path(options.out).absolute() if options.out else folder / run_id
-    return await make(run_id=run_id, run_number=run_number, out=out).run()
+    run = Backtest(loaded, wired, run_id=run_id, run_number=run_number, input_digest=digest, out=out, quiet=options.json)
+    return await run.run()
 
 
 def make_run_id(loaded: LoadedConfig, digest: str, run_number: int) -> str:
