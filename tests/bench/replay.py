@@ -1,6 +1,6 @@
-"""Replay speed: `python -m tests.bench.replay TAPE.npy [--json]`.
+"""Replay speed: `python -m tests.bench.replay TAPE.npy [--mbo FEED.bin] [--json]`.
 
-The tape holds int64 rows (ts ns, kind 0 level update | 1 trade, side, price, quantity), the format of tests/bench/l2_tape.py.
+The tape holds int64 rows (ts ns, kind 0 level update | 1 trade, side, price, quantity); tests/bench/inputs.py makes one.
 Each row is a packet of its own, received when it happened. Measured: doing nothing, waking on every best-price change, and a
 market maker in plain Python that quotes one bid and one ask of 1 at the best prices, post-only, position at most 10, woken every
 100 ms and every 10 ms whether the price changed or not: once straight on the simulated venue, once as a strategy through Trader
@@ -30,8 +30,9 @@ from core.strategy import Context, Subscription
 from core.trader import Trader
 from core.units import NS_PER_MS, NS_PER_SECOND
 from native import venue as native
-from native.market_data import FLAG_LAST, MD_ROW
+from native.market_data import ADD, DELETE, EXECUTE, FLAG_LAST, MD_ROW
 from sim.venue import InstrumentSettings, SimulatedVenue, VenueSettings
+from tests.bench import w1_flow
 
 INSTRUMENT = Instrument(
     instrument_id="TAPE.BENCH",
@@ -160,14 +161,26 @@ def measure(work: Callable[[], dict[str, int]], rows: int) -> dict[str, float]:
     return {"ns_per_row": best / rows * 1e9, "wall_s": best, **counts}
 
 
+def load_mbo(path: Path) -> npt.NDArray[Any]:
+    """An order-by-order feed (inputs.mbo_file: ts us, op 0 add | 1 delete | 2 execute) as rows of dtype MD_ROW."""
+    columns = w1_flow.read(path)
+    ts, op, order_id, side, price, qty = (columns[name] for name in w1_flow.COLUMNS)
+    rows = np.zeros(len(ts), dtype=MD_ROW)
+    rows["ts_event"] = rows["ts_init"] = ts * 1000
+    rows["kind"] = np.array([ADD, DELETE, EXECUTE], dtype=np.uint8)[op]
+    rows["order_id"], rows["side"], rows["price"], rows["qty"] = order_id, side, price, qty
+    rows["flags"] = FLAG_LAST
+    return rows
+
+
 def counted(venue: native.NativeVenue, position: int = 0) -> dict[str, int]:
     totals = venue.totals()
     return {name: totals[name] for name in ("wakeups", "events", "orders", "cancels", "fills")} | {"position": position}
 
 
-def quiet(rows: npt.NDArray[Any], wake: int) -> dict[str, int]:
+def quiet(rows: npt.NDArray[Any], wake: int, fidelity: int = native.L2) -> dict[str, int]:
     venue = native.NativeVenue()
-    venue.add_instrument(wake=wake)
+    venue.add_instrument(wake=wake, fidelity=fidelity)
     venue.feed(rows)
     venue.finish()
     while not venue.is_done:
@@ -215,6 +228,7 @@ def through_trader(rows: npt.NDArray[Any], interval_ns: int) -> dict[str, int]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("tape", type=Path)
+    parser.add_argument("--mbo", type=Path, help="an order-by-order feed too: replayed in the native book, nobody trading")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     rows = load_tape(arguments.tape)
@@ -227,6 +241,10 @@ def main() -> None:
         "maker 100 ms, trader": measure(lambda: through_trader(rows, 100 * NS_PER_MS), n),
         "maker 10 ms, trader": measure(lambda: through_trader(rows, 10 * NS_PER_MS), n),
     }
+    if arguments.mbo is not None:
+        orders = load_mbo(arguments.mbo)
+        results["by order, do nothing"] = measure(lambda: quiet(orders, 0, native.L3), len(orders))
+        results["by order, best price"] = measure(lambda: quiet(orders, native.WAKE_BEST, native.L3), len(orders))
     if arguments.json:
         print(json.dumps({"rows": n, "results": results}))
         return
