@@ -35,7 +35,7 @@ from native.market_data import (
     SELL,
     STATUS,
 )
-from sim.data.files import ROWS_PER_CHUNK, Block, Progress, numbered_lines, read_blocks
+from sim.data.files import ROWS_PER_CHUNK, Block, Progress, numbered_lines, read_blocks, split_lines
 
 LOBSTER_PRICE_SCALE = 4
 NEW_YORK = ZoneInfo("America/New_York")
@@ -146,7 +146,7 @@ class _MessageReader:
         ):
             if broken.any():
                 row = int(np.argmax(broken))
-                text = block.data.splitlines()[row].decode("utf-8", "backslashreplace")
+                text = split_lines(block.data)[row].decode("utf-8", "backslashreplace")
                 raise DataError(f"{message}: {text!r}", file=self._file, line=block.first_line + row)
 
     def _to_rows(self, columns: np.ndarray, block: Block) -> np.ndarray:

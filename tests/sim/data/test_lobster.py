@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import lzma
 from datetime import date
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 
 from core.errors import DataError
 from native.market_data import MD_ROW
-from sim.data import lobster
+from sim.data import files, lobster
 from sim.data.files import Block, numbered_lines
 from sim.data.lobster import LobsterSource, parse_book_row, read_lobster, session_midnight_ns
 from tests.data_path import market_data
@@ -51,6 +52,19 @@ def test_windows_line_ends(tmp_path: Path) -> None:
     path = tmp_path / MESSAGES.name
     path.write_bytes(MESSAGES.read_bytes().replace(b"\n", b"\r\n"))
     assert as_text(read_lobster(LobsterSource(path))) == as_text(read_lobster(LobsterSource(MESSAGES)))
+
+
+@pytest.mark.parametrize("block_bytes", [1, 50, 130, 400])
+def test_blocks_do_not_show(block_bytes: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lobster, "read_blocks", partial(files.read_blocks, block_bytes=block_bytes))
+    monkeypatch.setattr(lobster, "ROWS_PER_CHUNK", 3)
+    calls: list[tuple[int, int]] = []
+    chunks = list(
+        read_lobster(LobsterSource(MESSAGES, BOOK, price_scale=2, qty_scale=1), lambda rows, size: calls.append((rows, size)))
+    )
+    assert as_text(chunks) == (FILES / "lobster_seeded_rows.expected.csv").read_text()
+    assert max(map(len, chunks)) <= 3
+    assert calls[-1] == (16, MESSAGES.stat().st_size)
 
 
 @pytest.mark.parametrize(
