@@ -93,10 +93,7 @@ class BinanceData(Section):
     instrument_id: InstrumentId = Field(description="whose market this is")
     files: list[PathText] = Field(min_length=1, description="recordings that continue each other, in order")
     symbol: Annotated[str, StringConstraints(pattern=r"^[A-Z0-9_]{2,24}$")] = Field(description="the venue's name: BTCUSDT")
-    use_book_ticker: bool = Field(
-        default=False,
-        description="let bookTicker move the best prices too: some ms fresher, but it can cross diffs that come later",
-    )
+    use_book_ticker: bool = Field(default=True, description="let bookTicker move the best prices too: some ms fresher than diffs")
     start_from_diffs: bool = Field(default=False, description="begin with an empty book at the first diff, without a snapshot")
     base_latency: PositiveDuration = Field(
         default="1ms", description="smallest feed latency once the clocks are put in order: the venue's clock is shifted to it"
