@@ -45,11 +45,12 @@ class LoadedConfig:
         return plain
 
     def digest(self) -> str:
-        """Of what decides the result: the pace and where the run folder goes do not."""
+        """Of what decides the result: the pace, where the run folder goes and what seals it do not."""
         plain = self.effective()
         for key in ("pace", "runs_folder", "journal"):
             del plain["run"][key]
         del plain["report"]["progress_interval"]
+        del plain["audit"]
         return blake2b(json.dumps(plain, sort_keys=True, separators=(",", ":")).encode(), digest_size=16).hexdigest()
 
 
