@@ -7,7 +7,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +28,7 @@ from daemon.logging_setup import start_logging
 from daemon.progress import Display, choose_display
 from daemon.run_folder import LOG_FILE, ROWS_PER_PART, RunFolder
 from daemon.strategy_failure import with_place
+from daemon.timestamps import iso
 from daemon.version import VERSION
 from daemon.wiring import Wired
 from sim.driver import Driver
@@ -340,9 +340,3 @@ class Backtest:
             self._journal.abandon()
         self.log_file.abandon()
         self.folder.discard()
-
-
-def iso(ts: int) -> str:
-    """ns UTC as ISO 8601 with all nine decimals."""
-    seconds, fraction = divmod(ts, NS_PER_SECOND)
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{fraction:09d}Z"

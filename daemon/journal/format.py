@@ -52,6 +52,7 @@ BATCH_RECORDS_MAX = 1_024
 GENESIS = sha256(b"tradingd journal 2").digest()
 SEAL = struct.Struct("<Q64s")
 UNSIGNED = bytes(64)
+HOLE = bytes(512)  # a sector that was never written
 JOURNAL_FOLDER = "journal"  # its name inside a run folder
 SEGMENT_SUFFIX = ".tdj"
 SEGMENTS_MAX = 999_999
@@ -170,11 +171,29 @@ def is_unfinished(data: bytes, offset: int, number: int) -> bool:
     lack its last frame: there, nothing could tell a lost frame from a removed one.
     """
     position = offset + 1
-    while (later := find_frame(data, position, number)) is not None:
+    later = find_frame(data, position, number)
+    if later is None:
+        return _is_torn(data, offset)
+    while later is not None:
         if later.synced == 0 or later.synced >= number:
             return False
-        position = later.end
+        later = find_frame(data, later.end, number)
     return True
+
+
+def _is_torn(data: bytes, offset: int) -> bool:
+    """Whether the rest of the file looks like a write that a crash stopped: too short, or zeros where bytes did not arrive."""
+    if data.endswith(b"\0") or data.find(HOLE, offset) >= 0:
+        return True
+    if offset < PREAMBLE.size:
+        preamble = PREAMBLE.pack(MAGIC, VERSION)
+        if data[offset : PREAMBLE.size] != preamble[offset : len(data)]:
+            return False
+        offset = min(PREAMBLE.size, len(data))
+    head = data[offset : offset + HEAD.size]
+    if not MARK.startswith(head[: len(MARK)]):
+        return False
+    return len(data) < offset + FRAME_OVERHEAD_BYTES or len(data) < offset + FRAME_OVERHEAD_BYTES + HEAD.unpack(head)[1]
 
 
 def count_of(payload: bytes) -> int | None:
