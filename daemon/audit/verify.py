@@ -120,7 +120,7 @@ class _Verifier:
         if first is not None:
             self._find(Damage.EDITED, "the file does not begin as a journal does", 0)
             return first.offset
-        if is_last and number > 1 and is_unfinished(data, 0, self._number + 1):
+        if is_last and number > 1 and is_unfinished(data, 0, self._number + 1, is_synced=False):
             return self._unfinished(data, 0, "a segment that had just been begun")
         self._find(Damage.CUT if preamble.startswith(data) else Damage.EDITED, "the file is no segment of a journal", 0)
         return len(data)
@@ -129,12 +129,15 @@ class _Verifier:
         """A whole frame at the end whose bytes a power cut kept from arriving."""
         if not is_last or frame.end < len(data) or not self._before or self._fitting(frame) is not None:
             return False
-        return is_unfinished(data, frame.offset, self._number + 1)
+        return self._is_unfinished(data, frame.offset)
+
+    def _is_unfinished(self, data: bytes, offset: int) -> bool:
+        return is_unfinished(data, offset, self._number + 1, is_synced=self._contents.is_synced)
 
     def _noise(self, data: bytes, offset: int, reason: str, is_last: bool) -> int:
         """What is at `offset` is no frame: say so, and return where to go on."""
         number = self._number + 1
-        if is_last and self._before and is_unfinished(data, offset, number):
+        if is_last and self._before and self._is_unfinished(data, offset):
             return self._unfinished(data, offset, reason)
         later = find_frame(data, offset + 1)
         end = later.offset if later is not None else len(data)
