@@ -106,7 +106,7 @@ class _Verifier:
                 self._frame(data, frame, is_first)
                 offset = frame.end
             is_first = False
-        if not is_last and self._kind_last is not Kind.SEGMENT_END:
+        if not is_last and self._kind_last not in (Kind.SEGMENT_END, Kind.END):
             self._find(Damage.CUT, "the end of this segment is missing, and another segment follows", len(data))
 
     def _preamble(self, data: bytes, number: int, is_last: bool) -> int:
@@ -214,15 +214,15 @@ class _Verifier:
             self._find(Damage.EDITED, f"{_name(frame)} was changed", frame.offset, number, self._records_last + 1)
             self._before, self._number, self._records = (frame.hash, *computed), number, UNKNOWN
             self._kind_last = frame.kind
-        elif isinstance(after, Frame) and after.number == number and self._fitting(after) is not None:
-            found = self._tell(frame, Damage.INSERTED, f"frame {frame.number} stands where frame {number} belongs")
-            self._displaced[frame.number] = (found, frame.hash)
         elif frame.number in self._missing:
             self._replace(
                 self._missing.pop(frame.number),
                 Damage.REORDERED,
                 f"frame {frame.number} is not here; it was moved behind frame {self._number}, to byte {frame.offset}",
             )
+        elif isinstance(after, Frame) and after.number == number and self._fitting(after) is not None:
+            found = self._tell(frame, Damage.INSERTED, f"frame {frame.number} stands where frame {number} belongs")
+            self._displaced[frame.number] = (found, frame.hash)
         elif frame.number > number:
             self._lost(frame)
             if self._fitting(frame) is None:

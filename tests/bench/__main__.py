@@ -1,6 +1,6 @@
-"""`make bench`: every benchmark of ours, one after the other: matching, replay, bars.
+"""`make bench`: every benchmark of ours, one after the other: matching, replay, bars, journal.
 
-python -m tests.bench [--json] [--rows N] [matching|replay|bars ...]
+python -m tests.bench [--json] [--rows N] [matching|replay|bars|journal ...]
 """
 
 from __future__ import annotations
@@ -19,13 +19,16 @@ def commands(names: list[str], rows: int) -> dict[str, list[str]]:
         "matching": lambda: ["tests.bench.matching", str(workload_file(MESSAGES))],
         "replay": lambda: ["tests.bench.replay", str(tape_file(rows)), "--mbo", str(mbo_file(rows))],
         "bars": lambda: ["tests.bench.bars"],
+        "journal": lambda: ["tests.bench.journal"],
     }
     return {name: made[name]() for name in names or made}
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
-    parser.add_argument("names", nargs="*", choices=["matching", "replay", "bars", []], help="which; all of them by default")
+    parser.add_argument(
+        "names", nargs="*", choices=["matching", "replay", "bars", "journal", []], help="which; all of them by default"
+    )
     parser.add_argument("--rows", type=int, default=ROWS, help="rows of the level-2 tape")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
