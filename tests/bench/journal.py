@@ -1,8 +1,8 @@
 """What the journal costs: `python -m tests.bench.journal [--json] [--folder DIR]`.
 
-A mix of events and commands goes through a writer: as a backtest writes it (full frames, never synced), and as a live session does
-(a frame for each small batch), with and without fdatasync. Then the first journal is read and verified. The folder decides which
-disk is measured.
+A mix of events and commands goes through a writer: as a backtest writes it (full frames, never synced), and as a live session
+does (a frame for each small batch), with and without fdatasync. Then the first journal is read and verified. The folder decides
+which disk is measured.
 """
 
 from __future__ import annotations
