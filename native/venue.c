@@ -314,7 +314,9 @@ VENUE_INLINE void row_venue_apply(venue *v, const md_row *row)
             return;
         }
         in->book.levels_seen[side] = 1;
-        if (VENUE_UNLIKELY(in->own[side].n | in->taken[side].n))
+        const own_side *own = &in->own[side];
+        const bool among_ours = own->n && key <= own->best_key && key >= own->key[own->n - 1];
+        if (VENUE_UNLIKELY(among_ours || in->taken[side].n))
             l2_level_own(v, in, side, key, before, row->qty);
     } else if (row->kind == MD_TRADE) {
         if (VENUE_UNLIKELY(row->side > MD_SIDE_NONE || !row_price_fits(row))) {

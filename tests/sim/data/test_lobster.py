@@ -135,6 +135,16 @@ def test_price_that_the_scale_cannot_hold(tmp_path: Path) -> None:
         list(read_lobster(LobsterSource(path, price_scale=2)))
 
 
+def test_numbers_that_the_scales_push_out_of_64_bits(tmp_path: Path) -> None:
+    path = tmp_path / "X_2024-03-08_0_1_message_1.csv"
+    path.write_text(GOOD + "34202.5,1,9,99999999999,1000000,1\n34202.5,1,10,1,99999999999999999,1\n")
+    assert next(read_lobster(LobsterSource(path)))["qty"][2] == 99999999999
+    with pytest.raises(DataError, match=r":3: size does not fit in 64 bits: '34202\.5,1,9,99999999999,1000000,1'$"):
+        list(read_lobster(LobsterSource(path, qty_scale=8)))
+    with pytest.raises(DataError, match=r":4: price does not fit in 64 bits: '34202\.5,1,10,1,99999999999999999,1'$"):
+        list(read_lobster(LobsterSource(path, price_scale=8)))
+
+
 @pytest.mark.parametrize(
     ("name", "message"),
     [
@@ -155,7 +165,8 @@ def test_session_date_is_never_guessed(name: str, message: str, tmp_path: Path) 
     [
         ("1000300,20,1000000", "an order-book row needs 4 columns for each level, found 3"),
         ("1000300,20,1000000,x", "not an order-book row: '1000300,20,1000000,x'"),
-        ("1000300,20,1000000,-5", "prices and sizes must be positive"),
+        ("1000300,20,1000000,-5", "prices and sizes must be positive and below 1000000000000"),
+        ("1000300,20,1000000000000,5", "prices and sizes must be positive and below 1000000000000"),
         ("1000000,20,1000000,50", "crossed book: bid 1000000, ask 1000000"),
         ("999900,20,1000000,50", "crossed book: bid 1000000, ask 999900"),
     ],
