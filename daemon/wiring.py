@@ -300,6 +300,8 @@ def simulated_venue(loaded: LoadedConfig, instruments: list[Instrument], subscri
         self_trade_prevention=SelfTradePrevention[venue.self_trade_prevention.upper()],
         reject_per_million=venue.rejects_per_million,
         orders_max=venue.orders_max,
+        timers_max=venue.timers_max,
+        post_only_slides=venue.post_only == "slide",
     )
     each = [
         InstrumentSettings(
@@ -309,6 +311,8 @@ def simulated_venue(loaded: LoadedConfig, instruments: list[Instrument], subscri
             queue_power=float(venue.queue_power),
             subscriptions=tuple(each for each in subscriptions if each.instrument_id == instrument.instrument_id),
             check_crossed=venue.crossed == "stop",
+            orders_max=venue.book_orders_max,
+            levels_max=venue.levels_max,
         )
         for instrument in instruments
     ]

@@ -314,7 +314,9 @@ VENUE_INLINE void row_venue_apply(venue *v, const md_row *row)
             return;
         }
         in->book.levels_seen[side] = 1;
-        if (VENUE_UNLIKELY(in->own[side].n | in->taken[side].n))
+        const own_side *own = &in->own[side];
+        const bool among_ours = own->n && key <= own->best_key && key >= own->key[own->n - 1];
+        if (VENUE_UNLIKELY(among_ours || in->taken[side].n))
             l2_level_own(v, in, side, key, before, row->qty);
     } else if (row->kind == MD_TRADE) {
         if (VENUE_UNLIKELY(row->side > MD_SIDE_NONE || !row_price_fits(row))) {
@@ -642,6 +644,48 @@ static bool is_over(const venue *v)
         && v->feed_ts == VENUE_TIME_MAX;
 }
 
+/* The stretch where nothing but rows happens: no command, expiry, answer, timer or held-back quote comes before them. What the general
+ * loop does, with the bounds taken once; it stops wherever something else may be due. */
+static void run_rows(venue *v, int64_t until_ts)
+{
+    int64_t bound = min4(v->timer_ts, until_ts, v->safe_ts - 1, v->answer_ts - 1);
+    bound = min4(bound, v->command_ts - 1, v->expiry_ts - 1, VENUE_TIME_MAX);
+    while (v->row_local < v->row_local_end) {
+        const md_row *row = v->row_local;
+        const int64_t ts = row->ts_init;
+        if (ts > bound)
+            return;
+        while (v->feed_ts < ts && v->feed_ts <= v->quote_due) {
+            if (v->feed_ts > v->clock_local)
+                v->clock_local = v->feed_ts;
+            feed_deliver(v);
+            if (VENUE_UNLIKELY(v->wake || v->error))
+                return;
+        }
+        if (ts > v->quote_due)
+            return;
+        while (v->row_venue < v->row_end && v->row_venue->ts_event <= ts) {
+            row_venue_apply(v, v->row_venue);
+            if (VENUE_UNLIKELY(v->error))
+                return;
+            v->row_venue++;
+            v->totals.rows_venue++;
+            if (VENUE_UNLIKELY(v->answer_ts <= ts || v->feed_ts < ts))
+                return;
+        }
+        if (VENUE_UNLIKELY(row == v->row_venue || ts < v->clock_local))
+            return; /* received before it happened, or late: the general loop says what that means */
+        v->clock_local = ts;
+        v->row_local++;
+        v->totals.rows++;
+        row_local_apply(v, row);
+        if (VENUE_UNLIKELY(v->wake))
+            return;
+        if (VENUE_UNLIKELY(v->answer_ts - 1 < bound))
+            bound = v->answer_ts - 1;
+    }
+}
+
 int64_t venue_run(venue *v, int64_t until_ts, venue_event *out, int64_t cap)
 {
     if (!v || !out || cap < 1)
@@ -654,6 +698,11 @@ int64_t venue_run(venue *v, int64_t until_ts, venue_event *out, int64_t cap)
         if (v->wake)
             return deliver(v, out, cap);
         const bool has_row = local_row_next(v);
+        if (has_row && !v->n_flows) {
+            run_rows(v, until_ts);
+            if (v->wake || v->error || v->row_local == v->row_local_end)
+                continue;
+        }
         if (!has_row && is_over(v)) {
             if (v->inbox.head != v->inbox.tail)
                 return deliver(v, out, cap); /* answers that waited for a wake-up */

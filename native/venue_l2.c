@@ -146,6 +146,7 @@ static int64_t ahead_lots(const instrument *in, const own_order *o)
 static void fill(venue *v, instrument *in, own_order *o, int64_t price, int64_t qty, int64_t taker)
 {
     o->leaves -= qty;
+    o->filled += qty;
     o->shown -= qty < o->shown ? qty : o->shown;
     in->position += o->side == BOOK_SIDE_BUY ? qty : -qty;
     answer_put(v, in->index, VENUE_EV_FILL, o->id, price, qty, o->leaves, taker | (o->side << 1), ++v->execution_id);

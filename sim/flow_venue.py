@@ -46,6 +46,9 @@ class FlowVenue:
         self.inner.send(approved)
 
     def schedule(self, command: SetTimer | CancelTimer) -> None:
+        if isinstance(command, SetTimer) and command.at < self.inner.now:
+            # Asked for while an event from before the wake-up was handled, and due since: it fires now.
+            command = SetTimer(command.ts, command.timer_id, self.inner.now)
         self.inner.schedule(command)
 
     def totals(self) -> dict[str, int]:

@@ -20,6 +20,8 @@ from native import venue as native
 from native.market_data import FLAG_LAST, LEVEL, MD_ROW, TRADE
 from native.venue import NativeVenue
 from sim.latency import ConstantLatency, LogNormalLatency, RecordedLatency, native_latency, read_recorded_latency
+from tests.sim.test_venue_l3 import recorded
+from tests.sim.test_venue_l3 import tape as order_tape
 
 MS = 1_000_000
 
@@ -142,9 +144,10 @@ def busy_tape(seed: int, n: int, delay: int) -> npt.NDArray[Any]:
     return rows
 
 
-def live_through(rows: npt.NDArray[Any], cuts: list[int], **settings: Any) -> list[tuple[int, ...]]:
+def live_through(rows: npt.NDArray[Any], cuts: list[int], fidelity: int = native.L2, **settings: Any) -> list[tuple[int, ...]]:
     venue = NativeVenue(**settings)
-    venue.add_instrument(wake=native.WAKE_BEST | native.WAKE_ORDER | native.WAKE_TRADE, queue_model=native.QUEUE_LOG)
+    wake = native.WAKE_BEST | native.WAKE_ORDER | native.WAKE_TRADE
+    venue.add_instrument(wake=wake, queue_model=native.QUEUE_LOG, fidelity=fidelity, orders_max=2048, levels_max=256)
     seen: list[tuple[int, ...]] = []
     counter = 0
     bounds = [0, *cuts, len(rows)]
@@ -177,6 +180,19 @@ def test_a_run_does_not_depend_on_how_the_tape_was_cut(seed: int, delay: int) ->
     rng = random.Random(seed)
     assert live_through(rows, sorted(rng.sample(range(1, 400), 30)), **settings) == whole
     assert live_through(rows, list(range(1, 400)), **settings) == whole
+
+
+@pytest.mark.parametrize("delay", [0, 5, 60])
+@pytest.mark.parametrize("seed", range(6))
+def test_nor_does_an_order_by_order_run(seed: int, delay: int) -> None:
+    rng = random.Random(seed)
+    recorded_rows, _ = recorded(rng, 400)
+    rows = order_tape(recorded_rows)
+    rows["ts_init"] = np.maximum.accumulate(rows["ts_event"] + [rng.randrange(delay + 1) for _ in range(len(rows))])
+    settings = {"entry_ns": 3, "response_ns": 2, "feed_latency_ns": 4} if seed % 2 else {}
+    whole = live_through(rows, [], native.L3, **settings)
+    assert live_through(rows, sorted(rng.sample(range(1, len(rows)), 30)), native.L3, **settings) == whole
+    assert live_through(rows, list(range(1, len(rows))), native.L3, **settings) == whole
 
 
 def test_horizon_lets_live_time_go_on_without_rows() -> None:
