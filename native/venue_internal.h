@@ -207,6 +207,9 @@ struct venue {
     venue_totals totals;
 };
 
+/* ---- venue_setup.c ---- */
+void tape_release(venue *v);
+
 /* ---- venue_latency.c ---- */
 int latency_init(latency_model *m, const venue_latency *config);
 int64_t latency_entry_ns(latency_model *m, int64_t ts);
