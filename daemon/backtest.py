@@ -92,6 +92,7 @@ class Backtest:
         trader = self._wired.trader
         self.recorder = Recorder(
             trader,
+            self._wired.venue.best,
             self._wired.ts_start,
             parse_duration_ns(config.report.equity_interval),
             config.report.equity_samples_max,

@@ -362,6 +362,21 @@ def test_nobody_to_ask(tmp_path: Path) -> None:
     assert (result.returncode, run_of(result)["error"]["exit_code"]) == (9, 9)
 
 
+def test_without_the_c_extension_the_error_says_what_to_install(tmp_path: Path) -> None:
+    code = "import sys, runpy; sys.modules['native._native'] = None; sys.argv = ['tradingd', *sys.argv[1:]]; "
+    code += "runpy.run_module('daemon.cli.main', run_name='__main__')"
+    config = write_config(tmp_path)
+    command = [COMMAND[0], "-c", code, "backtest", str(config)]
+    result = subprocess.run(command, cwd=tmp_path, env=environment(tmp_path), capture_output=True, text=True, check=False)
+    assert (result.returncode, result.stdout) == (3, "")
+    warning, error = result.stderr.splitlines()
+    assert warning.startswith("native extension unavailable")
+    assert error == (
+        f"tradingd: {config}: venue.fidelity: 'flow' needs the C extension, which is not built here: install a C compiler and "
+        "Python's headers, and install tradingd again; only 'bars' runs without"
+    )
+
+
 # Storage.
 
 
