@@ -45,7 +45,7 @@ class Maker(ABC):
         self._step = params.level_step_ticks * self.instrument.tick
         self.order_qty = parse_order_qty(self.instrument, "order_qty", params.order_qty)
         position_qty_max = parse_position_qty(self.instrument, "position_qty_max", params.position_qty_max)
-        self.requoter = Requoter(self.instrument, position_qty_max=position_qty_max)
+        self._requoter = Requoter(self.instrument, position_qty_max=position_qty_max)
 
     @abstractmethod
     def prices(self, context: Context, quote: Quote) -> tuple[int, int] | None:
@@ -58,36 +58,36 @@ class Maker(ABC):
         best_bid, best_ask = quote.bid_price, quote.ask_price
         # One side alone has no middle, and a crossed market is none.
         found = None
-        if quote.bid_qty > 0 and quote.ask_qty > 0 and best_bid < best_ask and self.requoter.may_quote:
+        if quote.bid_qty > 0 and quote.ask_qty > 0 and best_bid < best_ask and self._requoter.may_quote:
             found = self.prices(context, quote)
         if found is None:
-            self.requoter.aim(context, NO_PRICES, NO_PRICES, self.order_qty)
+            self._requoter.aim(context, NO_PRICES, NO_PRICES, self.order_qty)
             return
         bid = min(found[0], best_ask - self._tick)
         ask = max(found[1], best_bid + self._tick)
         if self._levels == 1:
-            self.requoter.aim(context, (bid,), (ask,), self.order_qty)
+            self._requoter.aim(context, (bid,), (ask,), self.order_qty)
             return
         step, depth = self._step, self._levels * self._step
-        self.requoter.aim(context, range(bid, bid - depth, -step), range(ask, ask + depth, step), self.order_qty)
+        self._requoter.aim(context, range(bid, bid - depth, -step), range(ask, ask + depth, step), self.order_qty)
 
     def on_order(self, context: Context, order: Order, event: AnyOrderEvent) -> None:
         quote = context.quote(self._instrument_id)
-        if self.requoter.on_order(order, event, context.now) and quote is not None:
+        if self._requoter.on_order(order, event, context.now) and quote is not None:
             self.on_quote(context, quote)
 
     def on_status(self, context: Context, status: StatusChanged) -> None:
-        self.requoter.on_status(context, status)
+        self._requoter.on_status(context, status)
 
     def on_gap(self, context: Context, gap: GapDetected) -> None:
         if gap.instrument_id == self._instrument_id:
-            self.requoter.withdraw(context)
+            self._requoter.withdraw(context)
 
     def on_halt(self, context: Context, state: TradingState, reason: str) -> None:
-        self.requoter.on_halt(context, state)
+        self._requoter.on_halt(context, state)
 
     def on_reconciled(self, context: Context) -> None:
-        self.requoter.on_reconciled(context)
+        self._requoter.on_reconciled(context)
 
     def on_stop(self, context: Context, reason: str) -> None:
-        self.requoter.on_stop(context)
+        self._requoter.on_stop(context)

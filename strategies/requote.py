@@ -83,10 +83,6 @@ class Requoter:
                 self._unknown_canceled.add(order.client_order_id)
             context.cancel(order)
 
-    def qty_at(self, side: Side, price: int) -> int:
-        """How much of ours rests at that price."""
-        return sum(order.leaves_qty for order in self._orders[side] if order.price == price)
-
     @property
     def may_quote(self) -> bool:
         """False while stopped, halted, or the market is not in continuous trading."""

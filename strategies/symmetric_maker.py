@@ -2,8 +2,7 @@
 
     bid = floor_tick((best_bid + best_ask) / 2 - half_spread)       ask = ceil_tick((best_bid + best_ask) / 2 + half_spread)
 
-Without half_spread it joins the best bid and the best offer, and steps back, a tick at a time, from a price where it is alone.
-Level i rests i * level_step_ticks further out.
+Without half_spread it joins the best bid and the best offer. Level i rests i * level_step_ticks further out.
 
 Source: the benchmark strategy of M. Avellaneda, S. Stoikov, "High-frequency trading in a limit order book", Quantitative Finance
 8 (2008), section 3.3: a constant spread around the mid-price, whatever the inventory.
@@ -13,7 +12,6 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from core.enums import Side
 from core.events import Quote
 from core.instruments import Instrument
 from core.strategy import Context
@@ -32,11 +30,7 @@ class SymmetricMaker(Maker):
 
     def prices(self, context: Context, quote: Quote) -> tuple[int, int]:
         if self._half_spread is None:
-            # It joins, it does not lead: where its own order is all there is at the best price, the others are further out.
-            alone_below = self.requoter.qty_at(Side.BUY, quote.bid_price) >= quote.bid_qty
-            alone_above = self.requoter.qty_at(Side.SELL, quote.ask_price) >= quote.ask_qty
-            tick = self.instrument.tick
-            return quote.bid_price - alone_below * tick, quote.ask_price + alone_above * tick
+            return quote.bid_price, quote.ask_price
         # Twice the middle keeps the half point, so nothing is rounded but once, away from the market.
         twice_mid, twice_half = quote.bid_price + quote.ask_price, 2 * self._half_spread
         return quantise_half_points(twice_mid - twice_half, twice_mid + twice_half, self.instrument.tick)

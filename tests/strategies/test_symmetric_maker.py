@@ -140,18 +140,3 @@ def test_what_an_earlier_run_left_is_cancelled_before_anything_new_rests_beside_
     script.at(4).quote(1000, 1001)  # 20 of 25 are still at stake: an offer only, until the cancel is confirmed
     script.at(5).canceled(1)
     script.compare("symmetric_reconciled")
-
-
-def test_joins_but_never_leads() -> None:
-    script = Script(maker())
-    script.at(1).quote(1000, 1005)
-    script.at(2).accept(1)
-    script.at(2).accept(2)
-    script.at(3).quote(1000, 1005, 10, 500)  # the others have left 1000: what is there is ours
-    script.at(4).replaced(1)
-    script.at(5).quote(999, 1005, 10, 500)
-    script.at(6).replaced(1)
-    script.at(7).quote(998, 1005, 60, 500)  # in company again
-    script.at(8).quote(998, 1005, 60, 10)
-    script.at(9).replaced(2)
-    script.compare("symmetric_never_leads")
