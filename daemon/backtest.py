@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import time
 from collections.abc import Iterator
@@ -38,6 +39,7 @@ SLICE_NS = 10 * NS_PER_MS  # of real time, between two looks at the socket
 WAKEUPS_PER_LOOK = 64  # between two looks at the clock
 PACED_SLEEP_S = 0.02
 FOREVER = (1 << 63) - 1
+STDERR = 2
 RUN_SCHEMA = 1
 
 
@@ -92,6 +94,7 @@ class Backtest:
         trader = self._wired.trader
         self.recorder = Recorder(
             trader,
+            self._wired.venue.best,
             self._wired.ts_start,
             parse_duration_ns(config.report.equity_interval),
             config.report.equity_samples_max,
@@ -211,6 +214,9 @@ class Backtest:
             if self._stop.signals > 1:
                 raise KeyboardInterrupt
             self._stop.ask("interrupted", signal.Signals(number).name)
+            if not self._quiet:
+                # Straight to the descriptor: a handler may have interrupted a write to sys.stderr.
+                os.write(STDERR, b"tradingd: stopping in order; a second signal breaks off\n")
 
         before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
         try:

@@ -244,7 +244,7 @@ class ReferenceStore:
     # ---- Views ----
 
     def best(self, symbol: int, side: int) -> Level | None:
-        levels = self.levels(symbol, side, 1)
+        levels = self.levels(symbol, require_range("side", side, 0, 1), 1)
         return levels[0] if levels else None
 
     def levels(self, symbol: int, side: int, depth: int = 2**31) -> list[Level]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import traceback
 from functools import partial
 from hashlib import blake2b
 from pathlib import Path
@@ -33,6 +34,8 @@ def backtest(options: argparse.Namespace) -> int:
     if outcome.exit_code is ExitCode.MISMATCH:
         print(f"tradingd: the ledger does not agree: {outcome.run['ledger_check']}", file=sys.stderr)
     elif outcome.error is not None:
+        if outcome.exit_code is ExitCode.INTERNAL:
+            traceback.print_exception(outcome.error)
         print(f"tradingd: {outcome.error}", file=sys.stderr)
     return outcome.exit_code
 

@@ -93,10 +93,7 @@ class BinanceData(Section):
     instrument_id: InstrumentId = Field(description="whose market this is")
     files: list[PathText] = Field(min_length=1, description="recordings that continue each other, in order")
     symbol: Annotated[str, StringConstraints(pattern=r"^[A-Z0-9_]{2,24}$")] = Field(description="the venue's name: BTCUSDT")
-    use_book_ticker: bool = Field(
-        default=False,
-        description="let bookTicker move the best prices too: some ms fresher, but it can cross diffs that come later",
-    )
+    use_book_ticker: bool = Field(default=True, description="let bookTicker move the best prices too: some ms fresher than diffs")
     start_from_diffs: bool = Field(default=False, description="begin with an empty book at the first diff, without a snapshot")
     base_latency: PositiveDuration = Field(
         default="1ms", description="smallest feed latency once the clocks are put in order: the venue's clock is shifted to it"
@@ -179,7 +176,15 @@ class Venue(Section):
     )
     crossed: Literal["stop", "count"] = Field(default="stop", description="a crossed recorded book stops the run, or is counted")
     rejects_per_million: int = Field(default=0, ge=0, le=1_000_000, description="orders refused at random, to try a strategy")
-    orders_max: int = Field(default=65_536, ge=1, le=1 << 24, description="own orders alive or in flight")
+    post_only: Literal["reject", "slide"] = Field(
+        default="reject", description="a post-only order that would trade is refused, or rests one tick before the other side"
+    )
+    orders_max: int = Field(default=65_536, ge=1, le=1 << 20, description="own orders alive or in flight")
+    timers_max: int = Field(default=1_024, ge=1, le=1 << 20, description="timers of all strategies")
+    book_orders_max: int = Field(
+        default=65_536, ge=1, le=1 << 24, description="l3 and flow: live orders in one instrument's book"
+    )
+    levels_max: int = Field(default=16_384, ge=1, le=1 << 22, description="prices on one side of one instrument's book")
     bars: BarFills = Field(default_factory=BarFills, description="what fills an order inside a bar; fidelity bars only")
     latency: Latency = Field(
         default_factory=lambda: ConstantLatency(model="constant", entry="1ms", response="1ms"),

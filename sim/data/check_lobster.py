@@ -17,14 +17,12 @@ from bisect import bisect_left, insort
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import numpy as np
-
 from core.errors import DataError
-from native.market_data import ADD, BUY, DELETE, EXECUTE, REDUCE, SELL
+from native.market_data import ADD, BUY, DELETE, EXECUTE, REDUCE, SELL, STATUS
 from sim.data.check_books import Best, DictOrderBook, Level, OrderBook, describe
 from sim.data.check_result import CheckResult, Findings
 from sim.data.files import Progress, numbered_lines, read_blocks
-from sim.data.lobster import EMPTY_LEVEL_PRICE, LobsterSource, parse_book_row, read_lobster
+from sim.data.lobster import EMPTY_LEVEL_PRICE, LOBSTER_PRICE_SCALE, LobsterSource, parse_book_row, read_lobster
 
 Sides = tuple[dict[int, int], dict[int, int]]
 
@@ -242,8 +240,10 @@ def _order_fault(orders: OrderBook, kind: int, side: int, price: int, qty: int, 
 
 def _check_orders(messages: Path, orders: OrderBook, findings: Findings) -> None:
     """The life of each order of the file; and how many executions hit the head of their level's queue."""
-    heads = executions = 0
+    heads = executions = decimals = 0
     for line, (kind, side, price, qty, order_id) in enumerate(_rows(LobsterSource(messages)), 1):
+        while kind != STATUS and price % 10 ** (LOBSTER_PRICE_SCALE - decimals):
+            decimals += 1
         if kind > EXECUTE:
             continue
         fault = _order_fault(orders, kind, side, price, qty, order_id)
@@ -257,13 +257,4 @@ def _check_orders(messages: Path, orders: OrderBook, findings: Findings) -> None
                 heads += orders.is_head(order_id)
             orders.take(order_id, qty)
     findings.notes.append(f"queues: {heads} of {executions} executions of known orders hit the head of their queue")
-
-
-def lobster_decimals(messages: Path) -> int:
-    """The fewest decimals that hold every price of the file, hidden executions included: 2 for whole cents, at most 4."""
-    decimals = 0
-    for chunk in read_lobster(LobsterSource(messages)):
-        prices = chunk["price"][chunk["kind"] < 15]
-        while decimals < 4 and np.any(prices % 10 ** (4 - decimals)):
-            decimals += 1
-    return decimals
+    findings.notes.append(f"scales: {decimals} decimals hold every price, hidden executions included")

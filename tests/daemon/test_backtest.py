@@ -11,10 +11,13 @@ from typing import Any
 import polars as pl
 import pytest
 
-from core.events import Started, Stopping, TradingStateSet
+from core.approved import Approved
+from core.events import Event, OrderDenied, Started, Stopping, TradingStateSet
+from daemon.config.loader import load_config
 from daemon.control.client import ask, find_daemon
 from daemon.journal.reader import JournalReader
-from tests.daemon.session import COMMAND, CONFIG, environment, run_of, tradingd, tradingd_process, write_config
+from daemon.wiring import wire_backtest
+from tests.daemon.session import COMMAND, CONFIG, environment, run_of, sockets_of, tradingd, tradingd_process, write_config
 
 STRATEGY = '''
 from pydantic import BaseModel
@@ -152,6 +155,53 @@ def test_a_run_folder_is_never_written_over(tmp_path: Path) -> None:
     )
 
 
+def test_the_journal_replays_to_the_same_commands(tmp_path: Path) -> None:
+    config = write_config(tmp_path)
+    run = run_of(tradingd("backtest", config, "--json", cwd=tmp_path))
+    trader = wire_backtest(load_config(config)).trader
+    with JournalReader(Path(run["folder"]) / "journal.tdj") as reader:
+        outputs: list[Any] = []
+        for record in reader:
+            if isinstance(record, Event) and not isinstance(record, OrderDenied):
+                assert outputs == [], "a command in the journal that the Trader did not make"
+                made = trader.step(record)
+                outputs = [*trader.denied, *(each.command if isinstance(each, Approved) else each for each in made)]
+            else:
+                assert record == outputs.pop(0)
+    assert trader.commands_digest.hexdigest() == run["commands_digest"]
+    assert trader.state_digest() == run["state_digest"]
+
+
+QUOTES = """
+[[data]]
+format = "quotes"
+instrument_id = "{name}.SIM"
+file = "{name}.csv"
+"""
+
+
+def test_two_instruments_from_two_files(tmp_path: Path) -> None:
+    head, _, rest = CONFIG.partition("[[data]]")
+    instrument = head[head.index("[[instruments.inline]]") :]
+    text = head + instrument.replace("ACME", "BETA") + QUOTES.format(name="ACME") + QUOTES.format(name="BETA")
+    text += rest[rest.index("[venue]") :].replace('"flow"', '"l2"')
+    text += '\n[[strategies]]\nid = "other"\nclass = "symmetric_maker"\n[strategies.params]\ninstrument_id = "BETA.SIM"\n'
+    text += "order_qty = 5\nposition_qty_max = 50\n"
+    for name, price in (("ACME", 100), ("BETA", 50)):
+        lines = ["ts_event,bid_price,ask_price,bid_qty,ask_qty"]
+        for second in range(60):
+            bid = price + 0.01 * (second * (7 if name == "ACME" else 11) % 13)
+            lines.append(f"2026-01-05T14:30:{second:02d}Z,{bid:.2f},{bid + 0.02:.2f},100,100")
+        (tmp_path / f"{name}.csv").write_text("\n".join(lines) + "\n", encoding="ascii")
+    result = tradingd("backtest", write_config(tmp_path, text), "--json", cwd=tmp_path)
+    assert result.returncode == 0, result
+    run = run_of(result)
+    assert (run["instruments"], run["ledger_check"]) == (["ACME.SIM", "BETA.SIM"], "ok")
+    assert all(item["orders"] > 0 and item["fills"] > 0 for item in run["by_instrument"].values())
+    # Quantities and prices of two instruments have no sum.
+    assert (run["inventory_time_weighted"], run["realized_spread"], run["rows"]) == (None, None, 240)
+
+
 # Strategies that fail.
 
 
@@ -179,6 +229,34 @@ def test_a_strategy_that_raises_is_named_with_its_line(tmp_path: Path, callback:
     # What was done until then is kept, and its books agree.
     assert (run["fills"] > 0, run["ledger_check"]) == (True, "ok")
     assert (Path(run["folder"]) / "fills.parquet").exists()
+
+
+def test_a_strategy_that_never_returns_is_broken_off_by_a_second_signal(tmp_path: Path) -> None:
+    config = scripted(tmp_path)
+    (tmp_path / "mine.py").write_text(
+        STRATEGY.replace(
+            "            self.bought = True\n", "            print('stuck', flush=True)\n            while True: pass\n"
+        ),
+        encoding="utf-8",
+    )
+    process = subprocess.Popen(
+        [*COMMAND, "backtest", str(config)],
+        cwd=tmp_path,
+        env=environment(tmp_path),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "stuck\n"
+    process.send_signal(signal.SIGINT)
+    assert process.stderr is not None
+    while process.stderr.readline() != "tradingd: stopping in order; a second signal breaks off\n":
+        assert process.poll() is None
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=60)
+    assert (process.returncode, err.splitlines()[-1]) == (130, "tradingd: interrupted")
+    assert [path.name for path in (tmp_path / "runs").iterdir()] == [".run_number"]
 
 
 def test_a_strategy_that_cannot_be_made(tmp_path: Path) -> None:
@@ -220,7 +298,7 @@ class Running:
             text=True,
         )
         assert "run started" in self._line()
-        (self.socket,) = (folder / "sockets").glob("*.sock")
+        (self.socket,) = sockets_of(folder).glob("*.sock")
 
     def _line(self) -> str:
         assert self.process.stderr is not None
@@ -277,20 +355,36 @@ def test_a_signal_ends_the_run_in_order(tmp_path: Path, monkeypatch: pytest.Monk
 
 def test_nobody_to_ask(tmp_path: Path) -> None:
     result = tradingd("status", cwd=tmp_path)
-    assert (result.returncode, result.stderr) == (9, f"tradingd: no daemon is running; looked in {tmp_path / 'sockets'}\n")
+    assert (result.returncode, result.stderr) == (9, f"tradingd: no daemon is running; looked in {sockets_of(tmp_path)}\n")
     result = tradingd("halt", "--run", "x", "--json", cwd=tmp_path)
     assert (result.returncode, run_of(result)["error"]["exit_code"]) == (9, 9)
+
+
+def test_without_the_c_extension_the_error_says_what_to_install(tmp_path: Path) -> None:
+    code = "import sys, runpy; sys.modules['native._native'] = None; sys.argv = ['tradingd', *sys.argv[1:]]; "
+    code += "runpy.run_module('daemon.cli.main', run_name='__main__')"
+    config = write_config(tmp_path)
+    command = [COMMAND[0], "-c", code, "backtest", str(config)]
+    result = subprocess.run(command, cwd=tmp_path, env=environment(tmp_path), capture_output=True, text=True, check=False)
+    assert (result.returncode, result.stdout) == (3, "")
+    warning, error = result.stderr.splitlines()
+    assert warning.startswith("native extension unavailable")
+    assert error == (
+        f"tradingd: {config}: venue.fidelity: 'flow' needs the C extension, which is not built here: install a C compiler and "
+        "Python's headers, and install tradingd again; only 'bars' runs without"
+    )
 
 
 # Storage.
 
 
-def test_a_full_disk_leaves_nothing_half_written(tmp_path: Path) -> None:
+@pytest.mark.parametrize("journal", ["true", "false"])
+def test_a_full_disk_leaves_nothing_half_written(tmp_path: Path, journal: str) -> None:
     # A file-size limit refuses the journal's bytes as a full disk does; 16 KiB let a run begin.
     code = "import resource, runpy, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (16384, 16384)); "
     code += "sys.argv = ['tradingd', *sys.argv[1:]]; runpy.run_module('daemon.cli.main', run_name='__main__')"
     config = write_config(tmp_path)
-    command = [COMMAND[0], "-c", code, "backtest", str(config), "--set", "data.0.duration=20m"]
+    command = [COMMAND[0], "-c", code, "backtest", str(config), "--set", "data.0.duration=20m", "--set", f"run.journal={journal}"]
     result = subprocess.run(
         command, cwd=tmp_path, env=environment(tmp_path), capture_output=True, text=True, timeout=120, check=False
     )

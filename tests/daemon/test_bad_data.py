@@ -97,6 +97,20 @@ def test_a_damaged_lobster_file(tmp_path: Path, lines: list[str], end: str, mess
     assert found["message"].startswith(f"{tmp_path / 'AAPL_2012-06-21_message.csv'}{message}")
 
 
+def test_damage_far_into_a_file_ends_a_run_that_had_begun(tmp_path: Path) -> None:
+    # The reader takes two megabytes at a time: what came before is played, recorded, and marked as failed.
+    lines = [
+        f"342{index // 1000:02d}.{index % 1000:03d}0001,1,{index + 10},100,{5799900 - index % 7 * 100},1"
+        for index in range(1000, 65_000)
+    ]
+    result = tradingd("backtest", lobster(tmp_path, *lines, "34299.9,1,7"), "--json", cwd=tmp_path)
+    run = run_of(result)
+    assert (result.returncode, run["status"], run["error"]["type"], run["ledger_check"]) == (4, "failed", "DataError", "ok")
+    assert run["error"]["message"].startswith(f"{tmp_path / 'AAPL_2012-06-21_message.csv'}:64005: ")
+    assert run["events"] > 0
+    assert result.stderr == f"tradingd: {run['error']['message']}\n"
+
+
 def test_an_empty_file(tmp_path: Path) -> None:
     (tmp_path / "AAPL_2012-06-21_message.csv").touch()
     result = tradingd("backtest", write_config(tmp_path, INSTRUMENT + LOBSTER), cwd=tmp_path)

@@ -1,4 +1,4 @@
-"""A fill that crosses a replace on its way comes off the new quantity, in both exchanges; without a count it does not."""
+"""A fill that crosses a replace on its way comes off the new quantity, in both exchanges."""
 
 from __future__ import annotations
 

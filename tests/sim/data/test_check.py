@@ -17,7 +17,7 @@ from native.market_data import CLEAR, GAP, LEVEL
 from sim.data.check import FORMATS, CheckOptions, run_check
 from sim.data.check_binance import Scales, check_binance, guess_scales
 from sim.data.check_books import Best, DictLevelBook, DictOrderBook, LevelBook, OrderBook, Resting
-from sim.data.check_lobster import check_lobster, lobster_decimals
+from sim.data.check_lobster import check_lobster
 from sim.data.check_result import CheckResult
 from sim.data.native_check_books import EngineOrderBook, VenueLevelBook
 from sim.data.tables import TableSource
@@ -43,7 +43,10 @@ def test_lobster_demo() -> None:
         first_mismatch=None,
         gaps=0,
         crossed=0,
-        notes=("queues: 2 of 2 executions of known orders hit the head of their queue",),
+        notes=(
+            "queues: 2 of 2 executions of known orders hit the head of their queue",
+            "scales: 2 decimals hold every price, hidden executions included",
+        ),
     )
 
 
@@ -56,6 +59,7 @@ def test_lobster_demo_states(tmp_path: Path) -> None:
     assert result.notes == (
         "states: 9 distinct best states equal",
         "queues: 2 of 2 executions of known orders hit the head of their queue",
+        "scales: 2 decimals hold every price, hidden executions included",
     )
     best.write_text(best.read_text().replace("1000200,40,1000000,70", "1000200,40,1000000,71"))
     result = check_lobster(MESSAGES, BOOK, best)
@@ -177,7 +181,10 @@ def test_recorded_lobster_rows(messages: str, book: str, rows: int, compared: in
         None,
         0,
         0,
-        (f"queues: {heads} executions of known orders hit the head of their queue",),
+        (
+            f"queues: {heads} executions of known orders hit the head of their queue",
+            "scales: 2 decimals hold every price, hidden executions included",
+        ),
     )
 
 
@@ -191,11 +198,8 @@ def test_recorded_lobster_states_and_queues(new_book: Callable[[], OrderBook]) -
         "states: 15999 distinct best states equal",
         "states: certain up to the 15774th; after it the best price left the window of 50 levels",
         "queues: 4031 of 4055 executions of known orders hit the head of their queue",
+        "scales: 3 decimals hold every price, hidden executions included",
     )
-
-
-def test_recorded_hidden_executions_print_at_half_cents() -> None:
-    assert lobster_decimals(market_data(AAPL + "37800000_message_50.csv.gz")) == 3
 
 
 # Binance.
