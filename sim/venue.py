@@ -296,6 +296,10 @@ class SimulatedVenue:
         else:
             self.native.cancel_timer(command.timer_id)
 
+    def set_position(self, instrument_id: str, position: int) -> None:
+        """The position carried over from an earlier run, in units, signed: reduce-only orders are held to it."""
+        self.native.set_position(self._index[instrument_id], position)
+
     def end_of_day(self, instrument_id: str | None = None) -> None:
         """DAY orders of one instrument, or of all, expire now."""
         self.native.end_of_day(-1 if instrument_id is None else self._index[instrument_id])

@@ -33,7 +33,7 @@ def levels(market: Market, side: int) -> list[tuple[int, int]]:
     return [(out[at].price, out[at].qty) for at in range(count)]
 
 
-@pytest.mark.parametrize(("seed", "feed_latency_ns"), [(1, 0), (2, 1_000_000)])
+@pytest.mark.parametrize(("seed", "feed_latency_ns"), [(1, 0), (2, 1_000_000), (3, 60 * NS)])
 def test_alone_it_is_the_generators_own_market(seed: int, feed_latency_ns: int) -> None:
     venue, market, _flow = flow_venue(seed, feed_latency_ns=feed_latency_ns)
     quotes = []
