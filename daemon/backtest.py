@@ -17,6 +17,7 @@ import structlog
 
 from core.errors import StorageError, StrategyError, TradingdError
 from core.units import NS_PER_MS, NS_PER_SECOND, parse_duration_ns
+from daemon.config.effective import config_digest, effective
 from daemon.config.loader import LoadedConfig
 from daemon.control.server import Listener, open_listener, serve
 from daemon.control.socket_path import prepare_folder, socket_of
@@ -112,7 +113,7 @@ class Backtest:
             run_id=self.run_id,
             run_number=self.run_number,
             mode=self.loaded.config.run.mode,
-            config=self.loaded.effective(),
+            config=effective(self.loaded),
             instruments=list(self._wired.trader.instruments.values()),
         )
         return JournalWriter(self.folder.path / JOURNAL_FILE, header)
@@ -311,7 +312,7 @@ class Backtest:
             "status_reason": str(error) if error is not None else self._stop.reason,
             "error": None if error is None else {"type": type(error).__name__, "message": str(error)},
             "strategy": ", ".join(table.class_ for table in config.strategies),
-            "strategies": [{"id": table.id, "class": table.class_, "params": table.params} for table in config.strategies],
+            "strategies": effective(loaded)["strategies"],
             "instruments": list(trader.instruments),
             "seed": config.run.seed,
             "sim_start": iso(driver.ts_start),
@@ -328,7 +329,7 @@ class Backtest:
             "commands": trader.commands_digest.count,
             "commands_digest": trader.commands_digest.hexdigest(),
             "state_digest": trader.state_digest(),
-            "config_digest": loaded.digest(),
+            "config_digest": config_digest(loaded),
             "input_digest": self.input_digest,
             "wall_s": round(wall_ns / NS_PER_SECOND, 6),
             "folder": str(self.folder.final),

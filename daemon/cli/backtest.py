@@ -13,6 +13,7 @@ from pathlib import Path
 import anyio
 
 from daemon.backtest import Backtest, Outcome
+from daemon.config.effective import config_digest
 from daemon.config.loader import LoadedConfig, load_config
 from daemon.exit_codes import ExitCode
 from daemon.run_number import next_run_number
@@ -54,5 +55,5 @@ async def _run(loaded: LoadedConfig, options: argparse.Namespace) -> Outcome:
 
 def make_run_id(loaded: LoadedConfig, digest: str, run_number: int) -> str:
     """name-digest-number: the digest of configuration, seed and input says which runs must have equal results."""
-    mixed = blake2b(f"{loaded.digest()} {digest}".encode(), digest_size=4).hexdigest()
+    mixed = blake2b(f"{config_digest(loaded)} {digest}".encode(), digest_size=4).hexdigest()
     return f"{loaded.config.run.name}-{mixed}-{run_number}"
