@@ -37,7 +37,7 @@ from sim.recorder import Recorder
 from sim.report import live_numbers, statistics
 
 SLICE_NS = 10 * NS_PER_MS  # of real time, between two looks at the socket
-WAKEUPS_PER_LOOK = 64  # between two looks at the clock
+WAKEUPS_PER_LOOK = 16  # between two looks at the clock
 PACED_SLEEP_S = 0.02
 FOREVER = (1 << 63) - 1
 STDERR = 2
@@ -89,7 +89,6 @@ class Backtest:
         self._quiet = quiet
         self._wired = wired
         self.folder = RunFolder(out)
-        self.log_file = start_logging(self.folder.path / LOG_FILE, console=not quiet)
         self._stop = _StopRequest()
         config = loaded.config
         trader = self._wired.trader
@@ -100,7 +99,14 @@ class Backtest:
             parse_duration_ns(config.report.equity_interval),
             config.report.equity_samples_max,
         )
-        self._journal = self._open_journal() if config.run.journal else None
+        self._journal: JournalWriter | None = None
+        try:
+            self.log_file = start_logging(self.folder.path / LOG_FILE, console=not quiet)
+            if config.run.journal:
+                self._journal = self._open_journal()
+        except StorageError:
+            self.folder.discard()
+            raise
         self.driver = Driver(
             trader, self._wired.venue, self.recorder, run_id=run_id, ts_start=self._wired.ts_start, journal=self._journal
         )
@@ -134,9 +140,14 @@ class Backtest:
             with self._signals():
                 error = await self._run_answering(listener, display)
             return self._finish(error)
-        except BaseException:
-            # A full disk, a bug, a second Ctrl-C: nothing that looks like a whole run may stay.
+        except (StorageError, KeyboardInterrupt):
             self._give_up()
+            raise
+        except Exception as bug:
+            # What led to a bug of ours is worth keeping; the folder's name says that it is no whole run.
+            if self._journal is not None:
+                self._journal.push()
+            bug.add_note(f"the run up to here is in {self.folder.path}")
             raise
 
     async def _run_answering(self, listener: Listener, display: Display) -> TradingdError | None:
@@ -336,6 +347,7 @@ class Backtest:
         }
 
     def _give_up(self) -> None:
+        """After a full disk, or where a person broke the run off, nothing of it stays."""
         if self._journal is not None:
             self._journal.abandon()
         self.log_file.abandon()

@@ -1,4 +1,4 @@
-"""Makes the configured strategies: finds the class, checks its parameters by its own Params, and says whose fault a failure is."""
+"""Makes the configured strategies: finds the class, checks its parameters by its own Params, says whose fault a failure is."""
 
 from __future__ import annotations
 
