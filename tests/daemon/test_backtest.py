@@ -17,7 +17,7 @@ from daemon.config.loader import load_config
 from daemon.control.client import ask, find_daemon
 from daemon.journal.reader import JournalReader
 from daemon.wiring import wire_backtest
-from tests.daemon.session import COMMAND, CONFIG, environment, run_of, tradingd, tradingd_process, write_config
+from tests.daemon.session import COMMAND, CONFIG, environment, run_of, sockets_of, tradingd, tradingd_process, write_config
 
 STRATEGY = '''
 from pydantic import BaseModel
@@ -298,7 +298,7 @@ class Running:
             text=True,
         )
         assert "run started" in self._line()
-        (self.socket,) = (folder / "sockets").glob("*.sock")
+        (self.socket,) = sockets_of(folder).glob("*.sock")
 
     def _line(self) -> str:
         assert self.process.stderr is not None
@@ -355,7 +355,7 @@ def test_a_signal_ends_the_run_in_order(tmp_path: Path, monkeypatch: pytest.Monk
 
 def test_nobody_to_ask(tmp_path: Path) -> None:
     result = tradingd("status", cwd=tmp_path)
-    assert (result.returncode, result.stderr) == (9, f"tradingd: no daemon is running; looked in {tmp_path / 'sockets'}\n")
+    assert (result.returncode, result.stderr) == (9, f"tradingd: no daemon is running; looked in {sockets_of(tmp_path)}\n")
     result = tradingd("halt", "--run", "x", "--json", cwd=tmp_path)
     assert (result.returncode, run_of(result)["error"]["exit_code"]) == (9, 9)
 
