@@ -21,6 +21,8 @@ from daemon.sources import input_digest
 from daemon.wiring import input_files, wire_backtest
 from sim.report import text_report
 
+LARGE_BYTES = 1 << 26
+
 
 def backtest(options: argparse.Namespace) -> int:
     overrides = list(options.overrides)
@@ -42,7 +44,12 @@ def backtest(options: argparse.Namespace) -> int:
 
 
 async def _run(loaded: LoadedConfig, options: argparse.Namespace) -> Outcome:
-    digest = input_digest(input_files(loaded))
+    files = input_files(loaded)
+    size = sum(path.stat().st_size for path in files)
+    if size >= LARGE_BYTES and not options.json:
+        # Both its digest and, for recordings with two clocks, a first look at the whole of it come before the first event.
+        print(f"reading {size / 1e6:,.0f} MB of market data", file=sys.stderr, flush=True)
+    digest = input_digest(files)
     wired = wire_backtest(loaded)
     # Only now, so that a configuration which cannot run leaves no trace.
     folder = Path(options.out).absolute().parent if options.out else Path(loaded.config.run.runs_folder).absolute()
