@@ -445,16 +445,16 @@ static bool is_over(const venue *v)
 /* Rows up to ts reach the venue. False: an answer is due by then, or an error, and the general loop takes over. */
 VENUE_INLINE bool rows_reach_venue(venue *v, int64_t ts)
 {
-    while (v->row_venue < v->row_end && v->row_venue->ts_event <= ts) {
+    while (VENUE_LIKELY(v->answer_ts > ts && v->feed_ts >= ts)) {
+        if (v->row_venue == v->row_end || v->row_venue->ts_event > ts)
+            return true;
         row_venue_apply(v, v->row_venue);
         if (VENUE_UNLIKELY(v->error))
             return false;
         v->row_venue++;
         v->totals.rows_venue++;
-        if (VENUE_UNLIKELY(v->answer_ts <= ts || v->feed_ts < ts))
-            return false;
     }
-    return true;
+    return false;
 }
 
 /* The stretch where nothing but rows happens: no command, expiry, answer, timer or held-back quote comes before them. What the general
@@ -489,8 +489,6 @@ static void run_rows(venue *v, int64_t until_ts)
         row_local_apply(v, row);
         if (VENUE_UNLIKELY(v->wake))
             return;
-        if (VENUE_UNLIKELY(v->answer_ts - 1 < bound))
-            bound = v->answer_ts - 1;
     }
 }
 
