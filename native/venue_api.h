@@ -35,8 +35,6 @@ typedef struct venue venue;
 #define VENUE_WAKE_ORDER 16        /* order answers wake at once; otherwise they come with the next wake-up (fills always wake) */
 #define VENUE_WAKE_STATUS 32       /* halts and gaps (always delivered; this makes them wake) */
 
-#define VENUE_REASON_SIMULATED 19  /* EV_REJECTED at random (reject_per_million); other reasons are BOOK_REASON_* */
-
 /* Event kinds. order_id is the client_order_id. */
 #define VENUE_EV_QUOTE 1           /* a bid_price b bid_qty c ask_price d ask_qty; qty 0: side empty */
 #define VENUE_EV_TRADE 2           /* a price b qty c aggressor side (MD_SIDE_*) d trade id */

@@ -186,7 +186,7 @@ static void arrive_submit(venue *v, const venue_order *order)
     int reason = own_reason(v, in, order);
     if (!reason && v->config.reject_per_million
         && random_next(&v->random_reject) % 1000000 < (uint64_t)v->config.reject_per_million)
-        reason = VENUE_REASON_SIMULATED;
+        reason = BOOK_REASON_SIMULATED_REJECT;
     if (reason) {
         answer_put(v, in->index, VENUE_EV_REJECTED, order->client_order_id, reason, 0, 0, 0, 0);
         return;
