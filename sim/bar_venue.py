@@ -225,6 +225,7 @@ class BarVenue:
             client_order_id = order.client_order_id
             if outcome.liquidity is not None:
                 self._executions += 1
+                fee_rate = book.fee_rate(outcome.liquidity)
                 ready.append(
                     OrderFilled(
                         ts_event,
@@ -237,7 +238,7 @@ class BarVenue:
                         outcome.qty,
                         outcome.leaves_qty,
                         outcome.liquidity,
-                        instrument.commission(outcome.price, outcome.qty, book.fee_rate(outcome.liquidity)),
+                        instrument.commission(outcome.price, outcome.qty, fee_rate) if fee_rate else 0,
                         instrument.settlement_currency,
                     )
                 )

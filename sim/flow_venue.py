@@ -19,6 +19,8 @@ STEP_NS = 10 * NS_PER_SECOND
 class FlowVenue:
     """Generated until `ts_end` (ns UTC); what is in flight then may still run out."""
 
+    has_quiet_market: bool = True
+
     def __init__(self, venue: SimulatedVenue, flow: Flow, instrument_id: str, *, ts_start: int, ts_end: int) -> None:
         self.inner = venue
         self._flow = flow  # the venue borrows it
@@ -41,6 +43,10 @@ class FlowVenue:
         if not events and (venue.is_done or venue.now >= self.ts_end):
             self.done = True
         return events
+
+    def best(self, instrument_id: str) -> tuple[int, int] | None:
+        bids, asks = self.inner.depth(instrument_id, 1)
+        return (bids[0][0], asks[0][0]) if bids and asks else None
 
     def send(self, approved: Approved) -> None:
         self.inner.send(approved)

@@ -27,6 +27,8 @@ class TapeVenue:
     which sleeps through the whole tape does not keep the daemon from answering.
     """
 
+    has_quiet_market: bool = True
+
     def __init__(self, venue: SimulatedVenue, chunks: Iterator[Rows], source: str, locate: Locate | None = None) -> None:
         self.inner = venue
         self._locate = locate
@@ -82,6 +84,10 @@ class TapeVenue:
             if place is None:
                 raise DataError(f"row {error.line} of the tape: {message}", file=self._source) from error
             raise DataError(message, file=place[0], line=place[1]) from error
+
+    def best(self, instrument_id: str) -> tuple[int, int] | None:
+        bids, asks = self.inner.depth(instrument_id, 1)
+        return (bids[0][0], asks[0][0]) if bids and asks else None
 
     def send(self, approved: Approved) -> None:
         self.inner.send(approved)

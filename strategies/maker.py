@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -29,7 +30,7 @@ class MakerParams(BaseModel):
     requote_interval_ms: int = Field(default=0, ge=0, le=3_600_000, description="look at the market at most so often")
 
 
-class Maker:
+class Maker(ABC):
     """Quotes one bid and one ask, or ladders of them, at the prices of `prices`; cancels all where there is no price to trust.
 
     It never crosses the market: a bid stays below the best offer, an ask above the best bid, every order is post-only.
@@ -46,9 +47,9 @@ class Maker:
         position_qty_max = parse_position_qty(self.instrument, "position_qty_max", params.position_qty_max)
         self._requoter = Requoter(self.instrument, position_qty_max=position_qty_max)
 
+    @abstractmethod
     def prices(self, context: Context, quote: Quote) -> tuple[int, int] | None:
         """The bid below the ask to quote at, points on tick; None: out of the market. `quote` has both sides, not crossed."""
-        raise NotImplementedError
 
     def subscriptions(self) -> list[Subscription]:
         return [Subscription(instrument_id=self._instrument_id, quotes="price", interval_ns=self._interval_ns)]

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import atexit
+import hashlib
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping
 from contextlib import chdir, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
@@ -26,10 +30,18 @@ def write_config(folder: Path, text: str = CONFIG) -> Path:
     return path
 
 
+def sockets_of(folder: Path) -> Path:
+    """A folder for this test's sockets: its own name may be longer than a socket's path can be."""
+    digest = hashlib.blake2b(str(folder).encode(), digest_size=6).hexdigest()
+    return Path(tempfile.gettempdir()) / f"tradingd-test-{digest}"
+
+
 def environment(folder: Path, **more: str) -> dict[str, str]:
     """The child's environment: our packages, and sockets in a folder of the test's own."""
-    sockets = folder / "sockets"
-    sockets.mkdir(mode=0o700, exist_ok=True)
+    sockets = sockets_of(folder)
+    if not sockets.exists():
+        sockets.mkdir(mode=0o700)
+        atexit.register(shutil.rmtree, sockets, ignore_errors=True)
     return {**os.environ, "PYTHONPATH": str(ROOT), "TRADINGD_RUNTIME_DIR": str(sockets), **more}
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from daemon.config.loader import load_config
 from daemon.control.client import ask, find_daemon
 from daemon.journal.reader import JournalReader
 from daemon.wiring import wire_backtest
-from tests.daemon.session import COMMAND, CONFIG, environment, run_of, tradingd, tradingd_process, write_config
+from tests.daemon.session import COMMAND, CONFIG, environment, run_of, sockets_of, tradingd, tradingd_process, write_config
 
 STRATEGY = '''
 from pydantic import BaseModel
@@ -251,11 +250,10 @@ def test_a_strategy_that_never_returns_is_broken_off_by_a_second_signal(tmp_path
     assert process.stdout is not None
     assert process.stdout.readline() == "stuck\n"
     process.send_signal(signal.SIGINT)
-    # Two signals that arrive at once are one: the second must come after the first was seen.
-    while process.poll() is None:
-        process.send_signal(signal.SIGTERM)
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(0.2)
+    assert process.stderr is not None
+    while process.stderr.readline() != "tradingd: stopping in order; a second signal breaks off\n":
+        assert process.poll() is None
+    process.send_signal(signal.SIGTERM)
     _, err = process.communicate(timeout=60)
     assert (process.returncode, err.splitlines()[-1]) == (130, "tradingd: interrupted")
     assert [path.name for path in (tmp_path / "runs").iterdir()] == [".run_number"]
@@ -300,7 +298,7 @@ class Running:
             text=True,
         )
         assert "run started" in self._line()
-        (self.socket,) = (folder / "sockets").glob("*.sock")
+        (self.socket,) = sockets_of(folder).glob("*.sock")
 
     def _line(self) -> str:
         assert self.process.stderr is not None
@@ -357,9 +355,24 @@ def test_a_signal_ends_the_run_in_order(tmp_path: Path, monkeypatch: pytest.Monk
 
 def test_nobody_to_ask(tmp_path: Path) -> None:
     result = tradingd("status", cwd=tmp_path)
-    assert (result.returncode, result.stderr) == (9, f"tradingd: no daemon is running; looked in {tmp_path / 'sockets'}\n")
+    assert (result.returncode, result.stderr) == (9, f"tradingd: no daemon is running; looked in {sockets_of(tmp_path)}\n")
     result = tradingd("halt", "--run", "x", "--json", cwd=tmp_path)
     assert (result.returncode, run_of(result)["error"]["exit_code"]) == (9, 9)
+
+
+def test_without_the_c_extension_the_error_says_what_to_install(tmp_path: Path) -> None:
+    code = "import sys, runpy; sys.modules['native._native'] = None; sys.argv = ['tradingd', *sys.argv[1:]]; "
+    code += "runpy.run_module('daemon.cli.main', run_name='__main__')"
+    config = write_config(tmp_path)
+    command = [COMMAND[0], "-c", code, "backtest", str(config)]
+    result = subprocess.run(command, cwd=tmp_path, env=environment(tmp_path), capture_output=True, text=True, check=False)
+    assert (result.returncode, result.stdout) == (3, "")
+    warning, error = result.stderr.splitlines()
+    assert warning.startswith("native extension unavailable")
+    assert error == (
+        f"tradingd: {config}: venue.fidelity: 'flow' needs the C extension, which is not built here: install a C compiler and "
+        "Python's headers, and install tradingd again; only 'bars' runs without"
+    )
 
 
 # Storage.
