@@ -28,5 +28,5 @@ def test_a_bug_keeps_the_journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     kept = tmp_path / ".out.incomplete"
     assert caught.value.__notes__ == [f"the run up to here is in {kept}"]
     assert not (tmp_path / "out").exists()
-    with JournalReader(kept / "journal.tdj", must_end=False) as reader:
+    with JournalReader(kept, must_end=False) as reader:
         assert len(list(reader)) > 100
