@@ -18,7 +18,7 @@ from core.enums import MarketStatus, OrderType, Side, TimeInForce, TradingState
 from core.errors import ConfigError
 from core.market_state import MarketState
 from core.orders import Order
-from core.units import NS_PER_SECOND
+from core.units import INT64_MAX, NS_PER_SECOND
 
 PPM = 1_000_000
 
@@ -294,6 +294,6 @@ def _check_fields(command: Any) -> Denied | None:
         return Denied("order_display_qty", 0, command.quantity)
     expire_ts = command.expire_ts
     earliest = command.ts + 1 if command.time_in_force is TimeInForce.GTD else 0
-    if type(expire_ts) is not int or not expire_ts >= earliest:
+    if type(expire_ts) is not int or not earliest <= expire_ts <= INT64_MAX:
         return Denied("order_expire_ts", 0, earliest)
     return None
