@@ -6,12 +6,14 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from core.commands import SetTimer
 from core.errors import ConfigError, DataError, StorageError
 from daemon.journal.anchor import AnchorFile, read_anchors
 from daemon.journal.format import VERSION, Kind, Opened, Record, SegmentHeader, segment_name, segment_number
@@ -63,6 +65,21 @@ def test_a_full_batch_leaves_by_itself(tmp_path: Path) -> None:
     assert writer.records_written == 2_048
     writer.close()
     assert read(tmp_path / "journal") == [RECORDS[1]] * 3_000
+
+
+@pytest.mark.parametrize("at", [1 << 70, "\ud800", object()])
+def test_a_record_that_cannot_be_written_stops_the_writer(tmp_path: Path, at: Any) -> None:
+    writer = JournalWriter(tmp_path / "journal", HEADER)
+    writer.append(RECORDS[0])
+    writer.flush()
+    for _ in range(1_500):
+        writer.append(RECORDS[1])
+    writer.append(SetTimer(1, 1, at))
+    for use in (writer.flush, writer.flush, writer.close):
+        with pytest.raises(StorageError, match="a record cannot be written"):
+            use()
+    writer.abandon()
+    assert read(tmp_path / "journal", must_end=False) == RECORDS[:1]
 
 
 def test_the_file_is_laid_out_as_documented(tmp_path: Path) -> None:
