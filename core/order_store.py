@@ -86,7 +86,10 @@ class OrderStore:
     def submitted(self, order: Order) -> None:
         order.move(Trigger.SUBMIT)
         self._open[order.client_order_id] = order
-        self._states[order.instrument_id].open_orders += 1
+        state = self._states[order.instrument_id]
+        state.open_orders += 1
+        if state.watch is not None:
+            state.watch.count(order.strategy_id, 1)
         self._reserve(order, order.quantity)
 
     def denied(self, order: Order) -> None:
@@ -261,6 +264,9 @@ class OrderStore:
             state.open_buy_qty += change
         else:
             state.open_sell_qty += change
+        watch = state.watch
+        if watch is not None and change:
+            watch.reserve(order.strategy_id, order.side is _BUY, change)
 
     def _close(self, order: Order, ts: int) -> Order:
         order.ts_updated = ts
@@ -271,7 +277,10 @@ class OrderStore:
 
     def _end(self, order: Order) -> None:
         del self._open[order.client_order_id]
-        self._states[order.instrument_id].open_orders -= 1
+        state = self._states[order.instrument_id]
+        state.open_orders -= 1
+        if state.watch is not None:
+            state.watch.count(order.strategy_id, -1)
         self._remember_closed(order)
 
     def _remember_closed(self, order: Order) -> None:
