@@ -137,6 +137,9 @@ class StrategyContext:
     def replace(self, order: Order, quantity: int, price: int) -> bool:
         if order.status in TERMINAL or (order.is_pending and order.status is not OrderStatus.SUBMITTED):
             return False
+        if order.replace_in_flight:
+            # Two unanswered replaces could not be told apart by their answers, whatever the order's status says by now.
+            return False
         trader = self._trader
         command = ReplaceOrder(trader.now, order.client_order_id, quantity, price, order.filled_qty)
         verdict = trader.risk.replace(command, order)

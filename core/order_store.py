@@ -104,6 +104,7 @@ class OrderStore:
     def replace_requested(self, order: Order, command: ReplaceOrder) -> None:
         order.move(Trigger.REQUEST_REPLACE)
         order.ts_updated = command.ts
+        order.replace_in_flight = True
         order.replace_qty = command.quantity
         order.replace_price = command.price
         # Until the answer is here either quantity may be the live one.
@@ -204,6 +205,7 @@ class OrderStore:
         if order.price is not None:
             order.price = event.price
         order.accepted = True
+        order.replace_in_flight = False
         order.replace_qty = 0
         self._set_leaves(order, event)
         return order
@@ -227,6 +229,7 @@ class OrderStore:
     def replace_rejected(self, event: ReplaceRejected) -> Order:
         order = self._find(event.client_order_id)
         order.move(Trigger.REPLACE_REJECT)
+        order.replace_in_flight = False
         order.ts_updated = event.ts_init
         if order.status not in TERMINAL:
             order.replace_qty = 0

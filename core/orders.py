@@ -178,6 +178,7 @@ class Order:
         "price",
         "quantity",
         "reduce_only",
+        "replace_in_flight",
         "replace_price",
         "replace_qty",
         "reserved_qty",
@@ -235,6 +236,8 @@ class Order:
         self.reserved_qty = 0  # what the risk gate counts as possibly still to be filled
         self.replace_qty = 0  # new remaining quantity of a replace that is not answered yet; 0: there is none
         self.replace_price = 0
+        # Fills may use replace_qty up before the answer is here: whether a replace is unanswered is a fact of its own.
+        self.replace_in_flight = False
         # Venue stamps of the last fill and of the last change of quantity: streams may deliver the two in either order.
         self.ts_filled = 0
         self.ts_replaced = 0

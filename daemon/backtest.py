@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import time
 from collections.abc import Iterator
@@ -29,7 +30,7 @@ from daemon.progress import Display, choose_display
 from daemon.run_folder import JOURNAL_FILE, LOG_FILE, ROWS_PER_PART, RunFolder
 from daemon.strategy_failure import with_place
 from daemon.version import VERSION
-from daemon.wiring import Wired, wire_backtest
+from daemon.wiring import Wired
 from sim.driver import Driver
 from sim.recorder import Recorder
 from sim.report import live_numbers, statistics
@@ -38,6 +39,7 @@ SLICE_NS = 10 * NS_PER_MS  # of real time, between two looks at the socket
 WAKEUPS_PER_LOOK = 64  # between two looks at the clock
 PACED_SLEEP_S = 0.02
 FOREVER = (1 << 63) - 1
+STDERR = 2
 RUN_SCHEMA = 1
 
 
@@ -68,13 +70,23 @@ class _StopRequest:
 class Backtest:
     """One run, from a checked configuration to its folder. Make it, then `await run()` once."""
 
-    def __init__(self, loaded: LoadedConfig, *, run_id: str, run_number: int, input_digest: str, out: Path, quiet: bool) -> None:
+    def __init__(
+        self,
+        loaded: LoadedConfig,
+        wired: Wired,
+        *,
+        run_id: str,
+        run_number: int,
+        input_digest: str,
+        out: Path,
+        quiet: bool,
+    ) -> None:
         self.loaded = loaded
         self.run_id = run_id
         self.run_number = run_number
         self.input_digest = input_digest
         self._quiet = quiet
-        self._wired: Wired = wire_backtest(loaded)
+        self._wired = wired
         self.folder = RunFolder(out)
         self.log_file = start_logging(self.folder.path / LOG_FILE, console=not quiet)
         self._stop = _StopRequest()
@@ -82,6 +94,7 @@ class Backtest:
         trader = self._wired.trader
         self.recorder = Recorder(
             trader,
+            self._wired.venue.best,
             self._wired.ts_start,
             parse_duration_ns(config.report.equity_interval),
             config.report.equity_samples_max,
@@ -201,6 +214,9 @@ class Backtest:
             if self._stop.signals > 1:
                 raise KeyboardInterrupt
             self._stop.ask("interrupted", signal.Signals(number).name)
+            if not self._quiet:
+                # Straight to the descriptor: a handler may have interrupted a write to sys.stderr.
+                os.write(STDERR, b"tradingd: stopping in order; a second signal breaks off\n")
 
         before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
         try:

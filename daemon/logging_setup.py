@@ -21,6 +21,9 @@ class LogFile:
     def __init__(self, path: Path, console: TextIO | None) -> None:
         self._path = path
         self._console = console
+        # On a terminal the display has the place; only what somebody must see interrupts it.
+        is_terminal = console is not None and console.isatty()
+        self._console_levels = ("warning", "error", "critical") if is_terminal else ("info", "warning", "error", "critical")
         try:
             self._file = path.open("a", encoding="utf-8", buffering=BUFFER_BYTES)
         except OSError as error:
@@ -31,7 +34,7 @@ class LogFile:
             self._file.write(json.dumps(event, default=str) + "\n")
         except OSError as error:
             raise self._refused(error) from error
-        if self._console is not None:
+        if self._console is not None and level in self._console_levels:
             shown = ("event", "timestamp", "level")
             fields = " ".join(f"{key}={value}" for key, value in event.items() if key not in shown)
             self._console.write(f"{event['timestamp'][11:19]} {level:<8}{event['event']}  {fields}\n")

@@ -44,12 +44,18 @@ class SilentDisplay:
         return
 
 
+def brief(amount: str) -> str:
+    """Money for the eye: two decimals, or all of them below one unit."""
+    whole, _, fraction = amount.partition(".")
+    return f"{whole}.{fraction[:2]}" if whole.strip("-0") else amount
+
+
 def line_of(status: dict[str, Any]) -> str:
     """One line: how far, the market, what we hold and what it has brought."""
     parts = [f"{100 * status['progress']:5.1f} %", str(status["sim_time"])[:19].replace("T", " ")]
     for key, item in status["instruments"].items():
         parts.append(f"{key} {item['bid'] or '-'}/{item['ask'] or '-'} position {item['position']}")
-    parts.append(f"profit {status['net_pnl']} {status['currency']}")
+    parts.append(f"profit {brief(status['net_pnl'])} {status['currency']}")
     parts.append(f"{status['fills']:,} fills")
     parts.append(f"{status['events']:,} events")
     return "  ".join(parts)
@@ -117,7 +123,7 @@ class TerminalDisplay:
 
         market = Table(box=None, pad_edge=False, header_style="dim")
         for name in ("instrument", "bid", "ask", "mid", "spread", "position", "open orders"):
-            market.add_column(name, justify="left" if name == "instrument" else "right", min_width=9)
+            market.add_column(name, justify="left" if name == "instrument" else "right", min_width=9, no_wrap=True)
         for key, item in status["instruments"].items():
             market.add_row(
                 key,
@@ -129,13 +135,13 @@ class TerminalDisplay:
                 str(item["open_orders"]),
             )
         numbers = Table(box=None, pad_edge=False, header_style="dim")
-        for name in ("simulated time", "net profit", "equity", "fills", "fills/s", "orders", "events/s"):
-            numbers.add_column(name, justify="right", min_width=9)
+        for name in ("time", "net profit", "equity", "fills", "fills/s", "orders", "events/s"):
+            numbers.add_column(name, justify="left" if name == "time" else "right", min_width=9, no_wrap=True)
         fills_rate, events_rate = self._rates(status, now)
         numbers.add_row(
-            str(status["sim_time"])[11:23],
-            f"{status['net_pnl']} {status['currency']}",
-            status["equity"],
+            str(status["sim_time"])[11:21],
+            f"{brief(status['net_pnl'])} {status['currency']}",
+            brief(status["equity"]),
             f"{status['fills']:,}",
             fills_rate,
             f"{status['orders']:,}",

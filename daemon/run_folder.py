@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -22,6 +23,7 @@ LOG_FILE = "log.jsonl"
 ROWS_PER_PART = 100_000
 
 Result = TypeVar("Result")
+_OS_ERROR = re.compile(r"\(os error (\d+)\)")
 
 _MARKOUTS = [f"mid_twice_{horizon // 10**9}s" for horizon in MARKOUT_HORIZONS_NS]
 FILL_SCHEMA: dict[str, Any] = {
@@ -149,8 +151,15 @@ class RunFolder:
         try:
             return write()
         except (OSError, pl.exceptions.PolarsError) as error:
-            reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-            raise StorageError(f"{self.final}: the run folder cannot be written: {reason}") from error
+            raise StorageError(f"{self.final}: the run folder cannot be written: {_reason(error)}") from error
+
+
+def _reason(error: Exception) -> str:
+    """The system's own words; polars passes them on wrapped in its own."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    number = _OS_ERROR.search(str(error))
+    return os.strerror(int(number[1])) if number else str(error)
 
 
 def read_run(folder: Path) -> dict[str, Any]:

@@ -100,7 +100,6 @@ def _lobster(loaded: LoadedConfig, data: LobsterData, where: str, instrument: In
 
 def _binance(loaded: LoadedConfig, data: BinanceData, where: str, instrument: Instrument, index: int) -> Source:
     from adapters.binance.book_sync import BinanceBookSession
-    from native.market_data import BBO
     from sim.data.clock import correct_tape
     from sim.data.frames_to_rows import frames_to_rows
     from sim.data.recording import read_all_frames
@@ -108,17 +107,21 @@ def _binance(loaded: LoadedConfig, data: BinanceData, where: str, instrument: In
     files = [resolve_path(loaded, name, f"{where}.files[{position}]") for position, name in enumerate(data.files)]
 
     def session() -> BinanceBookSession:
-        return BinanceBookSession(instrument, data.symbol, index=index, start_from_diffs=data.start_from_diffs)
+        return BinanceBookSession(
+            instrument,
+            data.symbol,
+            index=index,
+            start_from_diffs=data.start_from_diffs,
+            use_book_ticker=data.use_book_ticker,
+        )
 
     def tape(progress: Progress) -> Iterator[Rows]:
-        for rows in frames_to_rows(files, session(), progress):
-            yield rows if data.use_book_ticker else rows[rows["kind"] != BBO]
+        return frames_to_rows(files, session(), progress)
 
     def locate(row: int) -> tuple[str, int] | None:
         decoder = session()
         for path, frame in read_all_frames(files):
-            rows = decoder.receive(frame.ts, frame.payload)
-            row -= sum(data.use_book_ticker or kind != BBO for *_, kind, _side, _flags in rows)
+            row -= len(decoder.receive(frame.ts, frame.payload))
             if row < 0:
                 return str(path), frame.line
         return None

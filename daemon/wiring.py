@@ -33,6 +33,7 @@ from daemon.config.models import (
 )
 from daemon.config.text_types import TomlFloat, parse_percentage_ppm
 from daemon.sources import Source, open_source, table_source
+from native.loader import extension
 from sim.driver import Venue as DriverVenue
 from strategies.catalog import load_strategy
 
@@ -185,6 +186,14 @@ def _wire_venue(
             return _wire_tape(loaded, instruments, subscriptions)
 
 
+def _require_extension(loaded: LoadedConfig) -> None:
+    if extension() is None:
+        raise ConfigError(
+            f"{loaded.file}: venue.fidelity: {loaded.config.venue.fidelity!r} needs the C extension, which is not built here: "
+            "install a C compiler and Python's headers, and install tradingd again; only 'bars' runs without"
+        )
+
+
 def instrument_index(loaded: LoadedConfig, instruments: list[Instrument], instrument_id: str, where: str) -> int:
     for index, instrument in enumerate(instruments):
         if instrument.instrument_id == instrument_id:
@@ -196,6 +205,7 @@ def instrument_index(loaded: LoadedConfig, instruments: list[Instrument], instru
 def _wire_tape(
     loaded: LoadedConfig, instruments: list[Instrument], subscriptions: Sequence[Subscription]
 ) -> tuple[DriverVenue, list[Path], Callable[[], float], Callable[[], dict[str, int]], int]:
+    _require_extension(loaded)
     from sim.tape import TapeVenue, merge_tapes
 
     sources: list[Source] = []
@@ -221,6 +231,7 @@ def _wire_flow(
     loaded: LoadedConfig, data: FlowData, instruments: list[Instrument], subscriptions: Sequence[Subscription]
 ) -> tuple[DriverVenue, list[Path], Callable[[], float], Callable[[], dict[str, int]], int]:
     """The generated market."""
+    _require_extension(loaded)
     from native.flow import Flow
     from sim.flow_venue import FlowVenue
     from sim.order_flow import flow_config, settings_from_mapping
@@ -300,6 +311,8 @@ def simulated_venue(loaded: LoadedConfig, instruments: list[Instrument], subscri
         self_trade_prevention=SelfTradePrevention[venue.self_trade_prevention.upper()],
         reject_per_million=venue.rejects_per_million,
         orders_max=venue.orders_max,
+        timers_max=venue.timers_max,
+        post_only_slides=venue.post_only == "slide",
     )
     each = [
         InstrumentSettings(
@@ -309,6 +322,8 @@ def simulated_venue(loaded: LoadedConfig, instruments: list[Instrument], subscri
             queue_power=float(venue.queue_power),
             subscriptions=tuple(each for each in subscriptions if each.instrument_id == instrument.instrument_id),
             check_crossed=venue.crossed == "stop",
+            orders_max=venue.book_orders_max,
+            levels_max=venue.levels_max,
         )
         for instrument in instruments
     ]

@@ -76,6 +76,9 @@ class NativeBook:
         self._levels_max = levels_max
         self._written = self._ffi.new("int64_t *")
         self._from_buffer = self._ffi.from_buffer
+        self._level = self._ffi.new("book_level *")
+        self._level_bytes = self._ffi.buffer(self._level)
+        self._symbols = 0
         self._allocate(min(_REPORTS_START, self._reports_max))
 
     @property
@@ -130,7 +133,9 @@ class NativeBook:
         require_range("price_min", price_min)
         require_range("price_max", price_max, price_min)
         rules = self._ffi.new("book_symbol *", (tick, lot, qty_min, qty_max, price_min, price_max))
-        return self._checked(self._lib.book_symbol_add(self._book, rules), self._lib.book_symbol_add)
+        index = self._checked(self._lib.book_symbol_add(self._book, rules), self._lib.book_symbol_add)
+        self._symbols = index + 1
+        return index
 
     def status_set(self, symbol: int, status: int) -> None:
         """TRADING, HALTED or CLOSED; auctions begin and end by auction_begin and uncross."""
@@ -138,6 +143,12 @@ class NativeBook:
 
     def _symbol(self, symbol: int) -> int:
         return require_range("symbol", symbol, -(2**31), 2**31 - 1)
+
+    def _known_symbol(self, symbol: int) -> int:
+        """For calls whose answer has no room for an error code."""
+        if not 0 <= self._symbol(symbol) < self._symbols:
+            raise BookSymbolError(f"symbol {symbol} is not one of the book's {self._symbols}")
+        return symbol
 
     def position(self, owner: int, symbol: int) -> int:
         """The owner's net traded quantity, buys positive; 0 for an unknown owner."""
@@ -292,8 +303,10 @@ class NativeBook:
 
     def best(self, symbol: int, side: int) -> Level | None:
         """The best price of a side, or None where it is empty."""
-        levels = self.levels(symbol, side, 1)
-        return levels[0] if levels else None
+        require_range("side", side, 0, 1)
+        if self._lib.book_best(self._book, self._known_symbol(symbol), side, self._level):
+            return Level._make(_LEVEL.unpack(self._level_bytes))
+        return None
 
     def levels(self, symbol: int, side: int, depth: int | None = None) -> list[Level]:
         """L2, best first. side 2 and 3: trigger prices of parked buy and sell stops."""
@@ -338,7 +351,7 @@ class NativeBook:
     def level_qty(self, symbol: int, side: int, price: int) -> int:
         """Displayed quantity at a price; 0 for none."""
         require_range("side", side, 0, 1)
-        return int(self._lib.book_level_qty(self._book, self._symbol(symbol), side, require_range("price", price)))
+        return int(self._lib.book_level_qty(self._book, self._known_symbol(symbol), side, require_range("price", price)))
 
     def live_orders(self) -> int:
         """Resting and parked orders of all symbols."""
@@ -347,7 +360,7 @@ class NativeBook:
     def last_price(self, symbol: int) -> int | None:
         """Price of the symbol's last trade."""
         out = self._ffi.new("int64_t *")
-        return out[0] if self._lib.book_last_price(self._book, self._symbol(symbol), out) else None
+        return out[0] if self._lib.book_last_price(self._book, self._known_symbol(symbol), out) else None
 
     def totals(self) -> Totals:
         """Sums since the book was made."""

@@ -105,7 +105,8 @@ int book_auction_begin(book *b, int32_t symbol)
 }
 
 /* 1 and the outputs where something would trade; 0 and zeros where nothing would. */
-int book_auction_price(const book *b, int32_t symbol, int64_t reference_price, int64_t *price, int64_t *volume, int64_t *imbalance)
+int book_auction_price(const book *b, int32_t symbol, int64_t reference_price, int64_t *price, int64_t *volume,
+                       int64_t *imbalance)
 {
     if (!b || !price || !volume || !imbalance)
         return BOOK_ERR_ARGUMENT;
@@ -118,37 +119,43 @@ int book_auction_price(const book *b, int32_t symbol, int64_t reference_price, i
     return found.volume > 0;
 }
 
+/* What the same owner's orders in front of this one, on its side, could trade. */
+static int64_t owner_ahead(const book *b, const symbol_book *s, int32_t index)
+{
+    const order *o = &b->orders[index];
+    int64_t ahead = 0;
+    for (int32_t at = s->best[o->side]; at; at = b->levels[at].next) {
+        for (int32_t other = b->levels[at].head; other; other = b->orders[other].next) {
+            if (other == index)
+                return ahead;
+            if (b->orders[other].owner_index == o->owner_index)
+                ahead += order_leaves(&b->orders[other]);
+        }
+    }
+    return ahead;
+}
+
 /* An auction fills many orders at one moment, so reduce-only orders are held to their owner's position before it: each to what
  * the owner's orders ahead of it on that side leave over. */
-static void hold_reduce_only(book *b, symbol_book *s, report_sink *out)
+static void hold_reduce_only(book *b, symbol_book *s, int side, report_sink *out)
 {
-    for (int side = 0; side < BOOK_STOPS && s->reduce_only; side++) {
-        int32_t next_level;
-        for (int32_t at = s->best[side]; at; at = next_level) {
-            int32_t next;
-            next_level = b->levels[at].next;
-            for (int32_t index = b->levels[at].head; index; index = next) {
-                order *o = &b->orders[index];
-                next = o->next;
-                if (!(o->special & ORDER_REDUCE_ONLY))
-                    continue;
-                int64_t allowed = reducible(b, o->owner_index, o->symbol, side);
-                bool reached = false;
-                for (int32_t ahead_level = s->best[side]; ahead_level && !reached; ahead_level = b->levels[ahead_level].next) {
-                    for (int32_t ahead = b->levels[ahead_level].head; ahead && !reached; ahead = b->orders[ahead].next) {
-                        reached = ahead == index;
-                        if (!reached && b->orders[ahead].owner_index == o->owner_index)
-                            allowed -= order_leaves(&b->orders[ahead]);
-                    }
-                }
-                const int64_t leaves = order_leaves(o);
-                if (allowed <= 0) {
-                    book_order_leave(b, index, BOOK_REPORT_CANCELED, BOOK_REASON_REDUCE_ONLY, out);
-                } else if (allowed < leaves) {
-                    book_order_shrink(b, index, leaves - allowed);
-                    report_put(out, BOOK_REPORT_RESTATED, BOOK_REASON_REDUCE_ONLY, o->symbol, side, o->id, 0, order_price(b, index),
-                               leaves - allowed, allowed, 0);
-                }
+    int32_t next_level;
+    for (int32_t at = s->best[side]; at && s->reduce_only; at = next_level) {
+        int32_t next;
+        next_level = b->levels[at].next;
+        for (int32_t index = b->levels[at].head; index; index = next) {
+            const order *o = &b->orders[index];
+            next = o->next;
+            if (!(o->special & ORDER_REDUCE_ONLY))
+                continue;
+            const int64_t allowed = reducible(b, o->owner_index, o->symbol, side) - owner_ahead(b, s, index);
+            const int64_t excess = order_leaves(o) - allowed;
+            if (allowed <= 0) {
+                book_order_leave(b, index, BOOK_REPORT_CANCELED, BOOK_REASON_REDUCE_ONLY, out);
+            } else if (excess > 0) {
+                book_order_shrink(b, index, excess);
+                report_put(out, BOOK_REPORT_RESTATED, BOOK_REASON_REDUCE_ONLY, o->symbol, side, o->id, 0,
+                           order_price(b, index), excess, allowed, 0);
             }
         }
     }
@@ -180,8 +187,8 @@ static void trade_at(book *b, symbol_book *s, int64_t price, report_sink *out)
         const int32_t buy = b->levels[bid_level].head, sell = b->levels[ask_level].head;
         const order *x = &b->orders[buy], *y = &b->orders[sell];
         const int64_t qty = x->qty < y->qty ? x->qty : y->qty;
-        report_put(out, BOOK_REPORT_TRADE, BOOK_REASON_NONE, s->index, BOOK_SIDE_BUY, x->id, y->id, price, qty, order_leaves(x) - qty,
-                   order_leaves(y) - qty);
+        report_put(out, BOOK_REPORT_TRADE, BOOK_REASON_NONE, s->index, BOOK_SIDE_BUY, x->id, y->id, price, qty,
+                   order_leaves(x) - qty, order_leaves(y) - qty);
         book_trade_mark(b, s, price, qty);
         fill_peak(b, s, buy, qty);
         fill_peak(b, s, sell, qty);
@@ -204,9 +211,9 @@ static void expire_opening_orders(book *b, symbol_book *s, report_sink *out)
     }
 }
 
-/* Reduce-only orders are held to their positions, everything that can trades at the clearing price in price-time priority (the buyer is
- * reported as order_id), opening orders expire, continuous trading begins, and stops see the last price. Self-trade prevention
- * does not apply in an auction. */
+/* Reduce-only orders are held to their positions, everything that can trades at the clearing price in price-time priority (the
+ * buyer is reported as order_id), opening orders expire, continuous trading begins, and stops see the last price. Self-trade
+ * prevention does not apply in an auction. */
 int64_t book_uncross(book *b, int64_t ts, int32_t symbol, int64_t reference_price, book_report *reports, int64_t cap)
 {
     if (!b || cap < 0 || (cap > 0 && !reports))
@@ -223,7 +230,8 @@ int64_t book_uncross(book *b, int64_t ts, int32_t symbol, int64_t reference_pric
         return BOOK_ERR_REPORTS_FULL;
     report_sink out = {reports, ts};
     b->ts_last = ts;
-    hold_reduce_only(b, s, &out);
+    hold_reduce_only(b, s, BOOK_SIDE_BUY, &out);
+    hold_reduce_only(b, s, BOOK_SIDE_SELL, &out);
     const clearing found = clear_at(b, s, reference_price);
     if (found.volume)
         trade_at(b, s, found.price, &out);

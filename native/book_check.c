@@ -68,7 +68,7 @@ static int check_level(const book *b, const symbol_book *s, int32_t at, int side
     return BOOK_OK;
 }
 
-/* The treap holds exactly the listed levels: an in-order walk by search from the root, level by level. */
+/* A search from the root finds the level. */
 static bool treap_reaches(const book *b, int32_t root, int32_t wanted, bool ascends)
 {
     const int64_t price = b->levels[wanted].price;
@@ -85,6 +85,7 @@ static int check_side(const book *b, const symbol_book *s, int side, tally *all)
 {
     tally seen = {0};
     int32_t previous = 0;
+    int64_t links = 0;
     CHECK((s->best[side] != 0) == (s->root[side] != 0));
     for (int32_t at = s->best[side]; at; at = b->levels[at].next) {
         CHECK(at <= b->config.levels_max && b->levels[at].prev == previous);
@@ -94,10 +95,13 @@ static int check_side(const book *b, const symbol_book *s, int side, tally *all)
         const int code = check_level(b, s, at, side, &seen);
         if (code)
             return code;
+        links += (b->levels[at].left != 0) + (b->levels[at].right != 0);
         seen.levels++;
         CHECK(seen.levels <= b->levels_used);
         previous = at;
     }
+    /* A tree in which every listed level is reached has one link less than levels, and so holds nothing else. */
+    CHECK(links == (seen.levels ? seen.levels - 1 : 0));
     CHECK(seen.orders == s->orders[side] && seen.peaks == s->peaks[side]);
     all->orders += seen.orders;
     all->levels += seen.levels;

@@ -150,7 +150,8 @@ void book_order_leave(book *b, int32_t order_index, int kind, int reason, report
 
 /* book_match.c */
 void book_match(book *b, symbol_book *s, taker *t, report_sink *out);
-int64_t book_submit_plain(book *b, symbol_book *s, int64_t id, int side, int64_t price, int64_t qty, report_sink *out, int64_t cap);
+int64_t book_submit_plain(book *b, symbol_book *s, int64_t id, int side, int64_t price, int64_t qty, report_sink *out,
+                          int64_t cap);
 int64_t book_cancel_plain(book *b, int64_t id, report_sink *out);
 int64_t book_reports_worst(const book *b, const symbol_book *s, const taker *t, int64_t peaks);
 int64_t book_reports_worst_all(const symbol_book *s, int64_t more);
@@ -181,8 +182,8 @@ BOOK_INLINE uint32_t hash_id(int64_t id)
     return hash_word((uint64_t)id);
 }
 
-/* Prices of a ladder are neighbours in the table: eight consecutive ones share a cache line, and lines are placed at random. (Ids are not,
- * though they come in sequence: deleting one would find its neighbour's slot taken and search on.) */
+/* Prices of a ladder are neighbours in the table: eight consecutive ones share a cache line, and lines are placed at random.
+ * (Ids are not, though they come in sequence: deleting one would find its neighbour's slot taken and search on.) */
 BOOK_INLINE uint32_t hash_level(const index_table *t, int32_t side_index, int64_t price)
 {
     const uint32_t line = hash_word(((uint64_t)price >> 3) + (uint64_t)(uint32_t)side_index * 0xD1B54A32D192ED03u);
@@ -280,8 +281,7 @@ BOOK_INLINE void report_put(report_sink *out, int kind, int reason, int32_t symb
     out->next = r + 1;
 }
 
-/* To the back of an existing level's queue. `plain`: it hides nothing. Leaving hidden quantities alone then also keeps the compiler
- * from pairing qty and hidden in one wide load, which would wait for their narrow stores. */
+/* To the back of an existing level's queue. `plain`: it hides nothing, and hidden quantities need no look. */
 BOOK_INLINE void queue_append(book *b, int32_t level_index, int32_t order_index, bool plain)
 {
     level *l = &b->levels[level_index];

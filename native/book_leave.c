@@ -16,7 +16,8 @@ typedef bool (*leave_rule)(const order *o, int64_t argument);
 
 /* Orders that match the rule, by symbol, then side (buys, sells, buy stops, sell stops), then priority. Counts them, or makes
  * them leave where out is given: a full report buffer must be noticed before the first one goes. */
-static int64_t sweep(book *b, int32_t symbol, int32_t side, leave_rule rule, int64_t argument, int kind, int reason, report_sink *out)
+static int64_t sweep(book *b, int32_t symbol, int32_t side, leave_rule rule, int64_t argument, int kind, int reason,
+                     report_sink *out)
 {
     const int32_t symbol_first = symbol < 0 ? 0 : symbol;
     const int32_t symbol_end = symbol < 0 ? b->symbols_used : symbol + 1;
@@ -59,8 +60,8 @@ static int64_t sweep_reported(book *b, int64_t ts, int32_t symbol, int32_t side,
 
 int64_t book_mass_cancel(book *b, int64_t ts, int64_t owner, int32_t symbol, int32_t side, book_report *reports, int64_t cap)
 {
-    return sweep_reported(b, ts, symbol, side, leaves_with_mass_cancel, owner, BOOK_REPORT_CANCELED, BOOK_REASON_MASS_CANCEL, reports,
-                          cap);
+    return sweep_reported(b, ts, symbol, side, leaves_with_mass_cancel, owner, BOOK_REPORT_CANCELED, BOOK_REASON_MASS_CANCEL,
+                          reports, cap);
 }
 
 int64_t book_end_of_day(book *b, int64_t ts, int32_t symbol, book_report *reports, int64_t cap)
@@ -143,7 +144,8 @@ int64_t book_execute_resting(book *b, int64_t ts, int64_t order_id, int64_t qty,
     if (s->status == MD_STATUS_TRADING && book_stops_within(b, s, price, price) && cap < book_reports_worst_all(s, 1))
         return BOOK_ERR_REPORTS_FULL;
     b->ts_last = ts;
-    report_put(&out, BOOK_REPORT_TRADE, BOOK_REASON_NONE, o->symbol, o->side ^ 1, 0, order_id, price, qty, 0, order_leaves(o) - qty);
+    report_put(&out, BOOK_REPORT_TRADE, BOOK_REASON_NONE, o->symbol, o->side ^ 1, 0, order_id, price, qty, 0,
+               order_leaves(o) - qty);
     book_trade_mark(b, s, price, qty);
     book_position_add(b, o->owner_index, o->symbol, o->side, qty);
     execute_peaks(b, s, index, qty);

@@ -1,6 +1,10 @@
 /* book_match.c: matching, and the plain path (GTC limits without owner, and cancels) that most messages take. */
 
+/* Pairing neighbouring fields in one wide access makes loads wait for narrow stores just made: 1 ns of 22 a message. */
+#if defined(__GNUC__) && !defined(__clang__)
 #pragma GCC optimize ("no-tree-slp-vectorize")
+#endif
+
 #include "book_internal.h"
 
 void book_position_add(book *b, int32_t owner_index, int32_t symbol, int side, int64_t qty)
@@ -71,8 +75,8 @@ static void self_trade(book *b, taker *t, int32_t maker_index, report_sink *out)
         book_order_leave(b, maker_index, BOOK_REPORT_CANCELED, BOOK_REASON_SELF_TRADE, out);
     } else {
         book_order_shrink(b, maker_index, qty);
-        report_put(out, BOOK_REPORT_RESTATED, BOOK_REASON_SELF_TRADE, m->symbol, m->side, m->id, 0, order_price(b, maker_index), qty,
-                   order_leaves(m), 0);
+        report_put(out, BOOK_REPORT_RESTATED, BOOK_REASON_SELF_TRADE, m->symbol, m->side, m->id, 0,
+                   order_price(b, maker_index), qty, order_leaves(m), 0);
     }
     t->left -= qty;
     t->stopped = t->left == 0;
@@ -289,9 +293,9 @@ BOOK_INLINE int submit_plain_inline(book *b, symbol_book *s, int64_t id, int64_t
 {
     const book_symbol *rules = &s->rules;
     if (BOOK_UNLIKELY(id <= 0 || (side_given & ~(int64_t)1) != 0 || s->status != MD_STATUS_TRADING || qty < rules->qty_min
-                      || qty > rules->qty_max || price < rules->price_min || price > rules->price_max || !on_grid(price, rules->tick)
-                      || !on_grid(qty, rules->lot) || b->live >= b->config.orders_max || b->levels_used >= b->config.levels_max
-                      || order_find(b, id))) {
+                      || qty > rules->qty_max || price < rules->price_min || price > rules->price_max
+                      || !on_grid(price, rules->tick) || !on_grid(qty, rules->lot) || b->live >= b->config.orders_max
+                      || b->levels_used >= b->config.levels_max || order_find(b, id))) {
         report_sink out_copy = *out;
         const int refused = refuse_plain(b, s, id, side_given, price, qty, cap, &out_copy);
         *out = out_copy;
@@ -337,7 +341,8 @@ BOOK_INLINE int submit_plain_inline(book *b, symbol_book *s, int64_t id, int64_t
     return BOOK_OK;
 }
 
-int64_t book_submit_plain(book *b, symbol_book *s, int64_t id, int side, int64_t price, int64_t qty, report_sink *out, int64_t cap)
+int64_t book_submit_plain(book *b, symbol_book *s, int64_t id, int side, int64_t price, int64_t qty, report_sink *out,
+                          int64_t cap)
 {
     const book_report *const first = out->next;
     const int code = submit_plain_inline(b, s, id, side, price, qty, out, cap, false);
@@ -416,8 +421,8 @@ int64_t book_cancel_fast(book *b, int64_t order_id)
 }
 
 /* Rows that only an auction or an unknown op makes special. */
-static int batch_row_rare(book *b, symbol_book *s, int64_t op, int64_t id, int64_t side, int64_t price, int64_t qty, report_sink *out,
-                          int64_t cap)
+static int batch_row_rare(book *b, symbol_book *s, int64_t op, int64_t id, int64_t side, int64_t price, int64_t qty,
+                          report_sink *out, int64_t cap)
 {
     const int known_side = (side & ~(int64_t)1) == 0 && op == 0 ? (int)side : BOOK_SIDES;
     const int64_t code = s->status == MD_STATUS_AUCTION && known_side != BOOK_SIDES
@@ -426,8 +431,8 @@ static int batch_row_rare(book *b, symbol_book *s, int64_t op, int64_t id, int64
     return code < 0 ? (int)code : BOOK_OK;
 }
 
-BOOK_INLINE int batch_row(book *b, symbol_book *s, int64_t op, int64_t id, int64_t side, int64_t price, int64_t qty, report_sink *out,
-                          int64_t cap, bool quiet)
+BOOK_INLINE int batch_row(book *b, symbol_book *s, int64_t op, int64_t id, int64_t side, int64_t price, int64_t qty,
+                          report_sink *out, int64_t cap, bool quiet)
 {
     if (op == 1) {
         if (out->next && cap < 1)

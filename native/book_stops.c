@@ -20,7 +20,7 @@ bool book_stops_within(const book *b, const symbol_book *s, int64_t low, int64_t
  * and not a recursion, and each turn removes one stop: it ends. */
 void book_stops_run(book *b, symbol_book *s, report_sink *out)
 {
-    while (s->elect_low <= s->elect_high && s->status == MD_STATUS_TRADING && (s->orders[BOOK_STOPS] | s->orders[BOOK_STOPS + 1])) {
+    while (s->elect_low <= s->elect_high && s->status == MD_STATUS_TRADING) {
         const int32_t buys = s->best[BOOK_STOPS + BOOK_SIDE_BUY], sells = s->best[BOOK_STOPS + BOOK_SIDE_SELL];
         int32_t index;
         if (buys && b->levels[buys].price <= s->elect_high)

@@ -108,7 +108,8 @@ static bool full(const book *b, const symbol_book *s, const book_order *o, int64
     if (o->owner && !book_owner_find(b, o->owner) && b->owners_used == b->config.owners_max)
         return true;
     const bool stop = is_stop(o->order_type);
-    const bool rests = stop || (o->order_type == BOOK_TYPE_LIMIT && !at_once(o->time_in_force)) || o->time_in_force == BOOK_TIF_OPG;
+    const bool limit_rests = o->order_type == BOOK_TYPE_LIMIT && !at_once(o->time_in_force);
+    const bool rests = stop || limit_rests || o->time_in_force == BOOK_TIF_OPG;
     if (!rests)
         return false;
     if (b->live >= b->config.orders_max)
@@ -184,7 +185,8 @@ static taker taker_of(const book *b, int32_t index)
                    .symbol = o->symbol, .side = o->side, .special = o->special & ORDER_OWNED};
 }
 
-/* A loaded order that is in no queue goes live: it is held to its reduce-only limit, matches, and what is left rests or leaves. */
+/* A loaded order that is in no queue goes live: it is held to its reduce-only limit, matches, and what is left rests or
+ * leaves. */
 void book_order_enter(book *b, symbol_book *s, int32_t index, report_sink *out)
 {
     order *o = &b->orders[index];
@@ -306,7 +308,8 @@ int64_t book_submit(book *b, int64_t ts, const book_order *o, book_report *repor
     b->ts_last = ts;
     symbol_book *s = &b->symbols[o->symbol];
     report_sink out = {reports, ts};
-    if (!(o->order_type | o->time_in_force | o->flags) && !o->owner && !o->display_qty && s->status != MD_STATUS_AUCTION)
+    const bool plain = !(o->order_type | o->time_in_force | o->flags | (o->side & ~1)) && !o->owner && !o->display_qty;
+    if (plain && s->status != MD_STATUS_AUCTION)
         return book_submit_plain(b, s, o->order_id, o->side, o->price, o->qty, &out, cap);
     return submit_general(b, s, o, &out, cap);
 }
@@ -395,8 +398,8 @@ int64_t book_replace(book *b, int64_t ts, int64_t order_id, int64_t qty, int64_t
     if (reason != BOOK_REASON_NONE) {
         const order *o = &b->orders[index];
         b->ts_last = ts;
-        report_put(&out, BOOK_REPORT_REPLACE_REJECTED, reason, index ? o->symbol : -1, index ? o->side : 0, order_id, 0, asked, qty,
-                   index ? order_leaves(o) : 0, 0);
+        report_put(&out, BOOK_REPORT_REPLACE_REJECTED, reason, index ? o->symbol : -1, index ? o->side : 0, order_id, 0,
+                   asked, qty, index ? order_leaves(o) : 0, 0);
         b->totals.rejected++;
         return 1;
     }

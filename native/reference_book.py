@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
+
 from native.book_types import (
     BookArgumentError,
     Clearing,
@@ -183,6 +185,56 @@ class ReferenceBook(ReferenceStore):
             self._enter(s, o)
             self._run_stops(s)
         return self._done()
+
+    def limit(self, order_id: int, side: int, price: int, qty: int) -> list[Report]:
+        return self.submit(self._ts, order_id=order_id, side=side, price=price, qty=qty)
+
+    def cancel_fast(self, order_id: int) -> list[Report]:
+        return self.cancel(self._ts, order_id)
+
+    def batch(
+        self,
+        symbol: int,
+        *,
+        ts: np.ndarray,
+        op: np.ndarray,
+        order_id: np.ndarray,
+        side: np.ndarray,
+        price: np.ndarray,
+        qty: np.ndarray,
+        reports: np.ndarray | None = None,
+    ) -> tuple[int, int]:
+        self._symbol(symbol)
+        columns = [column.tolist() for column in (ts, op, order_id, side, price, qty)]
+        done = written = 0
+        for at, what, number, direction, limit_price, quantity in zip(*columns, strict=True):
+            # A message cannot be undone: stop where its reports might not fit.
+            if reports is not None and len(reports) - written < self._reports_worst(symbol, what, quantity):
+                break
+            if what == 1:
+                answer = self.cancel(at, number)
+            else:
+                # What is no order has no side either, and is refused for it.
+                known = direction if what == 0 and direction in (0, 1) else QUEUES
+                answer = self.submit(at, order_id=number, side=known, price=limit_price, qty=quantity, symbol=symbol)
+            done += 1
+            if reports is not None:
+                kept = [row for row in answer if not (self._quiet and row.kind in (Kind.ACCEPTED, Kind.CANCELED))]
+                reports[written : written + len(kept)] = [(*row, 0) for row in kept]
+                written += len(kept)
+        return done, written
+
+    def _reports_worst(self, symbol: int, op: int, qty: int) -> int:
+        queues = self._symbols[symbol].queues
+        if op == 1:
+            return 1
+        peaks = sum(-(-o.leaves // (o.display_qty or o.leaves)) for queue in queues for orders in queue.values() for o in orders)
+        if queues[STOPS] or queues[STOPS + 1]:
+            return 4 * (2 * peaks + 4)
+        return min(2 * peaks, max(1, qty) if self.stp_mode == SelfTrade.NONE else 2 * peaks) + 2
+
+    def batch_quiet(self, on: bool) -> None:
+        self._quiet = bool(on)
 
     def cancel(self, ts: int, order_id: int) -> list[Report]:
         self._begin(ts)

@@ -8,9 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from native.book_types import (
     INT64_MAX,
     INT64_MIN,
+    LEVEL_DTYPE,
+    ORDER_VIEW_DTYPE,
     POSITION_MAX,
     QTY_SUM_MAX,
     BookArgumentError,
@@ -90,6 +94,7 @@ class ReferenceStore:
         self._totals = [0] * len(Totals._fields)
         self._reports: list[Report] = []
         self._ts = 0
+        self._quiet = False
 
     # ---- Symbols, status, positions ----
 
@@ -239,7 +244,7 @@ class ReferenceStore:
     # ---- Views ----
 
     def best(self, symbol: int, side: int) -> Level | None:
-        levels = self.levels(symbol, side, 1)
+        levels = self.levels(symbol, require_range("side", side, 0, 1), 1)
         return levels[0] if levels else None
 
     def levels(self, symbol: int, side: int, depth: int = 2**31) -> list[Level]:
@@ -250,6 +255,12 @@ class ReferenceStore:
     def orders(self, symbol: int, side: int) -> list[OrderView]:
         s = self._symbol(symbol)
         return [self._view(o) for o in self._in_priority(s, require_range("side", side, 0, QUEUES - 1))]
+
+    def levels_array(self, symbol: int, side: int, depth: int) -> np.ndarray:
+        return np.array(self.levels(symbol, side, max(0, depth)), LEVEL_DTYPE)
+
+    def orders_array(self, symbol: int, side: int) -> np.ndarray:
+        return np.array(self.orders(symbol, side), ORDER_VIEW_DTYPE)
 
     @staticmethod
     def _view(o: Order) -> OrderView:

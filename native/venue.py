@@ -203,8 +203,8 @@ class NativeVenue:
         if code:
             self.checked(code, "venue_cancel")
 
-    def replace(self, client_order_id: int, qty: int, price: int) -> None:
-        code = lib.venue_replace(self.handle, client_order_id, qty, price)
+    def replace(self, client_order_id: int, qty: int, price: int, filled_qty: int = -1) -> None:
+        code = lib.venue_replace(self.handle, client_order_id, qty, filled_qty, price)
         if code:
             self.checked(code, "venue_replace")
 

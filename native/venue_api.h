@@ -109,6 +109,7 @@ typedef struct {
 typedef struct {
     int64_t client_order_id;       /* > 0 */
     int64_t price, trigger_price, qty, display_qty, expire_ts;
+    int64_t filled_qty;            /* replace only: the fills its sender knew of; -1: not said */
     int32_t instrument;
     uint8_t side, order_type, time_in_force, flags;   /* as in book_api.h */
 } venue_order;
@@ -151,7 +152,9 @@ int64_t venue_error_row(const venue *v);        /* index of the row, counted ove
 int venue_submit(venue *v, const venue_order *order);
 int venue_submit_limit(venue *v, int32_t instrument, int64_t client_order_id, int side_tif_flags, int64_t price, int64_t qty);
 int venue_cancel(venue *v, int64_t client_order_id);
-int venue_replace(venue *v, int64_t client_order_id, int64_t qty, int64_t price);
+/* qty is the new remaining quantity, counted from filled_qty: fills made by the venue since then come off it, as at venues that count
+ * an amended order's total. filled_qty -1: qty is what remains on arrival, whatever was filled. */
+int venue_replace(venue *v, int64_t client_order_id, int64_t qty, int64_t filled_qty, int64_t price);
 int venue_mass_cancel(venue *v, int32_t instrument);   /* -1: all */
 int venue_timer(venue *v, int64_t ts, int64_t timer_id);
 int venue_timer_cancel(venue *v, int64_t timer_id);

@@ -223,20 +223,23 @@ static void arrive_replace(venue *v, const venue_order *order)
     instrument *in = &v->instruments[o->instrument];
     const bool priced = o->order_type == BOOK_TYPE_LIMIT || o->order_type == BOOK_TYPE_STOP_LIMIT;
     int reason = in->status == MD_STATUS_HALTED || in->status == MD_STATUS_CLOSED ? BOOK_REASON_CLOSED : BOOK_REASON_NONE;
+    /* A fill that crossed the replace on its way comes off the new quantity: the sender meant a total. */
+    const int64_t crossed = order->filled_qty < 0 ? 0 : o->filled - order->filled_qty;
+    const int64_t qty = crossed < 0 || crossed >= order->qty ? 0 : order->qty - crossed;
     if (!reason)
-        reason = qty_reason(&in->rules, order->qty);
+        reason = qty_reason(&in->rules, qty);
     if (!reason && priced)
         reason = price_reason(&in->rules, order->price);
-    if (!reason && order->qty == o->leaves && (!priced || order->price == o->price))
+    if (!reason && qty == o->leaves && (!priced || order->price == o->price))
         reason = BOOK_REASON_NO_CHANGE;
     if (reason) {
         answer_put(v, in->index, VENUE_EV_REPLACE_REJECTED, o->id, reason, 0, 0, 0, 0);
         return;
     }
     if (in->l3)
-        l3_replace(v, in, o, order->qty, priced ? order->price : o->price);
+        l3_replace(v, in, o, qty, priced ? order->price : o->price);
     else
-        l2_replace(v, in, o, order->qty, priced ? order->price : o->price);
+        l2_replace(v, in, o, qty, priced ? order->price : o->price);
 }
 
 /* Why orders leave without being asked for one by one. */
@@ -361,9 +364,9 @@ int venue_cancel(venue *v, int64_t client_order_id)
     return v && client_order_id > 0 ? command_put(v, COMMAND_CANCEL, &order) : VENUE_ERR_ARGUMENT;
 }
 
-int venue_replace(venue *v, int64_t client_order_id, int64_t qty, int64_t price)
+int venue_replace(venue *v, int64_t client_order_id, int64_t qty, int64_t filled_qty, int64_t price)
 {
-    const venue_order order = {.client_order_id = client_order_id, .qty = qty, .price = price};
+    const venue_order order = {.client_order_id = client_order_id, .qty = qty, .filled_qty = filled_qty, .price = price};
     return v && client_order_id > 0 ? command_put(v, COMMAND_REPLACE, &order) : VENUE_ERR_ARGUMENT;
 }
 

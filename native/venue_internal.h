@@ -36,6 +36,7 @@ typedef struct {
     int64_t price;         /* of a stop: its limit */
     int64_t trigger_price;
     int64_t leaves;
+    int64_t filled;
     int64_t shown;         /* displayed part of leaves; the whole of it unless an iceberg */
     int64_t display_qty;   /* peak; 0: all displayed */
     int64_t expire_ts;     /* VENUE_TIME_MAX unless GTD */
@@ -205,6 +206,9 @@ struct venue {
     random_stream random_reject;
     venue_totals totals;
 };
+
+/* ---- venue_setup.c ---- */
+void tape_release(venue *v);
 
 /* ---- venue_latency.c ---- */
 int latency_init(latency_model *m, const venue_latency *config);

@@ -24,6 +24,7 @@ static void own_gone(venue *v, instrument *in, own_order *o)
 static void own_fill(venue *v, instrument *in, own_order *o, const book_report *r, int64_t leaves, int64_t taker)
 {
     o->leaves = leaves;
+    o->filled += r->qty;
     in->position += o->side == BOOK_SIDE_BUY ? r->qty : -r->qty;
     answer_put(v, in->index, VENUE_EV_FILL, o->id, r->price, r->qty, leaves, taker | (o->side << 1), ++v->execution_id);
     if (leaves == 0)

@@ -59,8 +59,8 @@ class BarOrder:
         "client_order_id",
         "expire_ts",
         "filled_qty",
+        "is_parked",
         "is_resting",
-        "is_triggered",
         "leaves_qty",
         "open_from",
         "order_type",
@@ -69,6 +69,7 @@ class BarOrder:
         "price",
         "reduce_only",
         "side",
+        "takes_any_price",
         "time_in_force",
         "trigger_price",
     )
@@ -85,20 +86,16 @@ class BarOrder:
         self.post_only = command.post_only
         self.reduce_only = command.reduce_only
         self.expire_ts = expire_ts
-        self.is_triggered = False
+        self.is_parked = command.trigger_price is not None  # a stop that has not been triggered
+        self.takes_any_price = command.order_type is OrderType.MARKET
         # A post-only order rests from the moment it is accepted; any other limit order may first take at an open.
         self.is_resting = command.post_only
         self.open_from = 0
         self.path_from = 0
 
-    @property
-    def is_parked(self) -> bool:
-        """A stop that has not been triggered."""
-        return not self.is_triggered and (self.order_type is OrderType.STOP or self.order_type is OrderType.STOP_LIMIT)
-
-    @property
-    def takes_any_price(self) -> bool:
-        return self.order_type is OrderType.MARKET or (self.order_type is OrderType.STOP and self.is_triggered)
+    def trigger(self) -> None:
+        self.is_parked = False
+        self.takes_any_price = self.order_type is OrderType.STOP
 
 
 class Outcome(msgspec.Struct, gc=False):
@@ -141,7 +138,7 @@ class BarBook:
                 reached = price >= order.trigger_price if order.side is Side.BUY else price <= order.trigger_price
                 if not reached:
                     continue
-                order.is_triggered = True
+                order.trigger()
                 outcomes.append(Outcome(order))
             if order.takes_any_price:
                 self._take(order, price, outcomes)
@@ -268,7 +265,7 @@ class BarBook:
         return best
 
     def _trigger(self, order: BarOrder, price: int, outcomes: list[Outcome]) -> None:
-        order.is_triggered = True
+        order.trigger()
         outcomes.append(Outcome(order))
         is_marketable = order.takes_any_price or (price <= order.price if order.side is Side.BUY else price >= order.price)
         if is_marketable:

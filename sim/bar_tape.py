@@ -13,6 +13,8 @@ from sim.bar_venue import BarVenue
 class BarTape:
     """`ts_start` is the beginning of the first bar."""
 
+    has_quiet_market: bool = False
+
     def __init__(self, venue: BarVenue, ts_start: int) -> None:
         self.inner = venue
         self.ts_start = ts_start
@@ -27,6 +29,10 @@ class BarTape:
 
     def advance(self, until_ts: int) -> Sequence[AnyEvent]:
         return self.inner.advance(until_ts)
+
+    def best(self, _instrument_id: str) -> tuple[int, int] | None:
+        """Bars have no quotes: the last close, which the Trader knows, is the mark."""
+        return None
 
     def send(self, approved: Approved) -> None:
         self.inner.send(approved)

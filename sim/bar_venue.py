@@ -60,9 +60,12 @@ class BarVenue:
         self._ready: deque[AnyEvent] = deque()  # happened, not yet handed over
         self._is_single = len(series) == 1
         self._expires = False  # an order with an end was ever sent
+        self._rows_total = len(self._table)
         self._row = 0
         self._chunk: list[Bar] = []
         self._chunk_start = 0
+        self._head: Bar | None = None  # the bar of `_row`: the next to end
+        self._go_to(0)
         # The bars being handed over untouched: how many there were, and the iterator over the rest.
         self._passing_rows = 0
         self._passing: Iterator[Bar] = iter(())
@@ -89,7 +92,7 @@ class BarVenue:
     @property
     def is_done(self) -> bool:
         """All bars handed over and all commands answered; orders that still rest will never fill."""
-        return self.rows >= len(self._table) and not self._arrivals and not self._ready
+        return self.rows >= self._rows_total and not self._arrivals and not self._ready
 
     def advance(self, until_ts: int = NEVER) -> list[AnyEvent]:
         """The next event, in a list as every venue gives it; [] when until_ts is reached or all `is_done`."""
@@ -114,48 +117,40 @@ class BarVenue:
                 if not self._step(until_ts):
                     return
                 continue
-            bars = self._passing
-            bar = self._bar_at(self._row)
+            bars, bar = self._passing, self._head
+            assert bar is not None
             try:
                 for bar in bars:
                     yield bar
                     if self._is_interrupted:
                         break
             finally:
-                self._row += self._passing_rows - length_hint(bars)
+                passed = self._passing_rows - length_hint(bars)
                 self._passing_rows, self._passing = 0, iter(())
+                self._go_to(self._row + passed)
                 self._now = max(self._now, bar.ts_event)
 
     def _pass_bars(self, until_ts: int) -> bool:
         """Prepare the bars of this chunk that end before anything else can happen; False when there are none."""
-        if self._row >= len(self._table):
-            return False
         limit = min(until_ts, self._timers[0][0]) if self._timers else until_ts
-        first = self._load(self._row)
-        chunk = self._chunk
-        if chunk[first].ts_event > limit:
+        if self._head is None or self._head.ts_event > limit:
             return False
-        rows = chunk[first:]
+        rows = self._chunk[self._row - self._chunk_start :]
         if rows[-1].ts_event > limit:
             rows = [bar for bar in rows if bar.ts_event <= limit]
         self._passing_rows, self._passing = len(rows), iter(rows)
         return True
 
-    def _load(self, row: int) -> int:
-        """Place of `row` in the current chunk, which is made if need be."""
+    def _go_to(self, row: int) -> None:
+        self._row = row
         if not self._chunk_start <= row < self._chunk_start + len(self._chunk):
             self._chunk_start = row // CHUNK_ROWS * CHUNK_ROWS
-            self._chunk = self._table.chunk(self._chunk_start)
-        return row - self._chunk_start
-
-    def _bar_at(self, row: int) -> Bar:
-        place = self._load(row)
-        return self._chunk[place]
+            self._chunk = self._table.chunk(self._chunk_start) if row < self._rows_total else []
+        self._head = self._chunk[row - self._chunk_start] if self._chunk else None
 
     def _step(self, until_ts: int) -> bool:
         """Let the next thing happen; False when there is none up to until_ts."""
-        row = self._row
-        bar = self._bar_at(row) if row < len(self._table) else None
+        bar = self._head
         # In the order in which things happen at one instant: each later kind must be strictly earlier to come first.
         ts = NEVER if bar is None else bar.ts_event
         what = self._end_bar
@@ -182,8 +177,8 @@ class BarVenue:
 
     def _next_bar(self, book: BarBook) -> tuple[int, int, int]:
         """(index in its series, start, open) of the bar of this instrument that ends next; start NEVER after the last one."""
-        if self._is_single and self._row < len(self._table):
-            bar = self._bar_at(self._row)
+        bar = self._head
+        if self._is_single and bar is not None:
             return self._row, bar.ts_event - bar.interval_ns, bar.open
         series_index = self._series_of[book.instrument.instrument_id]
         index = self._table.rows_before(series_index, self._row)
@@ -210,7 +205,8 @@ class BarVenue:
                 self._report(book, book.at_open(index, price), ts, ts)
 
     def _end_bar(self, ts: int) -> None:
-        bar = self._bar_at(self._row)
+        bar = self._head
+        assert bar is not None
         book = self._active.get(bar.instrument_id)
         if book is not None:
             index, start, price = self._next_bar(book)
@@ -219,7 +215,7 @@ class BarVenue:
                 if self.rules.participation_ppm:
                     self._report(book, book.at_open(index, price), start, ts)
                 self._report(book, book.inside(index, bar), ts, ts)
-        self._row += 1
+        self._go_to(self._row + 1)
         self._ready.append(bar)
 
     def _report(self, book: BarBook, outcomes: Sequence[Outcome], ts_event: int, ts_init: int) -> None:
@@ -229,6 +225,7 @@ class BarVenue:
             client_order_id = order.client_order_id
             if outcome.liquidity is not None:
                 self._executions += 1
+                fee_rate = book.fee_rate(outcome.liquidity)
                 ready.append(
                     OrderFilled(
                         ts_event,
@@ -241,7 +238,7 @@ class BarVenue:
                         outcome.qty,
                         outcome.leaves_qty,
                         outcome.liquidity,
-                        instrument.commission(outcome.price, outcome.qty, book.fee_rate(outcome.liquidity)),
+                        instrument.commission(outcome.price, outcome.qty, fee_rate) if fee_rate else 0,
                         instrument.settlement_currency,
                     )
                 )

@@ -18,7 +18,7 @@ from core.events import AnyEvent, AnyOrderEvent, OrderEvent, OrderFilled, Quote,
 from core.orders import TERMINAL
 from core.trader import Trader
 from core.units import NS_PER_SECOND
-from sim.recorder import Recorder
+from sim.recorder import NEVER, Recorder
 
 # After a halt, and after the strategies' last word, cancels may need this long (simulated) to be answered.
 DRAIN_NS_MAX = 10 * NS_PER_SECOND
@@ -34,6 +34,11 @@ class Venue(Protocol):
     def send(self, approved: Approved) -> None: ...
 
     def schedule(self, command: SetTimer | CancelTimer) -> None: ...
+
+    def best(self, instrument_id: str) -> tuple[int, int] | None:
+        """Best bid and ask in points as we can see them now, for statistics; None where a side is empty."""
+
+    has_quiet_market: bool  # the market moves without an event for each move: statistics stop the clock to look at it
 
     @property
     def now(self) -> int:
@@ -84,7 +89,7 @@ class Driver:
         self._apply(Started(self.ts_start, self.ts_start, self.run_id))
 
     def advance(self, wakeups_max: int, until_ts: int) -> int:
-        """At most so many wake-ups, none later than `until_ts` (ns UTC); returns how many there were.
+        """At most so many wake-ups and samples, none later than `until_ts` (ns UTC); returns how many there were.
 
         Fewer than asked for: go on unless `venue.done`, or `venue.now` has come to `until_ts`. Raises StrategyError, StateError,
         and what the venue's source raises.
@@ -92,10 +97,16 @@ class Driver:
         assert self.phase is Phase.RUNNING
         venue_advance = self.venue.advance
         journal = self.journal
+        recorder = self.recorder
+        is_quiet = self.venue.has_quiet_market
         for wakeups in range(wakeups_max):
-            events = venue_advance(until_ts)
+            due = recorder.due if is_quiet else NEVER
+            events = venue_advance(min(until_ts, due))
             if not events:
-                return wakeups
+                if self.venue.now < due or self.venue.done:
+                    return wakeups
+                recorder.observe(due)
+                continue
             self.wakeups += 1
             self.events += len(events)
             for event in events:
@@ -143,7 +154,7 @@ class Driver:
         recorder = self.recorder
         trader = self.trader
         if event.ts_init > recorder.due:
-            recorder.observe(event.ts_init)
+            recorder.observe(event.ts_init - 1)
         journal = self.journal
         if journal is not None:
             journal.append(event)

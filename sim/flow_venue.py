@@ -19,6 +19,8 @@ STEP_NS = 10 * NS_PER_SECOND
 class FlowVenue:
     """Generated until `ts_end` (ns UTC); what is in flight then may still run out."""
 
+    has_quiet_market: bool = True
+
     def __init__(self, venue: SimulatedVenue, flow: Flow, instrument_id: str, *, ts_start: int, ts_end: int) -> None:
         self.inner = venue
         self._flow = flow  # the venue borrows it
@@ -42,10 +44,17 @@ class FlowVenue:
             self.done = True
         return events
 
+    def best(self, instrument_id: str) -> tuple[int, int] | None:
+        bids, asks = self.inner.depth(instrument_id, 1)
+        return (bids[0][0], asks[0][0]) if bids and asks else None
+
     def send(self, approved: Approved) -> None:
         self.inner.send(approved)
 
     def schedule(self, command: SetTimer | CancelTimer) -> None:
+        if isinstance(command, SetTimer) and command.at < self.inner.now:
+            # Asked for while an event from before the wake-up was handled, and due since: it fires now.
+            command = SetTimer(command.ts, command.timer_id, self.inner.now)
         self.inner.schedule(command)
 
     def totals(self) -> dict[str, int]:

@@ -7,6 +7,7 @@ grows coarser when it would hold too many samples.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -18,6 +19,7 @@ from core.trader import Trader
 from sim.metrics import MARKOUT_HORIZONS_NS, FillQuality, Inventory
 
 NEVER = (1 << 63) - 1
+Best = Callable[[str], tuple[int, int] | None]
 
 
 class EquitySample(msgspec.Struct, frozen=True, gc=False):
@@ -32,7 +34,7 @@ class EquitySample(msgspec.Struct, frozen=True, gc=False):
 
 
 class FillRow(msgspec.Struct, gc=False):
-    """One row of fills.parquet. mid_twice is bid + ask in points as the strategies saw them, None while unknown."""
+    """One row of fills.parquet. mid_twice is bid + ask in points, None while unknown."""
 
     ts_event: int
     ts_init: int
@@ -92,12 +94,16 @@ class Tally:
 
 
 class Recorder:
-    """Watches one Trader. `due` is the next moment at which `observe` must be called, before the event that passes it."""
+    """Watches one Trader. `due` is the next moment that `observe` must see, once all events up to it have been taken.
 
-    def __init__(self, trader: Trader, ts_start: int, interval_ns: int, samples_max: int) -> None:
+    `best` gives the market's best bid and ask as we can see them now; what it does not know is marked as the Trader does.
+    """
+
+    def __init__(self, trader: Trader, best: Best, ts_start: int, interval_ns: int, samples_max: int) -> None:
         assert interval_ns > 0
         assert samples_max >= 2
         self._trader = trader
+        self._best = best
         self.interval_ns = interval_ns
         self._samples_max = samples_max - samples_max % 2
         settlement = [instrument.settlement_currency for instrument in trader.instruments.values()]
@@ -116,9 +122,9 @@ class Recorder:
     # Time.
 
     def observe(self, ts: int) -> None:
-        """Everything that fell due before `ts`, from the state as it was until then."""
+        """Everything due up to `ts`, from the state as it is: no event up to `ts` may come later."""
         self._reach_horizons(ts)
-        while self._next_sample < ts:
+        while self._next_sample <= ts:
             if len(self.samples) >= self._samples_max:
                 # Every second sample goes, and the grid is twice as wide from here on: a run of any length fits. Their number
                 # is even, so the next moment lies on the wider grid too.
@@ -156,22 +162,28 @@ class Recorder:
     def measure(self, ts: int, currency: str) -> EquitySample:
         """Equity and profit of one currency now."""
         trader = self._trader
+        marks: dict[str, tuple[int, int]] = {}
         realized = unrealized = fees = 0
         for key, position in trader.portfolio.by_instrument.items():
             if position.instrument.settlement_currency != currency:
                 continue
             realized += position.realized_pnl
             fees += position.fees
-            mark = trader.states[key].mark()
+            mark = self.mark(key) if position.qty else None
             if mark is not None:
+                marks[key] = mark
                 unrealized += position.unrealized_pnl(*mark)
-        return EquitySample(ts, currency, trader.equity(currency), realized, unrealized, fees)
+        return EquitySample(ts, currency, trader.portfolio.equity(currency, marks), realized, unrealized, fees)
+
+    def mark(self, instrument_id: str) -> tuple[int, int] | None:
+        """(bid, ask) to value a position at now."""
+        return self._best(instrument_id) or self._trader.states[instrument_id].mark()
 
     def _reach_horizons(self, ts: int) -> None:
         waiting = self._waiting
         for index, horizon in enumerate(MARKOUT_HORIZONS_NS):
             reached = self._reached[index]
-            while reached < len(waiting) and waiting[reached].ts_init + horizon < ts:
+            while reached < len(waiting) and waiting[reached].ts_init + horizon <= ts:
                 row = waiting[reached]
                 row.mid_twice_later[index] = self._mid_twice(row.instrument_id)
                 reached += 1
@@ -184,7 +196,7 @@ class Recorder:
         self._reached = [reached - self._reached[-1] for reached in self._reached]
 
     def _mid_twice(self, instrument_id: str) -> int | None:
-        mark = self._trader.states[instrument_id].mark()
+        mark = self.mark(instrument_id)
         return None if mark is None else mark[0] + mark[1]
 
     # Orders and fills, after the Trader has taken them.

@@ -218,7 +218,7 @@ def live_numbers(trader: Trader, recorder: Recorder) -> dict[str, Any]:
     instruments = {}
     for key, state in trader.states.items():
         instrument = state.instrument
-        mark = state.mark()
+        mark = recorder.mark(key)
         position = trader.portfolio.by_instrument[key]
         instruments[key] = {
             "bid": None if mark is None else instrument.format_price(mark[0]),

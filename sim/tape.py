@@ -27,6 +27,8 @@ class TapeVenue:
     which sleeps through the whole tape does not keep the daemon from answering.
     """
 
+    has_quiet_market: bool = True
+
     def __init__(self, venue: SimulatedVenue, chunks: Iterator[Rows], source: str, locate: Locate | None = None) -> None:
         self.inner = venue
         self._locate = locate
@@ -34,15 +36,14 @@ class TapeVenue:
         self._source = source
         self._finished = False
         self.done = False
-        self.rows_fed = 0
-        first = next(chunks, None)
+        first = next((rows for rows in chunks if len(rows)), None)
         if first is None:
             raise DataError("there is not a single row of market data", file=source)
         self.ts_start = int(first["ts_init"][0])
         self._feed(first)
 
     def _feed(self, rows: Rows) -> None:
-        self.rows_fed += len(rows)
+        self._last_ts = int(rows["ts_init"][-1])
         self.inner.feed(rows)
 
     @property
@@ -55,18 +56,20 @@ class TapeVenue:
         Called again after that end, it lets run out what is still in flight.
         """
         venue = self.inner
-        events = self._run(until_ts)
-        if events or venue.now >= until_ts or venue.is_done:
-            return events
         if self.done:
-            if not self._finished:
-                self._finished = True
-                venue.finish()
-                return self._run(until_ts)
+            return self._run(until_ts)
+        # The last row is the end: timers that go on for ever do not keep the run alive.
+        limit = min(until_ts, self._last_ts) if self._finished else until_ts
+        events = self._run(limit)
+        if events or venue.now >= until_ts:
             return events
-        rows = next(self._chunks, None)
+        if self._finished:
+            self.done = venue.is_done or venue.now >= self._last_ts
+            return events
+        rows = next((rows for rows in self._chunks if len(rows)), None)
         if rows is None:
-            self.done = True
+            self._finished = True
+            venue.finish()
         else:
             self._feed(rows)
         return events
@@ -82,10 +85,17 @@ class TapeVenue:
                 raise DataError(f"row {error.line} of the tape: {message}", file=self._source) from error
             raise DataError(message, file=place[0], line=place[1]) from error
 
+    def best(self, instrument_id: str) -> tuple[int, int] | None:
+        bids, asks = self.inner.depth(instrument_id, 1)
+        return (bids[0][0], asks[0][0]) if bids and asks else None
+
     def send(self, approved: Approved) -> None:
         self.inner.send(approved)
 
     def schedule(self, command: SetTimer | CancelTimer) -> None:
+        if isinstance(command, SetTimer) and command.at < self.inner.now:
+            # Asked for while an event from before the wake-up was handled, and due since: it fires now.
+            command = SetTimer(command.ts, command.timer_id, self.inner.now)
         self.inner.schedule(command)
 
     def totals(self) -> dict[str, int]:
@@ -102,25 +112,51 @@ def merge_tapes(tapes: Sequence[Iterator[Rows]]) -> Iterator[Rows]:
         yield from tapes[0]
         return
     last_event = 0
-    buffers: list[Rows] = [next(tape, np.zeros(0, MD_ROW)) for tape in tapes]
-    while any(len(buffer) for buffer in buffers):
-        # Every tape that still has rows has told all it knows up to its buffer's last stamp; rows at that very stamp may follow.
-        limit = min(int(buffer["ts_init"][-1]) for buffer in buffers if len(buffer))
-        cut = [int(np.searchsorted(buffer["ts_init"], limit, side="left")) for buffer in buffers]
-        if not any(cut):
-            index = next(i for i, buffer in enumerate(buffers) if len(buffer) and int(buffer["ts_init"][-1]) == limit)
-            more = next(tapes[index], None)
-            if more is not None:
-                buffers[index] = np.concatenate((buffers[index], more))
-                continue
-            cut = [int(np.searchsorted(buffer["ts_init"], limit, side="right")) for buffer in buffers]
-        ready = [buffer[:end] for buffer, end in zip(buffers, cut, strict=True)]
-        buffers = [buffer[end:] for buffer, end in zip(buffers, cut, strict=True)]
-        merged = np.concatenate(ready)
-        merged = merged[np.argsort(merged["ts_init"], kind="stable")]
-        merged["ts_event"] = np.maximum.accumulate(np.maximum(merged["ts_event"], last_event))
-        last_event = int(merged["ts_event"][-1])
-        yield merged
-        buffers = [
-            buffer if len(buffer) else next(tape, np.zeros(0, MD_ROW)) for buffer, tape in zip(buffers, tapes, strict=True)
-        ]
+    merger = _Merger(tapes)
+    while (rows := merger.ready()) is not None:
+        rows["ts_event"] = np.maximum.accumulate(np.maximum(rows["ts_event"], last_event))
+        last_event = int(rows["ts_event"][-1])
+        yield rows
+
+
+class _Merger:
+    """Buffers of several tapes; `ready` gives what no tape can still come before."""
+
+    def __init__(self, tapes: Sequence[Iterator[Rows]]) -> None:
+        self._tapes = list(tapes)
+        self._buffers = [np.zeros(0, MD_ROW) for _ in tapes]
+        self._ended = [False] * len(tapes)
+
+    def ready(self) -> Rows | None:
+        """The next rows, at least one, sorted by ts_init and then by tape; None at the end of all."""
+        while True:
+            for index, buffer in enumerate(self._buffers):
+                if not len(buffer):
+                    self._fetch(index)
+            going = [index for index, ended in enumerate(self._ended) if not ended]
+            # A tape that goes on has told all it knows before its last stamp; more rows at that very stamp may follow.
+            limit = min((int(self._buffers[index]["ts_init"][-1]) for index in going), default=None)
+            ready = [
+                len(buffer) if limit is None else int(np.searchsorted(buffer["ts_init"], limit, side="left"))
+                for buffer in self._buffers
+            ]
+            if any(ready):
+                parts = [buffer[:end] for buffer, end in zip(self._buffers, ready, strict=True)]
+                self._buffers = [buffer[end:] for buffer, end in zip(self._buffers, ready, strict=True)]
+                rows = np.concatenate(parts)
+                return rows[np.argsort(rows["ts_init"], kind="stable")]
+            if not going:
+                return None
+            for index in going:
+                if int(self._buffers[index]["ts_init"][-1]) == limit:
+                    self._fetch(index)
+
+    def _fetch(self, index: int) -> None:
+        """One more chunk with rows in it, or the tape has ended."""
+        if self._ended[index]:
+            return
+        for rows in self._tapes[index]:
+            if len(rows):
+                self._buffers[index] = np.concatenate((self._buffers[index], rows))
+                return
+        self._ended[index] = True

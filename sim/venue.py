@@ -47,7 +47,10 @@ FIDELITIES: Final = {"l2": native.L2, "l3": native.L3, "flow": native.FLOW}
 QUEUE_MODELS: Final = {"risk_averse": native.QUEUE_RISK_AVERSE, "power": native.QUEUE_POWER, "log": native.QUEUE_LOG}
 QUOTE_WAKES: Final = {"off": 0, "price": native.WAKE_BEST, "size": native.WAKE_BEST_QTY, "packet": native.WAKE_BOOK}
 REASONS: Final = tuple(Reason)
-QUOTE: Final = native.QUOTE
+# Names of this module, not attributes of another: `advance` asks for them with every event.
+QUOTE, TRADE, TIMER = native.QUOTE, native.TRADE, native.TIMER
+ACCEPTED, REPLACED, CANCELED = native.ACCEPTED, native.REPLACED, native.CANCELED
+FILL, FILL_TAKER = native.FILL, native.FILL_TAKER
 UNPACK_EVENT: Final = EVENT.unpack_from
 
 FLAG_POST_ONLY, FLAG_POST_ONLY_SLIDE, FLAG_REDUCE_ONLY = 1, 2, 4
@@ -220,14 +223,14 @@ class SimulatedVenue:
                 events.append(Quote(ts_event, ts_init, ids[index], a, b, c, d))
                 if self._book_levels[index]:
                     events.append(self._book(ts_event, ts_init, index))
-            elif kind == native.ACCEPTED:
+            elif kind == ACCEPTED:
                 events.append(OrderAccepted(ts_event, ts_init, order_id, a, b))
-            elif kind == native.REPLACED:
+            elif kind == REPLACED:
                 events.append(OrderReplaced(ts_event, ts_init, order_id, a, b))
-            elif kind == native.CANCELED:
+            elif kind == CANCELED:
                 events.append(OrderCanceled(ts_event, ts_init, order_id, a, REASONS[b]))
-            elif kind == native.FILL:
-                taker = d & native.FILL_TAKER
+            elif kind == FILL:
+                taker = d & FILL_TAKER
                 side = SIDES[d >> 1]
                 commission = self._commissions[index](a, b, taker)
                 events.append(
@@ -246,9 +249,9 @@ class SimulatedVenue:
                         self._currencies[index],
                     )
                 )
-            elif kind == native.TRADE:
+            elif kind == TRADE:
                 events.append(Trade(ts_event, ts_init, ids[index], a, b, AGGRESSOR_SIDES[c], d))
-            elif kind == native.TIMER:
+            elif kind == TIMER:
                 events.append(TimerFired(ts_event, ts_init, a))
             else:
                 events.append(self._rare(ts_event, ts_init, kind, index, order_id, a, b))
@@ -324,7 +327,7 @@ class SimulatedVenue:
         self.native.cancel(command.client_order_id)
 
     def _send_replace(self, command: ReplaceOrder) -> None:
-        self.native.replace(command.client_order_id, command.quantity, command.price)
+        self.native.replace(command.client_order_id, command.quantity, command.price, command.filled_qty)
 
     def _send_cancel_all(self, command: CancelAll) -> None:
         self.native.mass_cancel(-1 if command.instrument_id is None else self._index[command.instrument_id])

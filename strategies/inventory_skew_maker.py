@@ -1,6 +1,6 @@
 """A market maker that leans against its inventory: the closed-form optimal quotes of Guéant.
 
-With q the inventory in whole units, D the order quantity, sigma the volatility in price per sqrt(second):
+With q the inventory and D the order quantity in whole units, sigma the volatility in price per sqrt(second):
 
     distance of the bid = c1 + D sigma c2 / 2 + sigma c2 q       distance of the ask = c1 + D sigma c2 / 2 - sigma c2 q
     c1 = ln(1 + xi D / k) / (xi D)         c2 = sqrt(gamma / (2 a D k) * (1 + xi D / k)^(k / (xi D) + 1))
@@ -16,7 +16,6 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from core.errors import ConfigError
 from core.events import GapDetected, Quote
 from core.instruments import Instrument
 from core.strategy import Context
@@ -28,7 +27,8 @@ from strategies.volatility import EwmaVolatility
 
 class InventorySkewMaker(Maker):
     class Params(MakerParams):
-        """Currency is the settlement currency, price the whole price, quantity whole units (times the contract's multiplier)."""
+        """Currency is the settlement currency, price the whole price; quantity is what a contract stands for, so that price times
+        quantity is money: units times the multiplier, for an inverse contract over the square of the price."""
 
         gamma_per_currency: float = Field(gt=0, allow_inf_nan=False, description="risk aversion gamma: 1 / (price * quantity)")
         xi_per_currency: float | None = Field(default=None, gt=0, allow_inf_nan=False, description="absent: equal to gamma")
@@ -43,16 +43,9 @@ class InventorySkewMaker(Maker):
 
     def __init__(self, params: Params, instruments: list[Instrument]) -> None:
         super().__init__(params, instruments)
-        if self.instrument.is_inverse:
-            raise ConfigError(f"instrument_id {params.instrument_id!r}: an inverse contract's risk is not linear in its price")
-        self._multiplier = self.instrument.multiplier
-        # Half spread and skew are linear in sigma: two points give c1 and both slopes, once.
-        gamma, xi = params.gamma_per_currency, params.xi_per_currency or params.gamma_per_currency
-        order_qty = to_float(self._order_qty, self.instrument.qty_scale) * self._multiplier
-        rate, decay = params.fill_rate_per_s, params.fill_decay_per_price
-        self._base, _ = half_spread_and_skew(gamma, 0.0, rate, decay, order_qty, xi)
-        at_one, self._skew_per_sigma = half_spread_and_skew(gamma, 1.0, rate, decay, order_qty, xi)
-        self._half_per_sigma = at_one - self._base
+        self._gamma = params.gamma_per_currency
+        self._xi = params.xi_per_currency or params.gamma_per_currency
+        self._rate, self._decay = params.fill_rate_per_s, params.fill_decay_per_price
         self._sigma = params.volatility_per_sqrt_s
         self._volatility = EwmaVolatility(
             time_constant_s=params.time_constant_s,
@@ -71,9 +64,12 @@ class InventorySkewMaker(Maker):
             if volatility is None:
                 return None
             sigma = volatility * abs(mid)
-        q = to_float(context.position(instrument.instrument_id).qty, instrument.qty_scale) * self._multiplier
-        half_spread = self._base + self._half_per_sigma * sigma
-        centre = mid - self._skew_per_sigma * sigma * q
+        # What one unit earns when the price rises by one. An inverse contract is worth multiplier / price.
+        exposure = instrument.multiplier / mid**2 if instrument.is_inverse else float(instrument.multiplier)
+        order_qty = to_float(self.order_qty, instrument.qty_scale) * exposure
+        q = to_float(context.position(instrument.instrument_id).qty, instrument.qty_scale) * exposure
+        half_spread, skew = half_spread_and_skew(self._gamma, sigma, self._rate, self._decay, order_qty, self._xi)
+        centre = mid - skew * q
         return quantise_price(centre - half_spread, scale, tick, "down"), quantise_price(centre + half_spread, scale, tick, "up")
 
     def on_gap(self, context: Context, gap: GapDetected) -> None:

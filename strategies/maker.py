@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -29,7 +30,7 @@ class MakerParams(BaseModel):
     requote_interval_ms: int = Field(default=0, ge=0, le=3_600_000, description="look at the market at most so often")
 
 
-class Maker:
+class Maker(ABC):
     """Quotes one bid and one ask, or ladders of them, at the prices of `prices`; cancels all where there is no price to trust.
 
     It never crosses the market: a bid stays below the best offer, an ask above the best bid, every order is post-only.
@@ -42,13 +43,13 @@ class Maker:
         self._tick = self.instrument.tick
         self._levels = params.levels
         self._step = params.level_step_ticks * self.instrument.tick
-        self._order_qty = parse_order_qty(self.instrument, "order_qty", params.order_qty)
+        self.order_qty = parse_order_qty(self.instrument, "order_qty", params.order_qty)
         position_qty_max = parse_position_qty(self.instrument, "position_qty_max", params.position_qty_max)
         self._requoter = Requoter(self.instrument, position_qty_max=position_qty_max)
 
+    @abstractmethod
     def prices(self, context: Context, quote: Quote) -> tuple[int, int] | None:
         """The bid below the ask to quote at, points on tick; None: out of the market. `quote` has both sides, not crossed."""
-        raise NotImplementedError
 
     def subscriptions(self) -> list[Subscription]:
         return [Subscription(instrument_id=self._instrument_id, quotes="price", interval_ns=self._interval_ns)]
@@ -60,15 +61,15 @@ class Maker:
         if quote.bid_qty > 0 and quote.ask_qty > 0 and best_bid < best_ask and self._requoter.may_quote:
             found = self.prices(context, quote)
         if found is None:
-            self._requoter.aim(context, NO_PRICES, NO_PRICES, self._order_qty)
+            self._requoter.aim(context, NO_PRICES, NO_PRICES, self.order_qty)
             return
         bid = min(found[0], best_ask - self._tick)
         ask = max(found[1], best_bid + self._tick)
         if self._levels == 1:
-            self._requoter.aim(context, (bid,), (ask,), self._order_qty)
+            self._requoter.aim(context, (bid,), (ask,), self.order_qty)
             return
         step, depth = self._step, self._levels * self._step
-        self._requoter.aim(context, range(bid, bid - depth, -step), range(ask, ask + depth, step), self._order_qty)
+        self._requoter.aim(context, range(bid, bid - depth, -step), range(ask, ask + depth, step), self.order_qty)
 
     def on_order(self, context: Context, order: Order, event: AnyOrderEvent) -> None:
         quote = context.quote(self._instrument_id)

@@ -143,12 +143,19 @@ class Requoter:
 
     def _room(self, context: Context, side: Side) -> int:
         """How much may be bought (sold) from here, open orders not counted."""
-        held = context.position(self._instrument_id).qty if side is Side.BUY else -context.position(self._instrument_id).qty
+        qty = context.position(self._instrument_id).qty
+        held = qty if side is Side.BUY else -qty
         return -held if self._trading_state is TradingState.REDUCING else self._position_qty_max - held
 
     def _aim_side(self, context: Context, side: Side, prices: Sequence[int], quantity: int) -> None:
         orders = self._orders[side]
         room = self._room(context, side)
+        if len(orders) == 1 and len(prices) == 1:
+            # Most often the one order is already where it should be.
+            order = orders[0]
+            is_settled = order.status is OrderStatus.ACCEPTED or order.status is OrderStatus.PARTIALLY_FILLED
+            if is_settled and order.price == prices[0] and order.leaves_qty <= quantity and order.leaves_qty <= room:
+                return
         wanted = self._fit(prices, quantity, room)
         spare: list[Order] = []
         for order in orders:
@@ -165,8 +172,9 @@ class Requoter:
             self._is_behind = True
             wanted = {}
         targets = iter(wanted.items())
-        # What can move takes the best prices; what waits for an answer holds the place of one of the others.
-        spare.sort(key=_is_pending)
+        if len(spare) > 1:
+            # What can move takes the best prices; what waits for an answer holds the place of one of the others.
+            spare.sort(key=_is_pending)
         for order in spare:
             target = next(targets, None)
             if target is not None:

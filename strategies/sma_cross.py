@@ -47,7 +47,6 @@ class SmaCross:
         self._slow = params.slow_bars
         self._qty = parse_order_qty(instrument, "position_qty", params.position_qty)
         self._position = TargetPosition(instrument)
-        self._target_qty = 0
         self._held_qty = 0
         self._closes = deque([0] * params.slow_bars, maxlen=params.slow_bars)
         self._bars_missing = params.slow_bars
@@ -66,12 +65,11 @@ class SmaCross:
             self._bars_missing -= 1
             if self._bars_missing:
                 return
-        if lead > 0:
-            self._target_qty = self._qty
-        elif lead < 0:
-            self._target_qty = -self._qty
-        if self._target_qty != self._held_qty:
-            self._position.seek(context, self._target_qty)
+        if lead == 0:
+            return
+        target_qty = self._qty if lead > 0 else -self._qty
+        if target_qty != self._held_qty:
+            self._position.seek(context, target_qty)
 
     def on_position(self, context: Context, position: Position) -> None:
         self._held_qty = position.qty

@@ -194,14 +194,14 @@ class BinanceBookSession:
         if self.state is not SyncState.BUFFERING:
             self.skipped["snapshot not needed"] += 1
             return []
-        waiting = [diff for diff in self._buffer if not _is_before(diff, snapshot.lastUpdateId)]
-        if waiting and not _joins(waiting[0], snapshot.lastUpdateId):
+        waiting = [diff for diff in self._buffer if not _is_before(diff, snapshot.last_update_id)]
+        if waiting and not _joins(waiting[0], snapshot.last_update_id):
             self.skipped["snapshot older than the buffer"] += 1
             return []
         ts_event = _stamp(snapshot.T)
         rows = self._levels(ts_event, ts, snapshot.bids, snapshot.asks, ROW_FLAG_SNAPSHOT)
         rows.insert(0, (ts_event, ts, 0, 0, 0, self._index, ROW_CLEAR, ROW_NO_SIDE, ROW_FLAG_SNAPSHOT))
-        self._end_packet(rows, snapshot.lastUpdateId)
+        self._end_packet(rows, snapshot.last_update_id)
         # Converting the waiting diffs may fail too: only when all of it is known to be good does anything change.
         for diff in waiting:
             rows += self._diff_rows(ts, diff)
@@ -211,7 +211,7 @@ class BinanceBookSession:
             self.skipped["depth update before the snapshot"] += len(self._buffer) - len(waiting)
         self._buffer.clear()
         self.state = SyncState.LIVE if waiting else SyncState.JOINING
-        self.last_update_id = waiting[-1].u if waiting else snapshot.lastUpdateId
+        self.last_update_id = waiting[-1].u if waiting else snapshot.last_update_id
         return rows
 
     def _apply(self, ts: int, diff: DepthUpdate) -> list[Row]:

@@ -1,7 +1,7 @@
 """Binance market-data bytes as typed messages: spot, USDⓈ-M and COIN-M, REST snapshots included. Pure and strict.
 
 Numbers stay the venue's text here; book_sync converts them. Every frame becomes a message, a Skipped with its reason, or an
-error: nothing is dropped silently. Field names are the wire's (developers.binance.com, "WebSocket Streams").
+error: nothing is dropped silently. Fields of one letter keep the wire's names (developers.binance.com, "WebSocket Streams").
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import re
 from typing import Annotated, Any
 
 import msgspec
-from msgspec import UNSET, Meta, Raw, Struct, UnsetType
+from msgspec import UNSET, Meta, Raw, Struct, UnsetType, field
 
 from core.errors import RefusedError, VenueProtocolError
 
@@ -42,9 +42,9 @@ class DepthUpdate(Struct, frozen=True, gc=False):
 
 
 class Snapshot(Struct, frozen=True, gc=False):
-    """Reply of REST /depth: the whole book at lastUpdateId."""
+    """Reply of REST /depth: the whole book at last_update_id."""
 
-    lastUpdateId: Count  # noqa: N815 - the wire's name
+    last_update_id: Count = field(name="lastUpdateId")
     bids: Levels
     asks: Levels
     E: Count | UnsetType = UNSET
@@ -70,7 +70,7 @@ class Trade(Struct, frozen=True, gc=False):
 
 
 class AggregateTrade(Struct, frozen=True, gc=False):
-    """Prints f to l of one taker at one price."""
+    """Prints first_trade_id to last_trade_id of one taker at one price."""
 
     e: str
     E: Count
@@ -79,8 +79,8 @@ class AggregateTrade(Struct, frozen=True, gc=False):
     a: Count
     p: Text
     q: Text
-    f: Count
-    l: Count  # noqa: E741 - the wire's name
+    first_trade_id: Count = field(name="f")
+    last_trade_id: Count = field(name="l")
     m: bool
     M: bool | UnsetType = UNSET
     nq: Text | UnsetType = UNSET
@@ -118,7 +118,7 @@ class _Envelope(Struct, frozen=True, gc=False):
     stream: str | UnsetType = UNSET
     data: Raw | UnsetType = UNSET
     e: str | UnsetType = UNSET
-    lastUpdateId: Raw | UnsetType = UNSET  # noqa: N815 - the wire's name
+    last_update_id: Raw | UnsetType = field(default=UNSET, name="lastUpdateId")
     result: Raw | UnsetType = UNSET
     id: Raw | UnsetType = UNSET
     error: Raw | UnsetType = UNSET
@@ -139,16 +139,16 @@ _SNAPSHOT_DECODER = msgspec.json.Decoder(Snapshot)
 # For each struct: how many keys are always there, and which fields may be absent.
 _KEYS: dict[type[Struct], tuple[int, tuple[str, ...]]] = {
     struct: (
-        sum(field.required for field in msgspec.structs.fields(struct)),
-        tuple(field.name for field in msgspec.structs.fields(struct) if not field.required),
+        sum(known.required for known in msgspec.structs.fields(struct)),
+        tuple(known.name for known in msgspec.structs.fields(struct) if not known.required),
     )
     for struct in (*_STRUCTS.values(), Snapshot)
 }
 _EVENT_OF_STREAM = {"depth": "depthUpdate", "trade": "trade", "aggTrade": "aggTrade", "bookTicker": "bookTicker"}
 # Streams and events of the venue's that carry no book and no print of this symbol's own.
 _OTHER_STREAMS = re.compile(
-    r"!?(kline_|continuousKline_|indexPriceKline_|markPriceKline_|markPrice|indexPrice|miniTicker|ticker|avgPrice|forceOrder|compositeIndex|assetIndex"
-    r"|blockTrade|rpiDepth|depth\d|contractInfo|tradingSession)"
+    r"!?(kline_|continuousKline_|indexPriceKline_|markPriceKline_|markPrice|indexPrice|miniTicker|ticker|avgPrice|forceOrder"
+    r"|compositeIndex|assetIndex|blockTrade|rpiDepth|depth\d|contractInfo|tradingSession)"
 )
 _OTHER_EVENTS = frozenset(
     {
@@ -210,7 +210,7 @@ def _decode_plain(payload: bytes, envelope: _Envelope) -> Message:
             raise VenueProtocolError(f"unknown event {envelope.e[:80]!r}: {payload[:200]!r}")
         _require_distinct_keys(payload)
         return Skipped(f"event {envelope.e}")
-    if envelope.lastUpdateId is not UNSET:
+    if envelope.last_update_id is not UNSET:
         snapshot = _SNAPSHOT_DECODER.decode(payload)
         _check_keys(snapshot, payload, keys_around=0)
         return snapshot

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import traceback
 from functools import partial
 from hashlib import blake2b
 from pathlib import Path
@@ -16,7 +17,7 @@ from daemon.config.loader import LoadedConfig, load_config
 from daemon.exit_codes import ExitCode
 from daemon.run_number import next_run_number
 from daemon.sources import input_digest
-from daemon.wiring import input_files
+from daemon.wiring import input_files, wire_backtest
 from sim.report import text_report
 
 
@@ -33,19 +34,22 @@ def backtest(options: argparse.Namespace) -> int:
     if outcome.exit_code is ExitCode.MISMATCH:
         print(f"tradingd: the ledger does not agree: {outcome.run['ledger_check']}", file=sys.stderr)
     elif outcome.error is not None:
+        if outcome.exit_code is ExitCode.INTERNAL:
+            traceback.print_exception(outcome.error)
         print(f"tradingd: {outcome.error}", file=sys.stderr)
     return outcome.exit_code
 
 
 async def _run(loaded: LoadedConfig, options: argparse.Namespace) -> Outcome:
     digest = input_digest(input_files(loaded))
+    wired = wire_backtest(loaded)
+    # Only now, so that a configuration which cannot run leaves no trace.
     folder = Path(options.out).absolute().parent if options.out else Path(loaded.config.run.runs_folder).absolute()
-    # Made before the number is taken, so that a configuration which cannot run uses none.
-    make = partial(Backtest, loaded, input_digest=digest, quiet=options.json)
     run_number = next_run_number(folder)
     run_id = make_run_id(loaded, digest, run_number)
     out = Path(options.out).absolute() if options.out else folder / run_id
-    return await make(run_id=run_id, run_number=run_number, out=out).run()
+    run = Backtest(loaded, wired, run_id=run_id, run_number=run_number, input_digest=digest, out=out, quiet=options.json)
+    return await run.run()
 
 
 def make_run_id(loaded: LoadedConfig, digest: str, run_number: int) -> str:

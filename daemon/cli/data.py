@@ -45,7 +45,7 @@ def _options(options: argparse.Namespace, files: list[Path]) -> CheckOptions:
         except UnitError as error:
             raise ConfigError(f"--interval: {error}") from None
     return CheckOptions(
-        new_decoder=_binance_decoder(files),
+        new_decoder=_binance_decoder(),
         table=_table(options, files),
         interval_ns=interval_ns,
         progress=None if options.json or not sys.stderr.isatty() else _Progress(files),
@@ -64,13 +64,13 @@ def _table(options: argparse.Namespace, files: list[Path]) -> TableSource | None
     return guess_table_scales(files[0], TableSource(files[0], 0, columns=columns, zone=options.zone))
 
 
-def _binance_decoder(files: list[Path]) -> Callable[[Scales], FrameDecoder]:
+def _binance_decoder() -> Callable[[Scales], FrameDecoder]:
     def make(scales: Scales) -> FrameDecoder:
         from adapters.binance.book_sync import BinanceBookSession
 
-        symbol = files[0].name.partition(".")[0].rpartition("_")[0]
+        symbol = scales.symbol
         instrument = Instrument(
-            instrument_id=f"{symbol.upper()}.BINANCE",
+            instrument_id=f"{symbol or 'UNNAMED'}.BINANCE",
             instrument_class=InstrumentClass.PERPETUAL,
             base_currency="BASE",
             quote_currency="QUOTE",

@@ -24,7 +24,7 @@ class Section(BaseModel):
 
 class Run(Section):
     name: Name = Field(description="what the run is called; part of its run_id")
-    mode: Literal["backtest"] = Field(default="backtest", description="backtest: event time, simulated venue")
+    mode: Literal["backtest"] = Field(default="backtest", description="event time, simulated venue")
     seed: int = Field(default=1, ge=0, lt=1 << 63, description="seed of everything that is drawn at random")
     pace: Annotated[str, StringConstraints(pattern=r"^(full|\d{1,6}(\.\d{1,3})?x)$")] = Field(
         default="full", description='"full": as fast as it goes; "10x": ten simulated seconds in one real second'
@@ -39,35 +39,39 @@ class Account(Section):
 
 class InstrumentTable(Section):
     instrument_id: InstrumentId = Field(description="SYMBOL.VENUE, for example BTCUSDT-PERP.BINANCE")
-    class_: Literal["spot", "equity", "perpetual", "future", "option", "fx", "cfd"] = Field(alias="class")
-    base_currency: Annotated[str, StringConstraints(pattern=r"^[A-Z0-9._-]{1,20}$")]
-    quote_currency: Currency
+    class_: Literal["spot", "equity", "perpetual", "future", "option", "fx", "cfd"] = Field(
+        alias="class", description="spot and equity fills pay the notional, the others settle profit and loss"
+    )
+    base_currency: Annotated[str, StringConstraints(pattern=r"^[A-Z0-9._-]{1,20}$")] = Field(description="what is traded")
+    quote_currency: Currency = Field(description="what prices are in")
     settlement_currency: Currency | None = Field(default=None, description="absent: the quote currency, or the base if inverse")
     price_scale: int = Field(ge=0, le=18, description="decimals of a price inside")
     qty_scale: int = Field(ge=0, le=18, description="decimals of a quantity inside")
     tick: Positive = Field(description="smallest price step, in quote currency")
     lot: Positive = Field(description="smallest quantity step")
     qty_min: Positive | None = Field(default=None, description="smallest order; absent: one lot")
-    qty_max: Positive | None = None
+    qty_max: Positive | None = Field(default=None, description="largest order the venue takes")
     price_min: Positive | None = Field(default=None, description="lowest price; absent: one tick")
-    price_max: Positive | None = None
+    price_max: Positive | None = Field(default=None, description="highest price the venue takes")
     multiplier: int = Field(default=1, ge=1, description="value of one unit per point; of one contract if inverse")
     inverse: bool = Field(default=False, description="worth `multiplier` of the quote currency, settles in the base currency")
-    maker_fee: FeeRate = Field(default="0", description="of the notional: '0.02%', '2bp', '0.0002'; negative: a rebate")
-    taker_fee: FeeRate = "0"
+    maker_fee: FeeRate = Field(
+        default="0", description="of a fill that rested, of its notional: '0.02%', '2bp', '0.0002'; negative: a rebate"
+    )
+    taker_fee: FeeRate = Field(default="0", description="of a fill that took what rested")
 
 
 class Instruments(Section):
     include: list[PathText] = Field(default_factory=list, description="files with one instrument each, relative to this file")
-    inline: list[InstrumentTable] = Field(default_factory=list)
+    inline: list[InstrumentTable] = Field(default_factory=list, description="instruments written here")
 
 
 # Data sources. `instrument_id` says whose market the rows are.
 
 
 class FlowData(Section):
-    format: Literal["flow"]
-    instrument_id: InstrumentId
+    format: Literal["flow"] = Field(description="'flow'")
+    instrument_id: InstrumentId = Field(description="whose market this is")
     start: Moment = Field(description="simulated start, with its offset: 2026-01-05T14:30:00Z")
     duration: PositiveDuration = Field(description="simulated length")
     price_start: Positive = Field(description="first fair value, on the tick")
@@ -76,8 +80,8 @@ class FlowData(Section):
 
 
 class LobsterData(Section):
-    format: Literal["lobster"]
-    instrument_id: InstrumentId
+    format: Literal["lobster"] = Field(description="'lobster'")
+    instrument_id: InstrumentId = Field(description="whose market this is")
     messages: PathText = Field(description="the message file; .gz is fine")
     book: PathText | None = Field(default=None, description="the order-book file, to seed what rested before the first message")
     session_date: Day | None = Field(default=None, description="absent: taken from the file's name")
@@ -85,14 +89,11 @@ class LobsterData(Section):
 
 
 class BinanceData(Section):
-    format: Literal["binance"]
-    instrument_id: InstrumentId
+    format: Literal["binance"] = Field(description="'binance'")
+    instrument_id: InstrumentId = Field(description="whose market this is")
     files: list[PathText] = Field(min_length=1, description="recordings that continue each other, in order")
     symbol: Annotated[str, StringConstraints(pattern=r"^[A-Z0-9_]{2,24}$")] = Field(description="the venue's name: BTCUSDT")
-    use_book_ticker: bool = Field(
-        default=False,
-        description="let bookTicker move the best prices too: some ms fresher, but it can cross diffs that come later",
-    )
+    use_book_ticker: bool = Field(default=True, description="let bookTicker move the best prices too: some ms fresher than diffs")
     start_from_diffs: bool = Field(default=False, description="begin with an empty book at the first diff, without a snapshot")
     base_latency: PositiveDuration = Field(
         default="1ms", description="smallest feed latency once the clocks are put in order: the venue's clock is shifted to it"
@@ -102,7 +103,7 @@ class BinanceData(Section):
 class Table(Section):
     """What every CSV or Parquet table may need to be told."""
 
-    instrument_id: InstrumentId
+    instrument_id: InstrumentId = Field(description="whose market this is")
     file: PathText = Field(description="CSV or Parquet, columns as in docs/DATA.md; .gz is fine")
     columns: dict[str, str] = Field(default_factory=dict, description="our name -> the file's, where they differ")
     zone: str | None = Field(default=None, description="tz database name of the zone that stamps without an offset are meant in")
@@ -111,17 +112,17 @@ class Table(Section):
 
 
 class BarsData(Table):
-    format: Literal["bars"]
+    format: Literal["bars"] = Field(description="'bars'")
     interval: PositiveDuration = Field(description="length of a bar")
     stamp: Literal["open", "close"] = Field(default="open", description="which end of the bar the file's times mark")
 
 
 class TradesData(Table):
-    format: Literal["trades"]
+    format: Literal["trades"] = Field(description="'trades'")
 
 
 class QuotesData(Table):
-    format: Literal["quotes"]
+    format: Literal["quotes"] = Field(description="'quotes'")
     qty_default: Positive | None = Field(default=None, description="size of a best price in a file without sizes")
 
 
@@ -132,21 +133,21 @@ DataSource = Annotated[FlowData | LobsterData | BinanceData | BarsData | TradesD
 
 
 class ConstantLatency(Section):
-    model: Literal["constant"]
+    model: Literal["constant"] = Field(description="'constant'")
     entry: Duration = Field(description="from us to the venue")
     response: Duration = Field(description="from the venue back to us")
 
 
 class LogNormalLatency(Section):
-    model: Literal["lognormal"]
+    model: Literal["lognormal"] = Field(description="'lognormal'")
     entry: PositiveDuration = Field(description="median, from us to the venue")
     response: PositiveDuration = Field(description="median, from the venue back to us")
     entry_sigma: NotNegative = Field(default="0.25", description="standard deviation of ln(latency)")
-    response_sigma: NotNegative = "0.25"
+    response_sigma: NotNegative = Field(default="0.25", description="the same on the way back")
 
 
 class TableLatency(Section):
-    model: Literal["table"]
+    model: Literal["table"] = Field(description="'table'")
     file: PathText = Field(description="rows of ts in ns, entry_ns, response_ns, without a header; interpolated in between")
 
 
@@ -170,11 +171,21 @@ class Venue(Section):
     )
     queue_model: Literal["risk_averse", "power", "log"] = Field(default="risk_averse", description="l2: who leaves the queue")
     queue_power: Positive = Field(default="2", description="n of the power model")
-    self_trade_prevention: Literal["none", "cancel_newest", "cancel_oldest", "cancel_both", "decrement"] = "cancel_newest"
+    self_trade_prevention: Literal["cancel_newest", "cancel_oldest", "cancel_both", "decrement"] = Field(
+        default="cancel_newest", description="what happens where two orders of ours would trade with each other"
+    )
     crossed: Literal["stop", "count"] = Field(default="stop", description="a crossed recorded book stops the run, or is counted")
     rejects_per_million: int = Field(default=0, ge=0, le=1_000_000, description="orders refused at random, to try a strategy")
-    orders_max: int = Field(default=65_536, ge=1, le=1 << 24, description="own orders alive or in flight")
-    bars: BarFills = Field(default_factory=BarFills, description="bars only")
+    post_only: Literal["reject", "slide"] = Field(
+        default="reject", description="a post-only order that would trade is refused, or rests one tick before the other side"
+    )
+    orders_max: int = Field(default=65_536, ge=1, le=1 << 20, description="own orders alive or in flight")
+    timers_max: int = Field(default=1_024, ge=1, le=1 << 20, description="timers of all strategies")
+    book_orders_max: int = Field(
+        default=65_536, ge=1, le=1 << 24, description="l3 and flow: live orders in one instrument's book"
+    )
+    levels_max: int = Field(default=16_384, ge=1, le=1 << 22, description="prices on one side of one instrument's book")
+    bars: BarFills = Field(default_factory=BarFills, description="what fills an order inside a bar; fidelity bars only")
     latency: Latency = Field(
         default_factory=lambda: ConstantLatency(model="constant", entry="1ms", response="1ms"),
         description="absent: constant, 1 ms each way",
@@ -194,7 +205,7 @@ class Limits(Section):
 
 class Risk(Limits):
     orders_max: int = Field(default=100, ge=1, description="new or replaced orders in any one `orders_window`")
-    orders_window: PositiveDuration = "1s"
+    orders_window: PositiveDuration = Field(default="1s", description="length of that window, at any moment")
     instruments: dict[InstrumentId, Limits] = Field(default_factory=dict, description="limits that differ for one instrument")
 
 
@@ -210,7 +221,7 @@ class Report(Section):
     equity_interval: PositiveDuration = Field(default="1s", description="simulated time between equity samples")
     equity_samples_max: int = Field(default=100_000, ge=16, le=10_000_000, description="beyond: every second sample is dropped")
     trading_day: PositiveDuration = Field(default="24h", description="length of a trading day, to annualise by")
-    trading_days_per_year: int = Field(default=365, ge=1, le=366)
+    trading_days_per_year: int = Field(default=365, ge=1, le=366, description="252 for equities, 365 for crypto")
     progress_interval: PositiveDuration = Field(default="5s", description="between progress lines where there is no terminal")
 
 

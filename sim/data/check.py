@@ -23,12 +23,13 @@ from sim.data.tables import BAR, BarGap, TableSource, find_gaps, guess_table_sca
 class CheckOptions:
     """What a format may need to be told; each format takes what concerns it.
 
-    `new_decoder` makes the production decoder that a recording is run through beside the plain reading; `table` stands for
-    the file's units and columns (its path is replaced by the file checked); without it, or with `guess_scales`, the scales
-    are the fewest decimals that hold every number seen. `new_order_book` and `new_level_book` make the books rebuilt: the
-    plain ones, or those of sim/data/native_check_books.py.
+    `symbol` picks one of a recording with several. `new_decoder` makes the production decoder that a recording is run
+    through beside the plain reading. `new_order_book` and `new_level_book` make the books rebuilt: the plain ones, or those of
+    sim/data/native_check_books.py. `table` stands for the file's units and columns (its path is replaced by the file
+    checked); without it, or with `guess_scales`, the scales are the fewest decimals that hold every number seen.
     """
 
+    symbol: str | None = None
     new_decoder: Callable[[Scales], FrameDecoder] | None = None
     table: TableSource | None = None
     guess_scales: bool = False

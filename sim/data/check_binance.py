@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from core.errors import DataError, RefusedError, UnitError, VenueProtocolError
+from core.errors import DataError, InputError, RefusedError, UnitError, VenueProtocolError
 from core.feed import FrameDecoder
 from core.units import parse_fixed
 from native.market_data import BUY, CLEAR, GAP, LEVEL, SELL
@@ -39,20 +39,26 @@ _PRICE_AND_QTY = re.compile(
     + rb'|"[ba]"\s*:\s*%b\s*,\s*"[BA]"\s*:\s*%b' % (_NUMBER, _NUMBER)
 )
 
+_SYMBOL = re.compile(rb'"(?:s|symbol)"\s*:\s*"([^"\\]+)"')
+
 
 @dataclass(frozen=True, slots=True)
 class Scales:
-    """The fewest decimals that hold every number seen."""
+    """The fewest decimals that hold every number seen, and the first symbol named."""
 
     price_scale: int
     qty_scale: int
+    symbol: str = ""
 
 
 def guess_scales(paths: Sequence[Path]) -> Scales:
     """From every price and quantity in the recordings; trailing zeros do not count. For checks only: a backtest is told."""
     texts: tuple[set[bytes], set[bytes]] = (set(), set())
     decimals = [0, 0]
+    symbol = b""
     for _, frame in read_all_frames(paths):
+        if not symbol and (named := _SYMBOL.search(frame.payload)):
+            symbol = named[1]
         for groups in _PRICE_AND_QTY.findall(frame.payload):
             for index in (0, 1):
                 text = groups[index] or groups[index + 2] or groups[index + 4]
@@ -61,37 +67,45 @@ def guess_scales(paths: Sequence[Path]) -> Scales:
                     decimals[index] = max(decimals[index], len(text.partition(b".")[2].rstrip(b"0")))
                     if len(texts[index]) < 1_000_000:
                         texts[index].add(text)
-    return Scales(*decimals)
+    return Scales(decimals[0], decimals[1], symbol.decode("utf-8", "backslashreplace"))
 
 
 def check_binance(
     paths: Sequence[Path],
     *,
+    symbol: str | None = None,
     new_decoder: Callable[[Scales], FrameDecoder] | None = None,
     new_book: Callable[[], LevelBook] = DictLevelBook,
     progress: Progress | None = None,
 ) -> CheckResult:
-    """Files of one symbol that continue each other.
+    """Recordings that continue each other. `symbol` may be left out where they hold one symbol only.
 
     `new_decoder` makes the decoder under test and `new_book` the book of its rows. Raises DataError with file and line.
     """
     scales = guess_scales(paths)
     findings = Findings()
-    plain = _PlainBook(scales, findings)
+    plain = _PlainBook(scales, findings, symbol)
     tested = None if new_decoder is None else _TestedBook(new_decoder(scales), new_book(), findings)
+    bytes_read = 0
     for path, frame in read_all_frames(paths):
         findings.rows += 1
+        bytes_read = frame.bytes_read
         where = f"{path}:{frame.line}"
         try:
             changed = plain.receive(frame, where)
-            if tested is not None:
-                tested.receive(frame, where, plain if changed else None)
-        except (UnitError, VenueProtocolError, RefusedError) as error:
+        except (UnitError, InputError) as error:
             raise DataError(str(error), file=str(path), line=frame.line) from error
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise DataError(f"not a Binance frame: {error!r}", file=str(path), line=frame.line) from error
+        if tested is not None:
+            try:
+                tested.receive(frame, where, plain if changed else None)
+            except (UnitError, VenueProtocolError, RefusedError) as error:
+                raise DataError(str(error), file=str(path), line=frame.line) from error
         if progress is not None and findings.rows % 4096 == 0:
-            progress(findings.rows, frame.bytes_read)
+            progress(findings.rows, bytes_read)
+    if progress is not None:
+        progress(findings.rows, bytes_read)
     plain.finish()
     if not plain.snapshots:
         findings.notes.append("no snapshot joins the diffs: nothing could be compared")
@@ -114,8 +128,10 @@ class _Pending:
 
 
 class _PlainBook:
-    def __init__(self, scales: Scales, findings: Findings) -> None:
+    def __init__(self, scales: Scales, findings: Findings, symbol: str | None) -> None:
         self._scales = scales
+        self._symbol = symbol
+        self._is_chosen = symbol is not None
         self._findings = findings
         self.book = DictLevelBook()
         self.snapshots = 0
@@ -134,6 +150,8 @@ class _PlainBook:
         """One frame; True where the book changed."""
         payload = json.loads(frame.payload)
         body = payload.get("data", payload)
+        if not isinstance(body, dict) or not self._is_ours(body):
+            return False
         kind = body.get("e") or ("bookTicker" if "B" in body else "snapshot" if "lastUpdateId" in body else "other")
         if kind == "depthUpdate":
             return self._diff(body, where)
@@ -142,6 +160,17 @@ class _PlainBook:
         elif kind == "snapshot" and "stream" not in payload:
             return self._snapshot(body, where)
         return False
+
+    def _is_ours(self, body: dict[str, Any]) -> bool:
+        symbol = body.get("s", body.get("symbol"))
+        if symbol is None or symbol == self._symbol:
+            return True
+        if self._symbol is None:
+            self._symbol = symbol
+            return True
+        if self._is_chosen:
+            return False
+        raise InputError(f"both {self._symbol} and {symbol} are recorded: say which one to check")
 
     def notes(self) -> Iterator[str]:
         yield f"scales: {self._scales.price_scale} decimals of price, {self._scales.qty_scale} of quantity"

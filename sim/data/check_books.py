@@ -34,15 +34,26 @@ class LevelBook(Protocol):
     def best(self) -> Best: ...
 
 
-class OrderBook(Protocol):
-    """A level-3 book that follows a tape: it never matches anything itself."""
+class Resting(NamedTuple):
+    """An order in a book."""
 
-    def add(self, order_id: int, side: int, price: int, qty: int) -> None: ...
-    def take(self, order_id: int, qty: int) -> None:
-        """The order loses `qty`, by cancellation or execution, and leaves at 0. The caller knows that it rests."""
+    side: int
+    price: int
+    qty: int
+
+
+class OrderBook(Protocol):
+    """A level-3 book that follows a tape: it never matches anything itself. Callers ask `resting` before they act."""
+
+    def add(self, order_id: int, side: int, price: int, qty: int) -> None:
+        """A new id rests. Raises InputError where the book cannot let it rest, because it crosses."""
         ...
 
-    def has(self, order_id: int) -> bool: ...
+    def take(self, order_id: int, qty: int) -> None:
+        """The order loses at most what is left of it, by cancellation or execution, and leaves at 0."""
+        ...
+
+    def resting(self, order_id: int) -> Resting | None: ...
     def is_head(self, order_id: int) -> bool:
         """Whether the order is the first of its level's queue."""
         ...
@@ -111,8 +122,9 @@ class DictOrderBook:
                 del self._queues[side, price]
         self._levels.set_level(side, price, self._levels.qty(side, price) - qty)
 
-    def has(self, order_id: int) -> bool:
-        return order_id in self._orders
+    def resting(self, order_id: int) -> Resting | None:
+        at = self._orders.get(order_id)
+        return None if at is None else Resting(*at, self._queues[at][order_id])
 
     def is_head(self, order_id: int) -> bool:
         return next(iter(self._queues[self._orders[order_id]])) == order_id

@@ -1,8 +1,9 @@
 """Holds LOBSTER messages against the order-book file recorded beside them, row by row.
 
-Three proofs, each from the same MD_ROW rows that a backtest gets:
+Four proofs, each from the same MD_ROW rows that a backtest gets:
   rows    the levels of book row k-1 with message k applied are the levels of book row k;
   states  a book seeded with row 1 and fed with all messages goes through the best prices of a best-price file;
+  orders  no order is added twice, loses more than is left of it, is deleted with another rest, or moves;
   queues  executions of orders whose entry is in the file hit the head of their level's queue (counted, never a mismatch:
           NASDAQ orders may lose their place invisibly, for example when a reserve order is refreshed).
 The file shows a window of N levels, and no message tells of a level beyond it. So a level that enters the window because
@@ -16,14 +17,12 @@ from bisect import bisect_left, insort
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import numpy as np
-
 from core.errors import DataError
-from native.market_data import ADD, BUY, DELETE, EXECUTE, REDUCE, SELL
+from native.market_data import ADD, BUY, DELETE, EXECUTE, REDUCE, SELL, STATUS
 from sim.data.check_books import Best, DictOrderBook, Level, OrderBook, describe
 from sim.data.check_result import CheckResult, Findings
 from sim.data.files import Progress, numbered_lines, read_blocks
-from sim.data.lobster import EMPTY_LEVEL_PRICE, LobsterSource, parse_book_row, read_lobster
+from sim.data.lobster import EMPTY_LEVEL_PRICE, LOBSTER_PRICE_SCALE, LobsterSource, parse_book_row, read_lobster
 
 Sides = tuple[dict[int, int], dict[int, int]]
 
@@ -44,7 +43,7 @@ def check_lobster(
     levels_max = _compare_rows(messages, book, findings, None if best is not None else progress)
     if best is not None:
         _compare_states(messages, book, best, levels_max, new_book(), findings, progress)
-    _count_queue_heads(messages, new_book(), findings)
+    _check_orders(messages, new_book(), findings)
     files = (messages, book) if best is None else (messages, book, best)
     return findings.result("lobster", tuple(str(file) for file in files))
 
@@ -207,11 +206,13 @@ def _distinct_best_states(best: Path) -> Iterator[tuple[int, Best]]:
 
 
 def _apply_order(orders: OrderBook, levels: Sides, kind: int, side: int, price: int, qty: int, order_id: int) -> None:
-    """Onto the order book, and its prices onto `levels`; orders nobody ever saw are passed over."""
+    """Onto the order book, and its prices onto `levels`; what no order allows is passed over here and told by `_check_orders`."""
+    if kind > EXECUTE or _order_fault(orders, kind, side, price, qty, order_id) is not None:
+        return
     if kind == ADD:
         orders.add(order_id, side, price, qty)
         levels[side][price] = levels[side].get(price, 0) + qty
-    elif kind in (REDUCE, DELETE, EXECUTE) and orders.has(order_id):
+    elif orders.resting(order_id) is not None:
         orders.take(order_id, qty)
         left = levels[side][price] - qty
         if left:
@@ -220,27 +221,40 @@ def _apply_order(orders: OrderBook, levels: Sides, kind: int, side: int, price: 
             del levels[side][price]
 
 
-# Queues.
+# Orders.
 
 
-def _count_queue_heads(messages: Path, orders: OrderBook, findings: Findings) -> None:
-    heads = executions = 0
-    for kind, side, price, qty, order_id in _rows(LobsterSource(messages)):
-        if kind == ADD:
+def _order_fault(orders: OrderBook, kind: int, side: int, price: int, qty: int, order_id: int) -> str | None:
+    """What is wrong with a message about an order, or None; an order that precedes the file is no fault."""
+    resting = orders.resting(order_id)
+    if kind == ADD:
+        return None if resting is None else f"order {order_id} is added while it rests"
+    if resting is None:
+        return None
+    if (side, price) != resting[:2]:
+        return f"order {order_id} rests on side {resting.side} at {resting.price}, not on side {side} at {price}"
+    if qty > resting.qty or (kind == DELETE and qty != resting.qty):
+        return f"order {order_id} has {resting.qty} left, the message says {qty}"
+    return None
+
+
+def _check_orders(messages: Path, orders: OrderBook, findings: Findings) -> None:
+    """The life of each order of the file; and how many executions hit the head of their level's queue."""
+    heads = executions = decimals = 0
+    for line, (kind, side, price, qty, order_id) in enumerate(_rows(LobsterSource(messages)), 1):
+        while kind != STATUS and price % 10 ** (LOBSTER_PRICE_SCALE - decimals):
+            decimals += 1
+        if kind > EXECUTE:
+            continue
+        fault = _order_fault(orders, kind, side, price, qty, order_id)
+        if fault is not None:
+            findings.contradict(f"{messages}:{line}: {fault}")
+        elif kind == ADD:
             orders.add(order_id, side, price, qty)
-        elif kind in (REDUCE, DELETE, EXECUTE) and orders.has(order_id):
+        elif orders.resting(order_id) is not None:
             if kind == EXECUTE:
                 executions += 1
                 heads += orders.is_head(order_id)
             orders.take(order_id, qty)
     findings.notes.append(f"queues: {heads} of {executions} executions of known orders hit the head of their queue")
-
-
-def lobster_decimals(messages: Path) -> int:
-    """The fewest decimals that hold every price of the file, hidden executions included: 2 for whole cents, at most 4."""
-    decimals = 0
-    for chunk in read_lobster(LobsterSource(messages)):
-        prices = chunk["price"][chunk["kind"] < 15]
-        while decimals < 4 and np.any(prices % 10 ** (4 - decimals)):
-            decimals += 1
-    return decimals
+    findings.notes.append(f"scales: {decimals} decimals hold every price, hidden executions included")

@@ -74,7 +74,15 @@ def _decompressed(raw: IO[bytes], path: Path) -> IO[bytes]:
     return raw
 
 
+def split_lines(data: bytes) -> list[bytes]:
+    """Lines as line feeds end them, without their ends; bytes.splitlines would also break at a lone carriage return."""
+    lines = data.split(b"\n")
+    if not lines[-1]:
+        lines.pop()
+    return [line.removesuffix(b"\r") for line in lines]
+
+
 def numbered_lines(block: Block) -> Iterator[tuple[int, str]]:
     """(line number, text without its line end); the slow path that finds the one bad line of a block."""
-    for offset, line in enumerate(block.data.splitlines()):
+    for offset, line in enumerate(split_lines(block.data)):
         yield block.first_line + offset, line.decode("utf-8", "backslashreplace")

@@ -22,17 +22,14 @@ def frames_to_rows(
     A frame that the decoder refuses becomes a DataError with its file and line.
     """
     waiting: list[Row] = []
-    rows_done = bytes_before = bytes_read = 0
-    at = paths[0] if paths else None
+    rows_done = bytes_read = 0
     for path, frame in read_all_frames(paths):
-        if path != at:
-            bytes_before, at = bytes_read, path
         try:
             rows = decoder.receive(frame.ts, frame.payload)
         except (VenueProtocolError, RefusedError, UnitError) as error:
             raise DataError(str(error), file=str(path), line=frame.line) from error
         waiting += rows
-        bytes_read = bytes_before + frame.bytes_read
+        bytes_read = frame.bytes_read
         if len(waiting) >= rows_per_chunk:
             rows_done += len(waiting)
             yield np.array(waiting, dtype=MD_ROW)

@@ -19,7 +19,7 @@ import numpy as np
 import polars as pl
 
 from core.errors import DataError, UnitError
-from core.units import NS_PER_DAY, NS_PER_SECOND, POW10, rescale
+from core.units import INT64_MAX, NS_PER_DAY, NS_PER_SECOND, POW10, rescale
 from native.market_data import (
     ADD,
     BUY,
@@ -35,12 +35,14 @@ from native.market_data import (
     SELL,
     STATUS,
 )
-from sim.data.files import ROWS_PER_CHUNK, Block, Progress, numbered_lines, read_blocks
+from sim.data.files import ROWS_PER_CHUNK, Block, Progress, numbered_lines, read_blocks, split_lines
 
 LOBSTER_PRICE_SCALE = 4
 NEW_YORK = ZoneInfo("America/New_York")
 # An empty level of an order-book file: price +-9999999999, size 0.
 EMPTY_LEVEL_PRICE = 9_999_999_999
+# Of an order-book file: no price x 10000 and no size comes near it, and at six more decimals it still fits in 64 bits.
+_BOOK_VALUE_MAX = 10**12
 
 TYPE_ADD, TYPE_REDUCE, TYPE_DELETE, TYPE_EXECUTE, TYPE_HIDDEN, TYPE_CROSS, TYPE_HALT = range(1, 8)
 _KIND_OF_TYPE = np.array([0, ADD, REDUCE, DELETE, EXECUTE, HIDDEN, CROSS, STATUS], dtype=np.uint8)
@@ -134,11 +136,13 @@ class _MessageReader:
         before = np.concatenate(([self._last_ns], ns[:-1]))
         named = kind <= TYPE_EXECUTE
         halt = kind == TYPE_HALT
-        points = price * self._price_up
+        points = np.where(price > INT64_MAX // self._price_up, 0, price) * self._price_up
         for broken, message in (
             (ns < before, "time goes backwards"),
             (~halt & (size <= 0), "size must be positive"),
             (~halt & (price <= 0), "price must be positive"),
+            (size > INT64_MAX // POW10[self._source.qty_scale], "size does not fit in 64 bits"),
+            (price > INT64_MAX // self._price_up, "price does not fit in 64 bits"),
             (named & (order_id <= 0), "order id must be positive"),
             (halt & ((price < -1) | (price > 1)), "a halt's price must be -1, 0 or 1"),
             (~halt & (price % self._price_down != 0), f"price has more than {self._source.price_scale} decimals"),
@@ -146,7 +150,7 @@ class _MessageReader:
         ):
             if broken.any():
                 row = int(np.argmax(broken))
-                text = block.data.splitlines()[row].decode("utf-8", "backslashreplace")
+                text = split_lines(block.data)[row].decode("utf-8", "backslashreplace")
                 raise DataError(f"{message}: {text!r}", file=self._file, line=block.first_line + row)
 
     def _to_rows(self, columns: np.ndarray, block: Block) -> np.ndarray:
@@ -241,8 +245,8 @@ def parse_book_row(text: str, file: str, line: int, may_cross: bool = False) -> 
             for price, size in zip(values[start::4], values[start + 1 :: 4], strict=True)
             if abs(price) != EMPTY_LEVEL_PRICE
         }
-        if any(price <= 0 or size <= 0 for price, size in levels.items()):
-            raise DataError("prices and sizes must be positive", file=file, line=line)
+        if any(not (0 < price < _BOOK_VALUE_MAX and 0 < size < _BOOK_VALUE_MAX) for price, size in levels.items()):
+            raise DataError(f"prices and sizes must be positive and below {_BOOK_VALUE_MAX}", file=file, line=line)
         sides.append(levels)
     bids, asks = sides
     if not may_cross and bids and asks and max(bids) >= min(asks):
@@ -316,6 +320,8 @@ class Seeder:
                 except UnitError as error:
                     raise DataError(str(error), file=str(self._source.book), line=1) from error
                 qty = size * POW10[self._source.qty_scale]
+                if max(points, qty) > INT64_MAX:
+                    raise DataError(f"level {price} of {size} does not fit in 64 bits", file=str(self._source.book), line=1)
                 self._seeded[side, points] = [order_id, qty]
                 seed.append((*stamps, points, qty, order_id, self._source.instrument, ADD, side, FLAG_SNAPSHOT))
         rows = np.array(seed, dtype=MD_ROW)

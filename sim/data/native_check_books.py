@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from core.errors import InputError
 from native.loader import make_book
 from native.market_data import BUY, CLEAR, FLAG_LAST, LEVEL, MD_ROW, SELL
 from native.venue import NativeVenue
-from sim.data.check_books import Best
+from sim.data.check_books import Best, Resting
 
 # Room for a day of one symbol's live orders and prices.
 ORDERS_MAX = 1 << 17
@@ -26,15 +27,17 @@ class EngineOrderBook:
 
     def add(self, order_id: int, side: int, price: int, qty: int) -> None:
         reports = self._book.submit(0, order_id=_engine_id(order_id), side=side, price=price, qty=qty, symbol=self._symbol)
-        assert len(reports) == 1, f"order {order_id} did not simply rest: {reports}"
+        if len(reports) != 1:
+            raise InputError(f"order {order_id}, {qty} at {price}, does not rest in the engine: it crosses the book")
         self._count()
 
     def take(self, order_id: int, qty: int) -> None:
         self._book.execute_resting(0, _engine_id(order_id), qty)
         self._count()
 
-    def has(self, order_id: int) -> bool:
-        return self._book.order(_engine_id(order_id)) is not None
+    def resting(self, order_id: int) -> Resting | None:
+        order = self._book.order(_engine_id(order_id))
+        return None if order is None else Resting(order.side, order.price, order.leaves_qty)
 
     def is_head(self, order_id: int) -> bool:
         return self._book.queue_ahead(_engine_id(order_id)) == 0

@@ -15,7 +15,7 @@ _TS_DIGITS = 19
 
 
 class Frame(msgspec.Struct, frozen=True, gc=False):
-    """One frame as it arrived; `line` and `bytes_read` (of the file, by the end of its block) are for messages and progress."""
+    """One frame as it arrived; `line` and `bytes_read` (of the files, by the end of its block) are for messages and progress."""
 
     ts: int
     payload: bytes
@@ -23,8 +23,11 @@ class Frame(msgspec.Struct, frozen=True, gc=False):
     bytes_read: int
 
 
-def read_frames(path: Path) -> Iterator[Frame]:
-    """The file's frames in order. Raises DataError for a line that is none, one cut short, or time that goes backwards."""
+def read_frames(path: Path, bytes_before: int = 0) -> Iterator[Frame]:
+    """The file's frames in order; `bytes_before` is added to their bytes_read.
+
+    Raises DataError for a line that is none, one cut short, or time that goes backwards.
+    """
     file = str(path)
     last_ts = 0
     for block in read_blocks(path):
@@ -46,15 +49,16 @@ def read_frames(path: Path) -> Iterator[Frame]:
             if ts < last_ts:
                 raise DataError(f"local time goes backwards by {last_ts - ts} ns", file=file, line=line)
             last_ts = ts
-            yield Frame(ts, payload, line, block.bytes_read)
+            yield Frame(ts, payload, line, bytes_before + block.bytes_read)
 
 
 def read_all_frames(paths: Sequence[Path]) -> Iterator[tuple[Path, Frame]]:
-    """Frames of several files that continue each other, as a recorder cuts them at midnight."""
-    last_ts = 0
+    """Frames of several files that continue each other, as a recorder cuts them at midnight; bytes_read adds up."""
+    last_ts = bytes_read = 0
     for path in paths:
-        for frame in read_frames(path):
+        for frame in read_frames(path, bytes_read):
             if frame.ts < last_ts:
                 raise DataError("the file begins before the one in front of it ends", file=str(path), line=frame.line)
             last_ts = frame.ts
             yield path, frame
+        bytes_read += path.stat().st_size

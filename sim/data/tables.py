@@ -17,7 +17,7 @@ import polars as pl
 from core.errors import DataError
 from native.market_data import BBO, BUY, FLAG_LAST, MD_ROW, NO_SIDE, SELL, TRADE
 from sim.data.columns import ColumnFault, to_fixed, to_ns
-from sim.data.files import ROWS_PER_CHUNK, Progress, read_blocks
+from sim.data.files import ROWS_PER_CHUNK, Progress, read_blocks, split_lines
 
 BAR = np.dtype(
     [
@@ -317,7 +317,7 @@ def _csv_frame(data: bytes, header: list[str], path: Path, first_line: int) -> p
     # Every line must have every column: a short one is a file cut in the middle, which polars would fill with nulls.
     commas = len(header) - 1
     if b'"' not in data:
-        for offset, text in enumerate(data.splitlines() if data.count(b",") != commas * lines else ()):
+        for offset, text in enumerate(split_lines(data) if data.count(b",") != commas * lines else ()):
             if text.count(b",") != commas:
                 shown = text[:120].decode("utf-8", "backslashreplace")
                 message = f"expected {commas + 1} columns, found {text.count(b',') + 1}: {shown!r}"

@@ -1,9 +1,10 @@
 """Event-driven bars: 982,800 one-minute bars (ten years of 390 minutes on 252 days), SMA 20/50 cross, Trader.step for every bar.
 
-    python -m tests.bench.bars [--json] [--bars N] [--seed N]
+    python -m tests.bench.bars [--json] [--bars N] [--seed N] [--rounds N]
 
 Prints bars per second, trades and the equity at the end. Prices: a seeded random walk of normal steps, so nothing to earn.
-Making the bars is not timed; turning the columns into events is.
+Making the bars is not timed; turning the columns into events is. Times are CPU time of the one thread, in which what else runs on
+the machine shows less than in wall time, and the best of several rounds.
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ def random_walk(bars: int, seed: int) -> BarSeries:
 
 
 def run(series: BarSeries) -> dict[str, Any]:
-    """One backtest; wall_s is the time between the first event and the last."""
+    """One backtest; cpu_s is the time between the first event and the last."""
     strategy = SmaCross(SmaCross.Params(instrument_id=INSTRUMENT.instrument_id, position_qty="1"), [INSTRUMENT])
     limits = InstrumentLimits(order_qty_max=10, order_notional_max=10**15, position_qty_max=10, price_collar_ppm=50_000)
     trader = Trader(
@@ -71,17 +72,18 @@ def run(series: BarSeries) -> dict[str, Any]:
     venue = BarVenue([INSTRUMENT], [series], BarFillRules(slippage_ticks=1))
     step, send = trader.step, venue.send
     step(Started(0, 0, "bench"))
-    started = time.perf_counter()
+    started, cpu_started = time.perf_counter(), time.thread_time()
     for event in venue.events():
         for command in step(event):
             send(command)  # type: ignore[arg-type]  # this strategy sets no timers
-    wall_s = time.perf_counter() - started
+    wall_s, cpu_s = time.perf_counter() - started, time.thread_time() - cpu_started
     step(Stopping(venue.now, venue.now, "end of data"))
     assert venue.is_done
     return {
         "bars": len(series),
         "wall_s": wall_s,
-        "bars_per_s": len(series) / wall_s,
+        "cpu_s": cpu_s,
+        "bars_per_s": len(series) / cpu_s,
         "trades": trader.portfolio.fills_booked,
         "equity_end": format_fixed(trader.equity("USD"), 8),
         "commands_digest": trader.commands_digest.hexdigest(),
@@ -94,8 +96,12 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--bars", type=int, default=BARS)
     parser.add_argument("--seed", type=int, default=20)
+    parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
-    result = run(random_walk(arguments.bars, arguments.seed))
+    series = random_walk(arguments.bars, arguments.seed)
+    results = [run(series) for _ in range(arguments.rounds)]
+    result = min(results, key=lambda one: one["cpu_s"])
+    assert len({one["state_digest"] for one in results}) == 1, "the same run must end in the same state"
     if arguments.json:
         print(json.dumps(result))
         return

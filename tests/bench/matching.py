@@ -157,7 +157,10 @@ class Ways:
 
     def plain_python(self) -> Measured:
         before = time.thread_time_ns()
-        trades = plain_book.match(self.rows)
+        try:
+            trades = plain_book.match(self.rows)
+        except KeyError as error:
+            raise SystemExit(f"matching: the file cancels order {error}, which is not live") from error
         cpu_ns = time.thread_time_ns() - before
         volume, notional = sum(row[3] for row in trades), sum(row[2] * row[3] for row in trades)
         return Measured(cpu_ns, Result(len(trades), volume, notional, f"{plain_book.fnv_of(trades):016x}"))
@@ -240,6 +243,8 @@ def main(arguments: list[str] | None = None) -> int:
         return 3
     try:
         columns = w1_flow.read(chosen.workload) if chosen.workload else w1_flow.make().columns
+        if not np.any(columns["op"] == 0):
+            raise w1_flow.WorkloadError(f"{chosen.workload}: holds no new order")
     except (OSError, w1_flow.WorkloadError) as error:
         print(f"matching: {error}", file=sys.stderr)
         return 2

@@ -1,10 +1,11 @@
-"""Replay speed: `python -m tests.bench.replay TAPE.npy [--json]`.
+"""Replay speed: `python -m tests.bench.replay TAPE.npy [--mbo FEED.bin] [--json]`.
 
-The tape holds int64 rows (ts ns, kind 0 level update | 1 trade, side, price, quantity), the format of tests/bench/l2_tape.py.
-Each row is a packet of its own, received when it happened. Measured: doing nothing, waking on every best-price change, and a
-market maker in plain Python that quotes one bid and one ask of 1 at the best prices, post-only, position at most 10, woken every
-100 ms and every 10 ms whether the price changed or not: once straight on the simulated venue, once as a strategy through Trader
-and risk gate.
+The tape holds int64 rows (ts ns, kind 0 level update | 1 trade, side, price, quantity); each row is a packet of its own, received
+when it happened. Measured: doing nothing; waking on every best-price change; and a market maker in plain Python that quotes one
+bid and one ask of 1 at the best prices, post-only, position at most 10, every 100 ms and every 10 ms, a strategy through Trader
+and risk gate. "venue only" is the same maker without Trader, "on change" the same as a strategy that subscribes to price changes,
+at most one in 10 ms: what a user would write. --mbo adds order-by-order replay of a feed in the layout of a workload file
+(ts us, op 0 add | 1 delete | 2 execute, id, side, price, quantity).
 """
 
 from __future__ import annotations
@@ -30,8 +31,9 @@ from core.strategy import Context, Subscription
 from core.trader import Trader
 from core.units import NS_PER_MS, NS_PER_SECOND
 from native import venue as native
-from native.market_data import FLAG_LAST, MD_ROW
+from native.market_data import ADD, DELETE, EXECUTE, FLAG_LAST, MD_ROW
 from sim.venue import InstrumentSettings, SimulatedVenue, VenueSettings
+from tests.bench import w1_flow
 
 INSTRUMENT = Instrument(
     instrument_id="TAPE.BENCH",
@@ -110,14 +112,15 @@ BUY, SELL = Side.BUY, Side.SELL
 class BenchMaker:
     """The same market maker as a strategy."""
 
-    def __init__(self, interval_ns: int) -> None:
+    def __init__(self, interval_ns: int, quotes: str = "packet") -> None:
         self.interval_ns = interval_ns
+        self.quotes = quotes
         self.orders: list[Order | None] = [None, None]
         self.position = 0
         self.prices: tuple[int, int] | None = None  # quoted at; None: look again
 
     def subscriptions(self) -> list[Subscription]:
-        return [Subscription(instrument_id=INSTRUMENT.instrument_id, quotes="packet", interval_ns=self.interval_ns)]
+        return [Subscription(instrument_id=INSTRUMENT.instrument_id, quotes=self.quotes, interval_ns=self.interval_ns)]
 
     def on_quote(self, context: Context, quote: Any) -> None:
         prices = (quote.bid_price, quote.ask_price)
@@ -183,8 +186,18 @@ def direct(rows: npt.NDArray[Any], interval_ns: int) -> dict[str, int]:
     return counted(venue, maker.position)
 
 
-def through_trader(rows: npt.NDArray[Any], interval_ns: int) -> dict[str, int]:
-    maker = BenchMaker(interval_ns)
+def order_by_order(rows: npt.NDArray[Any]) -> dict[str, int]:
+    venue = native.NativeVenue()
+    venue.add_instrument(fidelity=native.L3, orders_max=1 << 14)
+    venue.feed(rows)
+    venue.finish()
+    while not venue.is_done:
+        venue.run()
+    return counted(venue)
+
+
+def through_trader(rows: npt.NDArray[Any], interval_ns: int, quotes: str = "packet") -> dict[str, int]:
+    maker = BenchMaker(interval_ns, quotes)
     each = InstrumentSettings(instrument=INSTRUMENT, subscriptions=tuple(maker.subscriptions()), wakes_on_orders=False)
     venue = SimulatedVenue([each], VenueSettings())
     limits = InstrumentLimits(
@@ -212,30 +225,53 @@ def through_trader(rows: npt.NDArray[Any], interval_ns: int) -> dict[str, int]:
     return counted(venue.native, maker.position)
 
 
+def load_feed(path: Path) -> npt.NDArray[Any]:
+    """The order-by-order feed as rows."""
+    columns = w1_flow.read(path)
+    rows = np.zeros(len(columns["ts"]), dtype=MD_ROW)
+    rows["ts_event"] = rows["ts_init"] = columns["ts"] * 1000
+    rows["kind"] = np.array([ADD, DELETE, EXECUTE], dtype=np.uint8)[columns["op"]]
+    rows["side"] = columns["side"]
+    rows["price"] = columns["price"]
+    rows["qty"] = columns["qty"]
+    rows["order_id"] = columns["order_id"]
+    rows["flags"] = FLAG_LAST
+    return rows
+
+
+def cases_of(tape: npt.NDArray[Any], feed: npt.NDArray[Any] | None) -> list[dict[str, Any]]:
+    """Each case measured, with the rows it went over."""
+    fast, slow = 10 * NS_PER_MS, 100 * NS_PER_MS
+    works: dict[str, Callable[[], dict[str, int]]] = {
+        "do nothing": lambda: quiet(tape, 0),
+        "wake on best price": lambda: quiet(tape, native.WAKE_BEST),
+        "maker 100 ms": lambda: through_trader(tape, slow),
+        "maker 10 ms": lambda: through_trader(tape, fast),
+        "maker 10 ms, on change": lambda: through_trader(tape, fast, "price"),
+        "maker 100 ms, venue only": lambda: direct(tape, slow),
+        "maker 10 ms, venue only": lambda: direct(tape, fast),
+    }
+    cases = [{"case": name, "rows": len(tape), **measure(work, len(tape))} for name, work in works.items()]
+    if feed is not None:
+        cases.append({"case": "level 3 do nothing", "rows": len(feed), **measure(lambda: order_by_order(feed), len(feed))})
+    return cases
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("tape", type=Path)
+    parser.add_argument("--mbo", type=Path, help="an order-by-order feed, for level-3 replay")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
-    rows = load_tape(arguments.tape)
-    n = len(rows)
-    results = {
-        "do nothing": measure(lambda: quiet(rows, 0), n),
-        "wake on best price": measure(lambda: quiet(rows, native.WAKE_BEST), n),
-        "maker 100 ms, direct": measure(lambda: direct(rows, 100 * NS_PER_MS), n),
-        "maker 10 ms, direct": measure(lambda: direct(rows, 10 * NS_PER_MS), n),
-        "maker 100 ms, trader": measure(lambda: through_trader(rows, 100 * NS_PER_MS), n),
-        "maker 10 ms, trader": measure(lambda: through_trader(rows, 10 * NS_PER_MS), n),
-    }
+    cases = cases_of(load_tape(arguments.tape), load_feed(arguments.mbo) if arguments.mbo else None)
     if arguments.json:
-        print(json.dumps({"rows": n, "results": results}))
+        print(json.dumps({"cases": cases}))
         return
-    print(f"{n:,} rows")
-    print(f"{'':22}{'ns/row':>9}{'wakeups':>10}{'orders':>9}{'cancels':>9}{'fills':>8}{'position':>9}")
-    for name, r in results.items():
-        print(
-            f"{name:22}{r['ns_per_row']:9.1f}{r['wakeups']:10,}{r['orders']:9,}{r['cancels']:9,}{r['fills']:8,}{r['position']:9}"
-        )
+    print(f"{'':26}{'rows':>11}{'ns/row':>9}{'wakeups':>10}{'orders':>9}{'cancels':>9}{'fills':>8}{'position':>9}")
+    for case in cases:
+        widths = (("wakeups", 10), ("orders", 9), ("cancels", 9), ("fills", 8))
+        counts = "".join(f"{case[name]:{width},}" for name, width in widths)
+        print(f"{case['case']:26}{case['rows']:11,}{case['ns_per_row']:9.1f}{counts}{case['position']:9}")
 
 
 if __name__ == "__main__":

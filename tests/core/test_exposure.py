@@ -11,7 +11,7 @@ from collections import deque
 from random import Random
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from core.approved import Approved
@@ -222,6 +222,7 @@ def run(seed: int, actions: int) -> tuple[Trader, Venue]:
 
 @settings(max_examples=40, deadline=None)
 @given(seed=st.integers(0, 2**32))
+@example(seed=81)  # a second replace while the first one was unanswered and its order's outcome UNKNOWN
 def test_exposure_on_the_wire_never_exceeds_the_limit_and_both_ledgers_end_alike(seed: int) -> None:
     trader, venue = run(seed, actions=250)
     state = trader.states[KEY]

@@ -155,7 +155,7 @@ def test_a_file_of_something_else_and_another_version(tmp_path: Path) -> None:
 
 
 class FullDisk(io.BytesIO):
-    def write(self, data: object) -> int:  # type: ignore[override]  # the point is the failure, not the signature
+    def write(self, data: object) -> int:
         raise OSError(errno.ENOSPC, "No space left on device")
 
 

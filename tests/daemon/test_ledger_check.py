@@ -70,8 +70,23 @@ def booked(folder: Path, fills: list[tuple[Instrument, str, Side, int, int, int]
         made.portfolio.book(strategy_id, fill)
         rows.append(
             FillRow(
-                *(1, 1, strategy_id, number + 1, key, str(number), side.name, price, qty),
-                *(traded.price_scale, traded.qty_scale, "MAKER", commission, fee_currency, 0, None, [None, None, None]),
+                ts_event=1,
+                ts_init=1,
+                strategy_id=strategy_id,
+                client_order_id=number + 1,
+                instrument_id=key,
+                execution_id=str(number),
+                side=side.name,
+                price=price,
+                qty=qty,
+                price_scale=traded.price_scale,
+                qty_scale=traded.qty_scale,
+                liquidity_side="MAKER",
+                commission=commission,
+                commission_currency=fee_currency,
+                position_qty=0,
+                mid_twice=None,
+                mid_twice_later=[None, None, None],
             )
         )
     run_folder = RunFolder(folder / "run")

@@ -21,20 +21,23 @@ class World:
         self.random = random.Random(seed)
         draw = self.random
         self.config = {
-            "orders_max": draw.choice([3, 12, 60, 200, 200]),
-            "levels_max": draw.choice([3, 12, 60, 400, 400]),
+            "orders_max": draw.choice([4, 30, 200, 200, 200]),
+            "levels_max": draw.choice([5, 30, 400, 400, 400]),
             "symbols_max": draw.choice([1, 2, 3]),
             "owners_max": draw.choice([0, 2, 4, 4]),
             "stp_mode": draw.choice(list(SelfTrade)),
         }
         self.symbols = [self._symbol() for _ in range(self.config["symbols_max"])]
         self.special_share = draw.choice([0.1, 0.5, 0.9])
+        # Some worlds have two busy owners who meet themselves and hold reduce-only orders all the time.
+        self.busy_owners = draw.random() < 0.4 and self.config["owners_max"] >= 2
         self.auction_share = draw.choice([0.0, 0.01, 0.03])
         self.ids_used = 0
         self.live: Sequence[OrderView] = ()
         self.id_stride = draw.choice([1, 1, 4096, 2**40 + 1])
         self.now = 0
         self.auctions: set[int] = set()
+        self.closed: set[int] = set()
 
     def _symbol(self) -> dict[str, int]:
         draw = self.random
@@ -90,7 +93,7 @@ class World:
         return "replace", (self.now, order_id, new_qty, self.random.choice([price, self.price(symbol)])), {}
 
     def owner(self) -> int:
-        return self.random.choice([0, 7, 7, -9, 11, 2**60])
+        return self.random.choice([0, 7, 7, -9] if self.busy_owners else [0, 7, 7, -9, 11, 2**60])
 
     def _submit(self, symbol: int) -> Operation:
         draw = self.random
@@ -106,9 +109,10 @@ class World:
             order["order_type"] = draw.choices(list(OrderType), weights)[0]
             usual = [10, 4, 4, 3, 3, 20 if symbol in self.auctions else 1]
             order["time_in_force"] = draw.choices(list(TimeInForce), usual)[0]
-            order["flags"] = draw.choices([0, 1, 2, 4, 5, 6, 3, 8], [50, 6, 6, 10, 2, 2, 1, 1])[0]
+            reduce_only = 60 if self.busy_owners else 10
+            order["flags"] = draw.choices([0, 1, 2, 4, 5, 6, 3, 8], [50, 6, 6, reduce_only, 2, 2, 1, 1])[0]
             order["owner"] = self.owner()
-            if draw.random() < 0.3:
+            if draw.random() < (0.05 if self.busy_owners else 0.3):
                 order["display_qty"] = draw.choice([1, 2, 10, 100, -1]) * self.symbols[symbol]["lot"]
             order["trigger_price"] = self.price(symbol)
             if draw.random() < 0.5 or order["time_in_force"] == TimeInForce.GTD:
@@ -140,6 +144,9 @@ class World:
         symbol = draw.randrange(len(self.symbols))
         if draw.random() < self.auction_share or (symbol in self.auctions and draw.random() < 0.05):
             return self._auction(symbol)
+        if symbol in self.closed and draw.random() < 0.2:
+            self.closed.discard(symbol)
+            return "status_set", (symbol, Status.TRADING), {}
         roll = draw.random()
         if roll < 0.60:
             return self._submit(symbol)
@@ -157,7 +164,8 @@ class World:
         if roll < 0.95:
             return "advance", (self.now,), {}
         if roll < 0.97:
-            return "position_set", (draw.choice([7, -9, 11]), symbol, draw.randint(-80, 80)), {}
+            owner = draw.choice([7, -9] if self.busy_owners else [7, -9, 11])
+            return "position_set", (owner, symbol, draw.randint(-80, 80) * self.symbols[symbol]["lot"]), {}
         return self._rare(symbol)
 
     def _rare(self, symbol: int) -> Operation:
@@ -168,7 +176,5 @@ class World:
         if roll < 0.4:
             scope = {"owner": self.owner(), "symbol": draw.choice([-1, symbol]), "side": draw.choice([-1, 0, 1])}
             return "mass_cancel", (self.now,), scope
-        if roll < 0.6:
-            status = draw.choice([Status.TRADING, Status.TRADING, Status.CLOSED, Status.HALTED])
-            return "status_set", (symbol, status), {}
-        return "status_set", (symbol, Status.TRADING), {}
+        self.closed.add(symbol)
+        return "status_set", (symbol, draw.choice([Status.TRADING, Status.CLOSED, Status.HALTED])), {}

@@ -295,6 +295,7 @@ def test_other_bad_arguments(kind: Any) -> None:
         lambda: book.execute_resting(0, 1, -(2**64)),
         lambda: book.orders(0, 4),
         lambda: book.levels(0, -1),
+        lambda: book.best(0, 2),
         lambda: book.level_qty(0, 2, 1),
         lambda: book.position_set(0, 0, 1),
         lambda: book.status_set(0, 2),
@@ -311,6 +312,9 @@ def test_other_bad_arguments(kind: Any) -> None:
         lambda: book.end_of_day(0, -2),
         lambda: book.auction_begin(-1),
         lambda: book.orders(3, 0),
+        lambda: book.best(1, 0),
+        lambda: book.level_qty(-1, 0, 5),
+        lambda: book.last_price(1),
     ]
     for call in symbols:
         with pytest.raises(BookSymbolError):

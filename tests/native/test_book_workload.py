@@ -136,7 +136,12 @@ def test_benchmark_runs_on_any_workload_file(tmp_path: Path, capsys: pytest.Capt
     assert matching.main([str(path), "--json", *options]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["agree"] is True
-    assert {row["name"] for row in found["rows"]} >= {"batch, trades reported", "one call per message", "plain Python", "ReferenceBook"}
+    assert {row["name"] for row in found["rows"]} >= {
+        "batch, trades reported",
+        "one call per message",
+        "plain Python",
+        "ReferenceBook",
+    }
     assert matching.main([str(path), *options]) == 0
     assert "all ways agree" in capsys.readouterr().out
     path.write_bytes(path.read_bytes()[:-8])

@@ -12,6 +12,8 @@ from core.instruments import Instrument
 
 
 class ScriptedVenue:
+    has_quiet_market: bool = True
+
     def __init__(self, instrument: Instrument, quotes: Sequence[Quote]) -> None:
         self._instrument = instrument
         self._quotes = list(quotes)
@@ -19,6 +21,7 @@ class ScriptedVenue:
         self._timers: dict[int, int] = {}
         self._answers: list[AnyEvent] = []
         self._executions = 0
+        self._best: tuple[int, int] | None = None
         self._now = quotes[0].ts_init if quotes else 0
 
     @property
@@ -41,9 +44,11 @@ class ScriptedVenue:
             self._now = max(self._now, at)
             return [TimerFired(self._now, self._now, timer_id)]
         if not self._quotes or quote_ts > until_ts:
+            self._now = max(self._now, until_ts) if self._quotes else self._now
             return []
         quote = self._quotes.pop(0)
         self._now = quote.ts_init
+        self._best = (quote.bid_price, quote.ask_price)
         return [quote, *self._matches(quote)]
 
     def _matches(self, quote: Quote) -> list[AnyEvent]:
@@ -74,6 +79,9 @@ class ScriptedVenue:
             fee,
             self._instrument.settlement_currency,
         )
+
+    def best(self, _instrument_id: str) -> tuple[int, int] | None:
+        return self._best
 
     def send(self, approved: Approved) -> None:
         command = approved.command

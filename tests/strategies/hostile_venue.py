@@ -25,11 +25,10 @@ REFUSALS = (Reason.POST_ONLY, Reason.BAD_FIELD, Reason.SIMULATED_REJECT)
 
 class Live:
     def __init__(self, command: SubmitOrder) -> None:
-        assert command.price is not None
         self.order_id = command.client_order_id
         self.instrument_id = command.instrument_id
         self.side = command.side
-        self.price = command.price
+        self.price = command.price if command.price is not None else 10_000  # a market order's fill
         self.leaves_qty = command.quantity
         self.filled_qty = 0
 

@@ -116,21 +116,33 @@ def test_volatility_forgets_with_its_time_constant_and_never_spans_a_gap() -> No
     assert volatility.per_sqrt_s() == before
 
 
-def test_an_inverse_contract_is_refused() -> None:
+def test_an_inverse_contract_is_measured_in_its_own_money() -> None:
+    """At the price p a contract of 100 USD earns 100 / p^2 of the coin for each point: with gamma in that measure the quotes of a
+    linear contract of one come out, flat and long."""
+    shape = {"instrument_class": InstrumentClass.PERPETUAL, "base_currency": "BTC", "price_scale": 1, "qty_scale": 0}
+    linear = Instrument(instrument_id="LINEAR.X", quote_currency="USDT", settlement_currency="USDT", **shape)
     inverse = Instrument(
-        instrument_id="BTCUSD-PERP.BINANCE",
-        instrument_class=InstrumentClass.PERPETUAL,
-        base_currency="BTC",
+        instrument_id="INVERSE.X",
         quote_currency="USD",
         settlement_currency="BTC",
-        price_scale=1,
-        qty_scale=0,
         multiplier=100,
         is_inverse=True,
+        **shape,
     )
-    values = {**SKEW, "instrument_id": inverse.instrument_id, "order_qty": "1", "position_qty_max": "5"}
-    with pytest.raises(ConfigError, match="inverse"):
-        InventorySkewMaker(InventorySkewMaker.Params.model_validate(values), [inverse])
+    scripts = []
+    for instrument, gamma in ((linear, 0.02), (inverse, 0.02 / (100 / 50_000.0**2))):
+        values = {**SKEW, "instrument_id": instrument.instrument_id, "order_qty": "10", "position_qty_max": "50"}
+        params = InventorySkewMaker.Params.model_validate({**values, "gamma_per_currency": gamma})
+        script = Script(InventorySkewMaker(params, [instrument]), instrument=instrument)
+        script.at(1).quote(499_999, 500_001)
+        script.at(2).accept(1)
+        script.at(2).accept(2)
+        script.at(3).fill(1)
+        scripts.append(script)
+    assert scripts[0].lines == scripts[1].lines
+    # By hand: c1 = .47655, c2 = .037773: half spread .57098, and .18887 lower for the ten held.
+    ask, bid = scripts[0].open_orders()
+    assert (bid.price, ask.price, ask.replace_price) == (499_992, 500_006, 500_004)
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from core.enums import MarketStatus, Reason, TradingState
+from core.enums import MarketStatus, Reason, Side, TradingState
 from strategies.symmetric_maker import SymmetricMaker
 from tests.strategies.scripted import INSTRUMENT, INSTRUMENT_ID, Script
 
@@ -126,3 +126,17 @@ def test_reducing_quotes_only_the_side_that_shrinks_the_position() -> None:
     script.at(7).fill(3)
     script.at(8).quote(1000, 1001)
     script.compare("symmetric_reducing")
+
+
+def test_what_an_earlier_run_left_is_cancelled_before_anything_new_rests_beside_it() -> None:
+    strategy = maker()
+    script = Script(strategy)
+    script.at(1).quote(1000, 1001, 0, 5)
+    # Stands in for what the reconciliation adopts: a bid of the run before, which counts towards the position limit.
+    script.context.submit(INSTRUMENT_ID, Side.BUY, 20, 900)
+    script.at(2).quote(1000, 1001, 0, 5)
+    script.at(3).accept(1)
+    strategy.on_reconciled(script.context)
+    script.at(4).quote(1000, 1001)  # 20 of 25 are still at stake: an offer only, until the cancel is confirmed
+    script.at(5).canceled(1)
+    script.compare("symmetric_reconciled")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -59,19 +58,58 @@ def test_book_equals_book_ticker_and_a_second_reading(
 
 
 @pytest.mark.parametrize(
-    ("name", "symbol", "rules", "rows", "skew_ns"),
+    ("name", "symbol", "rules", "rows", "skew_ns", "frames", "used", "skipped"),
     [
-        (USDM, "BTCUSDT", instrument(2, 3, 10), {LEVEL: 445262, TRADE: 21313, CLEAR: 1, BBO: 130742}, -1272402468),
-        (SPOT, "BTCUSDT", instrument(2, 8), {LEVEL: 126073, TRADE: 9757, CLEAR: 1, BBO: 56116}, -1274761454),
-        (COIN, "BTCUSD_PERP", instrument(1, 0), {LEVEL: 297747, TRADE: 2286, CLEAR: 1, BBO: 38272}, -1267953940),
+        (
+            USDM,
+            "BTCUSDT",
+            instrument(2, 3, 10),
+            {LEVEL: 445262, TRADE: 21313, CLEAR: 1, BBO: 130742},
+            -1272402468,
+            93954,
+            {"bookTicker": 65122, "trade": 21313, "snapshot": 1, "depth update": 6547},
+            {"depth update before the snapshot": 4, "bookTicker behind the book": 967},
+        ),
+        (
+            SPOT,
+            "BTCUSDT",
+            instrument(2, 8),
+            {LEVEL: 126073, TRADE: 9757, CLEAR: 1, BBO: 56116},
+            -1274761454,
+            41249,
+            {"bookTicker": 28040, "trade": 9757, "snapshot": 1, "depth update": 3449},
+            {"depth update before the snapshot": 2},
+        ),
+        (
+            COIN,
+            "BTCUSD_PERP",
+            instrument(1, 0),
+            {LEVEL: 297747, TRADE: 2286, CLEAR: 1, BBO: 38272},
+            -1267953940,
+            48270,
+            {"bookTicker": 19136, "trade": 2286, "snapshot": 1, "depth update": 26824},
+            {"depth update before the snapshot": 23},
+        ),
     ],
 )
-def test_rows_of_a_recording(name: str, symbol: str, rules: Instrument, rows: dict[int, int], skew_ns: int) -> None:
+def test_rows_of_a_recording(
+    name: str,
+    symbol: str,
+    rules: Instrument,
+    rows: dict[int, int],
+    skew_ns: int,
+    frames: int,
+    used: dict[str, int],
+    skipped: dict[str, int],
+) -> None:
     session = BinanceBookSession(rules, symbol)
     tape = np.concatenate(list(frames_to_rows([market_data(name)], session)))
     kinds, counts = np.unique(tape["kind"], return_counts=True)
     assert dict(zip(kinds.tolist(), counts.tolist(), strict=True)) == rows
     assert (session.state, session.gaps) == (SyncState.LIVE, 0)
+    # Every frame is accounted for.
+    assert (dict(session.frames), dict(session.skipped)) == (used, skipped)
+    assert sum(used.values()) + sum(skipped.values()) == frames
     assert measure_skew([tape]) == skew_ns
     corrected = correct_rows(tape)
     assert (corrected["ts_event"] <= corrected["ts_init"]).all()
@@ -80,22 +118,8 @@ def test_rows_of_a_recording(name: str, symbol: str, rules: Instrument, rows: di
     assert np.array_equal(corrected["ts_init"], tape["ts_init"])
 
 
-def test_every_frame_is_accounted_for() -> None:
-    path: Path = market_data(USDM)
-    session = BinanceBookSession(instrument(2, 3, 10), "BTCUSDT")
-    for _ in frames_to_rows([path], session):
-        pass
-    assert dict(session.frames) == {"bookTicker": 65122, "trade": 21313, "snapshot": 1, "depth update": 6547}
-    assert dict(session.skipped) == {"depth update before the snapshot": 4, "bookTicker behind the book": 967}
-    assert sum(session.frames.values()) + sum(session.skipped.values()) == 93954
-
-
-def test_recording_without_snapshot_needs_start_from_diffs() -> None:
+def test_recording_without_snapshot_starts_from_diffs_when_asked() -> None:
     path = market_data(SPOT_NEXT_DAY)
-    waiting = BinanceBookSession(instrument(2, 8), "BTCUSDT")
-    rows = np.concatenate(list(frames_to_rows([path], waiting)))
-    assert (rows["kind"] == LEVEL).sum() == 0
-    assert waiting.needs_snapshot
     started = BinanceBookSession(instrument(2, 8), "BTCUSDT", start_from_diffs=True)
     rows = np.concatenate(list(frames_to_rows([path], started)))
     assert ((rows["kind"] == LEVEL).sum(), started.gaps) == (174021, 0)

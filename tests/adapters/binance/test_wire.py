@@ -78,14 +78,23 @@ COIN_SNAPSHOT = (
         (
             AGGREGATE_TRADE,
             AggregateTrade(
-                e="aggTrade", E=1700000000123, s="BTCUSDT", a=7, p="10.5", q="1", f=70, l=71, T=1700000000120, m=False
+                e="aggTrade",
+                E=1700000000123,
+                s="BTCUSDT",
+                a=7,
+                p="10.5",
+                q="1",
+                first_trade_id=70,
+                last_trade_id=71,
+                T=1700000000120,
+                m=False,
             ),
         ),
-        (SNAPSHOT, Snapshot(lastUpdateId=5, bids=[("10.50", "2")], asks=[("10.60", "3")])),
+        (SNAPSHOT, Snapshot(last_update_id=5, bids=[("10.50", "2")], asks=[("10.60", "3")])),
         (
             COIN_SNAPSHOT,
             Snapshot(
-                lastUpdateId=5,
+                last_update_id=5,
                 E=1700000000123,
                 T=1700000000120,
                 symbol="BTCUSD_PERP",

@@ -29,6 +29,7 @@ class VenueStream:
 
     seed: int
     futures: bool
+    depth: int = 5
     update_id: int = 1000
     previous: int = 1000
     history: dict[int, Book] = field(default_factory=dict)
@@ -36,7 +37,10 @@ class VenueStream:
 
     def __post_init__(self) -> None:
         self._random = random.Random(self.seed)
-        self._book: Book = ({100 - step: step + 1 for step in range(5)}, {101 + step: step + 1 for step in range(5)})
+        self._book: Book = (
+            {100 - step: step + 1 for step in range(self.depth)},
+            {101 + step: step + 1 for step in range(self.depth)},
+        )
         self._middle = 100
         self._remember()
 

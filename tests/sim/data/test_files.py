@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from core.errors import DataError
 from sim.data import files
-from sim.data.files import read_blocks
+from sim.data.files import Block, numbered_lines, read_blocks, split_lines
 
 
 @given(
@@ -34,6 +34,13 @@ def test_blocks_are_whole_lines_and_numbered(
         assert part.first_line == line
         assert part.data.endswith(b"\n") or part is blocks[-1]
         line += part.data.count(b"\n")
+
+
+def test_only_line_feeds_end_lines() -> None:
+    block = Block(b"a\rb\r\n\x0bc\n\nd", 7, 0)
+    assert list(numbered_lines(block)) == [(7, "a\rb"), (8, "\x0bc"), (9, ""), (10, "d")]
+    assert split_lines(b"a\n") == [b"a"]
+    assert split_lines(b"") == []
 
 
 @pytest.mark.parametrize("pack", [gzip.compress, lzma.compress])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import lzma
 from datetime import date
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 
 from core.errors import DataError
 from native.market_data import MD_ROW
-from sim.data import lobster
+from sim.data import files, lobster
 from sim.data.files import Block, numbered_lines
 from sim.data.lobster import LobsterSource, parse_book_row, read_lobster, session_midnight_ns
 from tests.data_path import market_data
@@ -51,6 +52,19 @@ def test_windows_line_ends(tmp_path: Path) -> None:
     path = tmp_path / MESSAGES.name
     path.write_bytes(MESSAGES.read_bytes().replace(b"\n", b"\r\n"))
     assert as_text(read_lobster(LobsterSource(path))) == as_text(read_lobster(LobsterSource(MESSAGES)))
+
+
+@pytest.mark.parametrize("block_bytes", [1, 50, 130, 400])
+def test_blocks_do_not_show(block_bytes: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lobster, "read_blocks", partial(files.read_blocks, block_bytes=block_bytes))
+    monkeypatch.setattr(lobster, "ROWS_PER_CHUNK", 3)
+    calls: list[tuple[int, int]] = []
+    chunks = list(
+        read_lobster(LobsterSource(MESSAGES, BOOK, price_scale=2, qty_scale=1), lambda rows, size: calls.append((rows, size)))
+    )
+    assert as_text(chunks) == (FILES / "lobster_seeded_rows.expected.csv").read_text()
+    assert max(map(len, chunks)) <= 3
+    assert calls[-1] == (16, MESSAGES.stat().st_size)
 
 
 @pytest.mark.parametrize(
@@ -121,6 +135,16 @@ def test_price_that_the_scale_cannot_hold(tmp_path: Path) -> None:
         list(read_lobster(LobsterSource(path, price_scale=2)))
 
 
+def test_numbers_that_the_scales_push_out_of_64_bits(tmp_path: Path) -> None:
+    path = tmp_path / "X_2024-03-08_0_1_message_1.csv"
+    path.write_text(GOOD + "34202.5,1,9,99999999999,1000000,1\n34202.5,1,10,1,99999999999999999,1\n")
+    assert next(read_lobster(LobsterSource(path)))["qty"][2] == 99999999999
+    with pytest.raises(DataError, match=r":3: size does not fit in 64 bits: '34202\.5,1,9,99999999999,1000000,1'$"):
+        list(read_lobster(LobsterSource(path, qty_scale=8)))
+    with pytest.raises(DataError, match=r":4: price does not fit in 64 bits: '34202\.5,1,10,1,99999999999999999,1'$"):
+        list(read_lobster(LobsterSource(path, price_scale=8)))
+
+
 @pytest.mark.parametrize(
     ("name", "message"),
     [
@@ -141,7 +165,8 @@ def test_session_date_is_never_guessed(name: str, message: str, tmp_path: Path) 
     [
         ("1000300,20,1000000", "an order-book row needs 4 columns for each level, found 3"),
         ("1000300,20,1000000,x", "not an order-book row: '1000300,20,1000000,x'"),
-        ("1000300,20,1000000,-5", "prices and sizes must be positive"),
+        ("1000300,20,1000000,-5", "prices and sizes must be positive and below 1000000000000"),
+        ("1000300,20,1000000000000,5", "prices and sizes must be positive and below 1000000000000"),
         ("1000000,20,1000000,50", "crossed book: bid 1000000, ask 1000000"),
         ("999900,20,1000000,50", "crossed book: bid 1000000, ask 999900"),
     ],

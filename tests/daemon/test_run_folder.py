@@ -1,0 +1,94 @@
+"""The run folder: parts become one table, nothing is visible before it is whole, and nothing is written over."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from core.errors import ConfigError, StorageError
+from daemon.run_folder import FILL_SCHEMA, RunFolder, read_run
+from sim.recorder import EquitySample, OrderRow
+
+
+def order(number: int) -> OrderRow:
+    return OrderRow(
+        client_order_id=number,
+        strategy_id="maker",
+        instrument_id="ACME.SIM",
+        side="BUY",
+        order_type="LIMIT",
+        time_in_force="GTC",
+        post_only=True,
+        reduce_only=False,
+        quantity=5,
+        price=None if number % 2 else 9_900,
+        trigger_price=None,
+        price_scale=2,
+        qty_scale=0,
+        status="CANCELED",
+        filled_qty=0,
+        filled_value=1 << 70,
+        ts_created=1,
+        ts_updated=2,
+    )
+
+
+def test_parts_become_one_table_in_their_order(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "run")
+    for start in (0, 10, 20):
+        folder.add_orders([order(number) for number in range(start, start + 10)])
+    folder.add_orders([])
+    folder.write_equity([(EquitySample(1, "USD", 5, 4, 3, 2), EquitySample(1, "BTC", 9, 8, 7, 6))])
+    folder.close_tables()
+    assert not (tmp_path / "run").exists()
+    assert folder.publish({"run_id": "run-1"}) == tmp_path / "run"
+    orders = pl.read_parquet(tmp_path / "run" / "orders.parquet")
+    assert orders["client_order_id"].to_list() == list(range(30))
+    assert orders["filled_value"].to_list() == [1 << 70] * 30
+    assert pl.read_parquet(tmp_path / "run" / "fills.parquet").schema == pl.Schema(FILL_SCHEMA)
+    assert pl.read_parquet(tmp_path / "run" / "equity.parquet").rows() == [(1, "USD", 5, 4, 3, 2), (1, "BTC", 9, 8, 7, 6)]
+    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == [
+        "equity.parquet",
+        "fills.parquet",
+        "orders.parquet",
+        "run.json",
+    ]
+    assert read_run(tmp_path / "run") == {"run_id": "run-1"}
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+def test_what_a_killed_run_left_is_cleared(tmp_path: Path) -> None:
+    left = tmp_path / ".run.incomplete"
+    left.mkdir()
+    (left / "journal.tdj").touch()
+    folder = RunFolder(tmp_path / "run")
+    assert list(folder.path.iterdir()) == []
+    folder.discard()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_with_something_in_it_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "mine.txt").touch()
+    with pytest.raises(ConfigError, match="is there already; a run folder is never written over"):
+        RunFolder(tmp_path / "run")
+
+
+def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(StorageError, match="the run folder cannot be written: Not a directory"):
+        RunFolder(tmp_path / "file" / "run")
+
+
+def test_what_is_no_run_folder(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"is no run folder: run\.json: No such file or directory"):
+        read_run(tmp_path)
+    (tmp_path / "run.json").write_text("{", encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"run\.json: is damaged: "):
+        read_run(tmp_path)
+    (tmp_path / "run.json").write_text(json.dumps([1]), encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"run\.json: is not the record of a run"):
+        read_run(tmp_path)
