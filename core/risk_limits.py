@@ -227,6 +227,19 @@ class AccountLimits(msgspec.Struct, frozen=True, kw_only=True):
             raise ConfigError("risk limits over several currencies need the account's currency")
 
     @property
+    def is_set(self) -> bool:
+        """Whether there is anything to check at all."""
+        given = (self.leverage_ppm_max, self.messages, self.executions, self.rejects)
+        exposures = (self.exposure, *self.exposure_by_currency.values())
+        return (
+            any(limit is not None for limit in given)
+            or any(limit.is_set for limit in exposures)
+            or self.self_trade is not SelfTrade.ALLOWED
+            or self.loss.is_set
+            or bool(self.strategies)
+        )
+
+    @property
     def needs_currency(self) -> bool:
         return (
             self.exposure.is_set

@@ -17,6 +17,7 @@ from core.strategy import Subscription
 from core.trader import Trader
 from core.units import NS_PER_SECOND, NS_PER_US, parse_duration_ns
 from daemon.config.build import build_cash, build_instruments, build_limits, build_rate, resolve_path
+from daemon.config.build_account import build_account_limits
 from daemon.config.loader import LoadedConfig, explain
 from daemon.config.models import (
     BarsData,
@@ -74,6 +75,7 @@ def wire_backtest(loaded: LoadedConfig) -> Wired:
         cash=cash,
         limits=build_limits(loaded, instruments),
         rate=build_rate(config.risk),
+        account=build_account_limits(loaded, instruments),
         run_number=BACKTEST_RUN_NUMBER,
     )
     for index, table in enumerate(config.strategies):
