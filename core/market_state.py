@@ -13,7 +13,7 @@ from core.instruments import Instrument
 from core.portfolio import Position
 
 if TYPE_CHECKING:
-    from core.risk_exposure import InstrumentExposure
+    from core.risk_watch import InstrumentWatch
 
 
 class MarketState:
@@ -46,7 +46,7 @@ class MarketState:
         self.open_sell_qty = 0
         self.open_orders = 0
         self.mark_due_ns = 0  # account limits value the instrument at the first market event from then on
-        self.watch: InstrumentExposure | None = None  # where account limits are configured: hears of every reservation
+        self.watch: InstrumentWatch | None = None  # where account limits are configured: hears of every reservation
 
     @property
     def trade(self) -> Trade | None:

@@ -7,6 +7,7 @@ still open), then the price (core/risk_price.py), then what is limited over the 
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 
 from core.approved import _SEAL, Approved
@@ -18,7 +19,6 @@ from core.orders import Order
 from core.risk_limits import PPM, Denied, InstrumentLimits, RateLimit
 from core.risk_pre_trade import PreTrade
 from core.risk_price import Bounds, check_fields, check_price
-from core.risk_rates import SlidingWindow
 from core.risk_states import TradingStates
 
 __all__ = ["PPM", "Denied", "InstrumentLimits", "RateLimit", "RiskGate"]
@@ -52,7 +52,8 @@ class RiskGate:
         self.limits = dict(limits)
         self._bounds = {key: Bounds(states[key], value) for key, value in limits.items()}
         self.rate = rate
-        self._sent = SlidingWindow(rate.orders_max, rate.window_ns)
+        # As core/risk_rates.py counts, in place: every order passes here.
+        self._sent: deque[int] = deque(maxlen=rate.orders_max)
         self.account = account
         self.states = trading_states or TradingStates()
         self._held_by = held_by
@@ -82,13 +83,16 @@ class RiskGate:
         if denied is not None:
             return denied
         account = self.account
-        if account is not None:
-            is_closing = self._is_closing(command.strategy_id)
-            denied = account.check(command.strategy_id, key, side, qty, bounds.reference, bounds.reach, now, is_closing, None)
+        watch = bounds.state.watch
+        if account is not None and watch is not None:
+            states = self.states
+            is_closing = states.is_restricted and states.of(command.strategy_id) is not _ACTIVE
+            denied = account.admit(
+                watch, command.strategy_id, side, qty, bounds.reference, bounds.reach, command.price, now, is_closing, None
+            )
             if denied is not None:
                 return denied
-            account.approved(command.strategy_id, key, side, command.price, now)
-        self._sent.add(now)
+        self._sent.append(now)
         return Approved(command, _SEAL)
 
     def replace(self, command: ReplaceOrder, order: Order) -> Approved | Denied:
@@ -108,13 +112,16 @@ class RiskGate:
         if denied is not None:
             return denied
         account = self.account
-        if account is not None:
-            is_closing = self._is_closing(order.strategy_id)
-            denied = account.check(order.strategy_id, key, side, added, bounds.reference, bounds.reach, now, is_closing, order)
+        watch = bounds.state.watch
+        if account is not None and watch is not None:
+            states = self.states
+            is_closing = states.is_restricted and states.of(order.strategy_id) is not _ACTIVE
+            denied = account.admit(
+                watch, order.strategy_id, side, added, bounds.reference, bounds.reach, command.price, now, is_closing, order
+            )
             if denied is not None:
                 return denied
-            account.approved(order.strategy_id, key, side, command.price, now)
-        self._sent.add(now)
+        self._sent.append(now)
         return Approved(command, _SEAL)
 
     def cancel(self, command: CancelOrder | CancelAll) -> Approved:
@@ -138,8 +145,8 @@ class RiskGate:
         if state.is_gapped and state.quote is None:
             return Denied("market_gap", 1, 0)
         sent = self._sent
-        if not sent.has_room(now):
-            return Denied("order_rate_max", sent.count(now) + 1, self.rate.orders_max)
+        if len(sent) == self.rate.orders_max and not now - sent[0] >= self.rate.window_ns:
+            return Denied("order_rate_max", len(sent) + 1, self.rate.orders_max)
         if side is _BUY:
             worst = state.position.qty + state.open_buy_qty + added
         elif side is _SELL:
@@ -149,11 +156,6 @@ class RiskGate:
         if not worst <= bounds.position_max:
             return Denied("position_qty_max", worst, bounds.position_max)
         return None
-
-    def _is_closing(self, strategy_id: str) -> bool:
-        """Under REDUCING, what came past `_check_trading_state` can only shrink a position."""
-        states = self.states
-        return states.is_restricted and states.of(strategy_id) is not _ACTIVE
 
     def _check_trading_state(self, state: MarketState, strategy_id: str, side: Side, added: int) -> Denied | None:
         states = self.states

@@ -357,11 +357,13 @@ class Trader:
 
     def _judge_fill(self, account_risk: AccountRisk, order: Order, fill: OrderFilled) -> None:
         strategy_id = order.strategy_id
+        state = self.states[fill.instrument_id]
         assert self.risk.account is not None
-        repeated = self.risk.account.filled(strategy_id, fill.instrument_id, fill.side, self.now)
+        assert state.watch is not None
+        repeated = self.risk.account.filled(state.watch, strategy_id, fill.side, self.now)
         if repeated is not None and self.risk.states.own(strategy_id) is not TradingState.HALTED:
             self._trip(account_risk.trip(self.now, strategy_id, TradingState.HALTED, repeated, (("side", int(fill.side)),)))
-        for tripped in account_risk.filled(strategy_id, self.states[fill.instrument_id], self.now):
+        for tripped in account_risk.filled(strategy_id, state, self.now):
             self._trip(tripped)
 
     def _tell(self, order: Order, event: AnyEvent) -> None:
