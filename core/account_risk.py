@@ -158,7 +158,7 @@ class AccountRisk:
     def rejected(self, strategy_id: str, now: int) -> Sequence[LimitTripped]:
         """A venue refused an order or a replace."""
         tripped = []
-        for scope in ("", strategy_id):
+        for scope in ("", strategy_id) if strategy_id else ("",):
             window = self._rejects.get(scope)
             if window is None:
                 continue

@@ -94,7 +94,8 @@ class ExposureBook:
 
         What cannot make the worst case larger is never held back by gross, leverage or margin: it may be the way out.
         """
-        own.price = price
+        if own.price is None:
+            own.price = price
         stale = self.stale
         if stale and (len(stale) > 1 or stale[0] is not own):
             self._settle(own)
@@ -106,7 +107,7 @@ class ExposureBook:
         after = (long if side is _BUY else short) + added
         grows = after > worst
         has_net = self._has_net and not is_closing
-        if not (grows or has_net):
+        if not (added and (grows or has_net)):
             return None
         if self._unpriced:
             return Denied("exposure_unpriced", self._unpriced, 0)

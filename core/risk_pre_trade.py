@@ -37,7 +37,7 @@ class PreTrade:
         portfolio: Portfolio,
     ) -> None:
         if any(margins_ppm.values()):
-            missing = sorted(key for key in states if not margins_ppm.get(key))
+            missing = sorted(key for key, margin in margins_ppm.items() if not margin)
             if missing:
                 raise ConfigError(f"risk: the initial margin of {missing[0]} is missing; other instruments have one")
         for strategy_id, budget in limits.strategies.items():
@@ -152,7 +152,7 @@ class PreTrade:
         long = held + share.open_buy_qty
         short = share.open_sell_qty - held
         after = (long if side is _BUY else short) + added
-        if not after <= share.position_max:
+        if added and not after <= share.position_max:
             return Denied("strategy_position_qty_max", after, share.position_max)
         capital_max = budget.capital_max
         if capital_max is not None and after > long and after > short:
