@@ -27,7 +27,6 @@ from core.events import (
 from core.market_state import MarketState
 from core.orders import TERMINAL, Order, Trigger
 
-_BUY = Side.BUY
 CLOSED_KEPT_MAX = 10_000  # closed orders remembered, so that late answers and fills find them
 
 
@@ -88,9 +87,14 @@ class OrderStore:
         self._open[order.client_order_id] = order
         state = self._states[order.instrument_id]
         state.open_orders += 1
-        if state.watch is not None:
-            state.watch.count(order.strategy_id, 1)
-        self._reserve(order, order.quantity)
+        order.reserved_qty = qty = order.quantity
+        if order.side is Side.BUY:
+            state.open_buy_qty += qty
+        else:
+            state.open_sell_qty += qty
+        watch = state.watch
+        if watch is not None:
+            watch.reserve(order.strategy_id, order.side, qty, 1)
 
     def denied(self, order: Order) -> None:
         order.move(Trigger.DENY)
@@ -135,44 +139,45 @@ class OrderStore:
         """The order, moved; None when this execution was booked before."""
         # With the order in the key: where two orders of ours meet, both fills may bear the trade's one id.
         execution = (event.client_order_id, event.execution_id)
-        if execution in self._seen_executions:
+        seen = self._seen_executions
+        if execution in seen:
             return None
         order = self._find(event.client_order_id)
-        qty = event.qty
+        qty, ts_event = event.qty, event.ts_event
         if event.side is not order.side or event.instrument_id != order.instrument_id or not qty > 0:
             raise StateError(f"order {order.client_order_id} ({order!r}) cannot be filled by {event!r}")
         if not event.price > 0 and self._states[order.instrument_id].instrument.price_min > 0:
             raise StateError(f"order {order.client_order_id}: a fill at price {event.price} is impossible")
-        filled = order.filled_qty + qty
+        filled, quantity, replace_qty = order.filled_qty + qty, order.quantity, order.replace_qty
         # A fill from before the last change of quantity: the quantity that was left then did not count it.
-        is_counted = event.ts_event < order.ts_replaced
-        quantity = order.quantity + qty if is_counted else order.quantity
-        if filled > max(quantity, order.filled_qty + order.replace_qty):
+        is_counted = ts_event < order.ts_replaced
+        if is_counted:
+            quantity += qty
+        if filled > quantity and filled > order.filled_qty + replace_qty:
             raise StateError(f"order {order.client_order_id}: fills of {filled} exceed its quantity {order.quantity}")
         # With a replace unanswered, more may be left than we know of.
-        is_last = filled >= quantity and (event.leaves_qty == 0 or order.replace_qty <= qty)
+        is_last = filled >= quantity and (event.leaves_qty == 0 or replace_qty <= qty)
         was_open = order.status not in TERMINAL
         order.move(Trigger.FILL_ALL if is_last else Trigger.FILL_PART)
         order.filled_qty = filled
-        order.quantity = max(quantity, filled)
+        order.quantity = quantity if quantity > filled else filled
         order.filled_value += event.price * qty
-        if event.ts_event >= order.ts_filled:
-            order.ts_filled = event.ts_event
+        if ts_event >= order.ts_filled:
+            order.ts_filled = ts_event
             order.venue_leaves_qty = event.leaves_qty
-        order.ts_updated = event.ts_init
-        self._seen_executions[execution] = None
-        if len(self._seen_executions) > self.executions_kept_max:
-            self._seen_executions.popitem(last=False)
+        seen[execution] = None
+        if len(seen) > self.executions_kept_max:
+            seen.popitem(last=False)
         if not was_open:
-            return order
-        if order.status is OrderStatus.FILLED:
-            order.leaves_qty = 0
-            self._reserve(order, 0)
-            self._end(order)
-        elif not is_counted:
-            order.leaves_qty = max(order.leaves_qty - qty, 0)
-            order.replace_qty = max(order.replace_qty - qty, 0)
-            self._reserve(order, max(order.reserved_qty - qty, order.leaves_qty))
+            order.ts_updated = event.ts_init
+        elif order.status is OrderStatus.FILLED:
+            self._close(order, event.ts_init)
+        else:
+            order.ts_updated = event.ts_init
+            if not is_counted:
+                order.leaves_qty = max(order.leaves_qty - qty, 0)
+                order.replace_qty = max(replace_qty - qty, 0)
+                self._reserve(order, max(order.reserved_qty - qty, order.leaves_qty))
         return order
 
     def canceled(self, event: OrderCanceled) -> Order:
@@ -263,28 +268,30 @@ class OrderStore:
         state = self._states[order.instrument_id]
         change = qty - order.reserved_qty
         order.reserved_qty = qty
-        if order.side is _BUY:
+        if order.side is Side.BUY:
             state.open_buy_qty += change
         else:
             state.open_sell_qty += change
         watch = state.watch
-        if watch is not None and change:
-            watch.reserve(order.strategy_id, order.side is _BUY, change)
+        if watch is not None:
+            watch.reserve(order.strategy_id, order.side, change)
 
     def _close(self, order: Order, ts: int) -> Order:
         order.ts_updated = ts
         order.leaves_qty = 0
-        self._reserve(order, 0)
-        self._end(order)
-        return order
-
-    def _end(self, order: Order) -> None:
-        del self._open[order.client_order_id]
         state = self._states[order.instrument_id]
         state.open_orders -= 1
-        if state.watch is not None:
-            state.watch.count(order.strategy_id, -1)
+        if order.side is Side.BUY:
+            state.open_buy_qty -= order.reserved_qty
+        else:
+            state.open_sell_qty -= order.reserved_qty
+        watch = state.watch
+        if watch is not None:
+            watch.reserve(order.strategy_id, order.side, -order.reserved_qty, -1)
+        order.reserved_qty = 0
+        del self._open[order.client_order_id]
         self._remember_closed(order)
+        return order
 
     def _remember_closed(self, order: Order) -> None:
         closed = self._closed

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-from core.enums import OrderStatus, OrderType, Side, TimeInForce
+from core.enums import OrderStatus, OrderType, Side, TimeInForce, direct_members
 from core.errors import StateError
 
 
+@direct_members
 class Trigger(IntEnum):
     """What can happen to an order; the columns of the table."""
 
@@ -149,6 +150,7 @@ TRANSITIONS: dict[OrderStatus, dict[Trigger, OrderStatus | int]] = {
     S.REJECTED: dict.fromkeys((Trigger.CANCEL_REJECT, Trigger.REPLACE_REJECT, Trigger.REJECT, Trigger.LOSE), S.REJECTED),
 }
 
+PENDING = frozenset((S.SUBMITTED, S.PENDING_REPLACE, S.PENDING_CANCEL, S.UNKNOWN))
 TERMINAL = frozenset((S.DENIED, S.REJECTED, S.FILLED, S.CANCELED, S.EXPIRED))
 
 
@@ -250,7 +252,7 @@ class Order:
     @property
     def is_pending(self) -> bool:
         """A request of ours is on its way: wait for its answer before the next."""
-        return self.status in (S.SUBMITTED, S.PENDING_REPLACE, S.PENDING_CANCEL, S.UNKNOWN)
+        return self.status in PENDING
 
     @property
     def working_status(self) -> OrderStatus:

@@ -14,10 +14,11 @@ from core.units import divide_half_even
 class Position:
     """Average-cost position. value_open is what the open quantity was worth when it was opened (signed like qty)."""
 
-    __slots__ = ("buy_qty", "fees", "instrument", "qty", "realized_pnl", "sell_qty", "turnover", "value_open")
+    __slots__ = ("buy_qty", "fees", "instrument", "pays_notional", "qty", "realized_pnl", "sell_qty", "turnover", "value_open")
 
     def __init__(self, instrument: Instrument) -> None:
         self.instrument = instrument
+        self.pays_notional = instrument.pays_notional
         self.qty = 0
         self.value_open = 0
         self.realized_pnl = 0  # before fees
@@ -29,31 +30,32 @@ class Position:
     def book(self, signed: int, price: int, value: int, commission: int) -> int:
         """Apply a fill of `signed` quantity, worth `value` (Instrument.notional, signed); returns the profit it realised."""
         held = self.qty
-        realized = 0
-        if held == 0 or (held > 0) is (signed > 0):
-            self.value_open += value
-        else:
-            size, held_size = abs(signed), abs(held)
-            if size == held_size:
-                realized = self.instrument.profit(self.value_open, -value)
-                self.value_open = 0
-            elif size < held_size:
-                # A partial close takes its share of the cost; what rounding leaves stays with the open part: nothing is lost.
-                cost = divide_half_even(self.value_open * size, held_size)
-                realized = self.instrument.profit(cost, -value)
-                self.value_open -= cost
-            else:
-                closed_value = self.instrument.notional(price, held)
-                realized = self.instrument.profit(self.value_open, closed_value)
-                self.value_open = value + closed_value
-        self.qty = held + signed
-        self.realized_pnl += realized
         self.fees += commission
+        self.turnover += value if value > 0 else -value
         if signed > 0:
             self.buy_qty += signed
         else:
             self.sell_qty -= signed
-        self.turnover += abs(value)
+        if held == 0 or (held > 0) is (signed > 0):
+            self.value_open += value
+            self.qty = held + signed
+            return 0
+        size, held_size = abs(signed), abs(held)
+        profit = self.instrument.profit
+        if size == held_size:
+            realized = profit(self.value_open, -value)
+            self.value_open = 0
+        elif size < held_size:
+            # A partial close takes its share of the cost; what rounding leaves stays with the open part: nothing is lost.
+            cost = divide_half_even(self.value_open * size, held_size)
+            realized = profit(cost, -value)
+            self.value_open -= cost
+        else:
+            closed_value = self.instrument.notional(price, held)
+            realized = profit(self.value_open, closed_value)
+            self.value_open = value + closed_value
+        self.qty = held + signed
+        self.realized_pnl += realized
         return realized
 
     def unrealized_pnl(self, bid_price: int, ask_price: int) -> int:
@@ -97,23 +99,21 @@ class Portfolio:
 
     def book(self, strategy_id: str, fill: OrderFilled) -> Position:
         """Apply one fill to the account's position, the strategy's position and cash; returns the strategy's position."""
-        instrument = self._instruments[fill.instrument_id]
-        same_currency = fill.commission_currency == instrument.settlement_currency
+        instrument_id, price = fill.instrument_id, fill.price
+        account_position = self.by_instrument[instrument_id]
+        instrument = account_position.instrument
+        settlement = instrument.settlement_currency
         # A fee in a third currency is cash only: it cannot be added to profit without an exchange rate.
-        fee = fill.commission if same_currency else 0
-        price = fill.price
+        fee = fill.commission if fill.commission_currency == settlement else 0
         signed = fill.qty if fill.side is Side.BUY else -fill.qty
         value = instrument.notional(price, signed)
-        realized = self.by_instrument[fill.instrument_id].book(signed, price, value, fee)
-        strategy_position = self.position_of(strategy_id, fill.instrument_id)
+        realized = account_position.book(signed, price, value, fee)
+        strategy_position = self.by_strategy.get((strategy_id, instrument_id)) or self.position_of(strategy_id, instrument_id)
         strategy_position.book(signed, price, value, fee)
         cash = self.cash
-        settlement = instrument.settlement_currency
-        if instrument.pays_notional:
-            cash[settlement] = cash.get(settlement, 0) - value
-        else:
-            cash[settlement] = cash.get(settlement, 0) + realized
-        cash[fill.commission_currency] = cash.get(fill.commission_currency, 0) - fill.commission
+        cash[settlement] = cash.get(settlement, 0) - fee + (-value if account_position.pays_notional else realized)
+        if fill.commission_currency != settlement:
+            cash[fill.commission_currency] = cash.get(fill.commission_currency, 0) - fill.commission
         self.fills_booked += 1
         return strategy_position
 

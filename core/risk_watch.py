@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from core.enums import Side
 from core.market_state import MarketState
 from core.portfolio import Position
 from core.risk_limits import PPM, ExposureLimit, StrategyBudget
@@ -114,14 +115,11 @@ class InstrumentWatch:
             self.shares[strategy_id] = share
         return share
 
-    def count(self, strategy_id: str, change: int) -> None:
-        """An order of the strategy was opened (1) or has ended (-1)."""
-        self.share_of(strategy_id).open_orders += change
-
-    def reserve(self, strategy_id: str, is_buy: bool, change: int) -> None:
-        """The open orders of the strategy may now fill `change` units more."""
+    def reserve(self, strategy_id: str, side: Side, change: int, opened: int = 0) -> None:
+        """The strategy's open orders may now fill `change` units more; one was opened (1) or has ended (-1)."""
         share = self.shares.get(strategy_id) or self.share_of(strategy_id)
-        if is_buy:
+        share.open_orders += opened
+        if side is Side.BUY:
             share.open_buy_qty += change
         else:
             share.open_sell_qty += change

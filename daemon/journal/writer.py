@@ -52,7 +52,7 @@ class JournalWriter:
             self.flush()
 
     def flush(self) -> None:
-        """Hand what has gathered to the operating system's buffers."""
+        """Write what has gathered as frames, into the file's own buffer."""
         batch = self._batch
         if not batch:
             return
@@ -61,6 +61,14 @@ class JournalWriter:
             self._write_frame(self._encoder.encode(part))
             self.records_written += len(part)
         batch.clear()
+
+    def push(self) -> None:
+        """Hand everything to the operating system: it outlives this process then."""
+        self.flush()
+        try:
+            self._file.flush()
+        except OSError as error:
+            raise self._refused(error) from error
 
     def close(self) -> None:
         """Write what has gathered and the end."""

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from core.approved import Approved
 from core.commands import CancelTimer, SetTimer
 from core.enums import InstrumentClass, OrderStatus, Side
 from core.events import OrderFilled, OrderRejected, Started
@@ -218,10 +219,11 @@ def through_trader(rows: npt.NDArray[Any], interval_ns: int, quotes: str = "pack
     while events := advance():
         for event in events:
             for command in step(event):
-                if isinstance(command, SetTimer | CancelTimer):
-                    venue.schedule(command)
-                else:
+                if type(command) is Approved:
                     send(command)
+                else:
+                    assert isinstance(command, SetTimer | CancelTimer)
+                    venue.schedule(command)
     return counted(venue.native, maker.position)
 
 
