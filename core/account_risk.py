@@ -6,7 +6,7 @@ value and bound, and the numbers they were made of.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from core.enums import TradingState
 from core.errors import ConfigError
@@ -24,6 +24,7 @@ from core.units import NS_PER_DAY, clamp_int64
 _HALTED, _REDUCING = TradingState.HALTED, TradingState.REDUCING
 # 1970-01-01 was a Thursday: days to the Monday before it.
 _EPOCH_WEEKDAY = 3
+_NO_FLOOR = 1 << 200
 Inputs = tuple[tuple[str, int], ...]
 
 
@@ -33,7 +34,19 @@ class LossWatch:
     A day's loss counts from the last equity known before the day began, so that what the night brings belongs to the day.
     """
 
-    __slots__ = ("day", "day_equity", "equity", "is_unwinding", "limits", "peak_equity", "strategy_id", "week", "week_equity")
+    __slots__ = (
+        "_day_end_ns",
+        "_floor",
+        "day",
+        "day_equity",
+        "equity",
+        "is_unwinding",
+        "limits",
+        "peak_equity",
+        "strategy_id",
+        "week",
+        "week_equity",
+    )
 
     def __init__(self, strategy_id: str, limits: LossLimits) -> None:
         self.strategy_id = strategy_id
@@ -44,11 +57,18 @@ class LossWatch:
         self.week = 0
         self.week_equity = 0
         self.peak_equity = 0
+        # Until the day ends, between the floor and the peak, nothing has to be worked out anew.
+        self._day_end_ns = -_NO_FLOOR
+        self._floor = 0
         # Resumed to REDUCING on purpose while a limit was broken: it may be unwound, and is not halted again for that.
         self.is_unwinding = False
 
     def judge(self, now: int, equity: int) -> tuple[TradingState, Denied, Inputs] | None:
         """The strictest state that `equity` calls for, the limit that does, and what it was judged from; None: all is well."""
+        if now < self._day_end_ns and self._floor <= equity <= self.peak_equity:
+            # Nothing has turned, and no limit is near enough to be broken.
+            self.equity = equity
+            return None
         self._turn(now, equity)
         limits = self.limits
         found: list[tuple[str, int, int]] = []
@@ -96,6 +116,19 @@ class LossWatch:
                 self.week, self.week_equity = week, before
             self.peak_equity = max(self.peak_equity, equity)
         self.equity = equity
+        self._day_end_ns = (day + 1) * NS_PER_DAY + limits.day_start_ns
+        self._floor = max(self._floors(), default=-_NO_FLOOR)
+
+    def _floors(self) -> Iterator[int]:
+        """For each limit the lowest equity that it lets pass, REDUCING included."""
+        limits = self.limits
+        share = PPM if limits.reduce_at_ppm is None else limits.reduce_at_ppm
+        if limits.daily_loss_max is not None:
+            yield self.day_equity - limits.daily_loss_max * share // PPM
+        if limits.weekly_loss_max is not None:
+            yield self.week_equity - limits.weekly_loss_max * share // PPM
+        if limits.drawdown_ppm_max is not None:
+            yield self.peak_equity - (limits.drawdown_ppm_max * share // PPM) * max(self.peak_equity, 0) // PPM
 
     def record(self) -> tuple[int | str | None, ...]:
         """For the state digest."""
@@ -141,18 +174,24 @@ class AccountRisk:
         if limits.needs_currency or exposure.has_margin:
             _refuse_unconvertible(conversion, portfolio)
 
+    def started(self, strategy_ids: Collection[str], now: int) -> Sequence[LimitTripped]:
+        """The first look. Raises ConfigError where a budget is for a strategy that does not exist: it would limit nobody."""
+        for strategy_id in self._capital:
+            if strategy_id not in strategy_ids:
+                raise ConfigError(f"risk: there is a budget for strategy {strategy_id!r}, which does not exist")
+        return self.evaluate(now)
+
     def market(self, state: MarketState, now: int) -> Sequence[LimitTripped]:
         """Values one instrument at its market and judges; not again before the interval has passed."""
         state.mark_due_ns = now + self._interval_ns
-        self._mark(state)
+        self._exposed(state, self._equity.mark(state))
         return self.evaluate(now)
 
     def filled(self, strategy_id: str, state: MarketState, now: int) -> Sequence[LimitTripped]:
         """A fill was booked: its instrument is valued anew, whatever the schedule says."""
         if not self.needs_marks:
             return ()
-        self._equity.filled(strategy_id, state.instrument.instrument_id)
-        self._mark(state)
+        self._exposed(state, self._equity.filled(strategy_id, state))
         return self.evaluate(now)
 
     def rejected(self, strategy_id: str, now: int) -> Sequence[LimitTripped]:
@@ -218,14 +257,13 @@ class AccountRisk:
         """What the limits remember, for the state digest."""
         return [("loss", *watch.record()) for watch in self.watches]
 
-    def _mark(self, state: MarketState) -> None:
-        found = self._equity.mark(state)
+    def _exposed(self, state: MarketState, found: tuple[int, int] | None) -> None:
+        """Exposure is valued at the mark too: at the dearer side, which for an inverse contract is the lower price."""
         if found is None:
             return
         bid_price, ask_price = found
         watch = state.watch
         assert watch is not None
-        # Exposure is counted at the dearer side: for an inverse contract that is the lower price.
         is_inverse = state.instrument.is_inverse
         price = min(bid_price, ask_price) if is_inverse else max(bid_price, ask_price, key=abs)
         if price != watch.price:

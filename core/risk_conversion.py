@@ -40,6 +40,10 @@ class Conversion:
                 return True
         raise ConfigError(f"{instrument.instrument_id} is no market between {source} and {self.currency}")
 
+    @property
+    def has_markets(self) -> bool:
+        return bool(self._markets)
+
     def covers(self, currency: str) -> bool:
         return currency in self.rates or any(currency == source for found in self._markets.values() for source, _ in found)
 

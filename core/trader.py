@@ -415,7 +415,7 @@ class Trader:
 
     def _on_started(self, _event: Started) -> None:
         if self.account_risk is not None:
-            for tripped in self.account_risk.evaluate(self.now):
+            for tripped in self.account_risk.started(self._by_strategy, self.now):
                 self._trip(tripped)
         for context in self.contexts:
             if context.on_start is not None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+from math import ceil
 from typing import Any
 
 import msgspec
@@ -23,6 +25,7 @@ from core.events import (
     TradingResumed,
     TradingStateSet,
 )
+from core.risk_conversion import ONE
 from core.risk_limits import LossLimits, StrategyBudget, WindowLimit
 from core.risk_states import TradingStates
 from core.units import INT64_MAX, NS_PER_DAY, NS_PER_MS, NS_PER_SECOND
@@ -196,6 +199,97 @@ def test_without_equity_there_is_no_drawdown_to_divide_by() -> None:
     assert (verdict[0], verdict[1].value) == (TradingState.HALTED, 1_000_000)
 
 
+AMOUNTS = st.one_of(st.none(), st.integers(0, 30))
+
+
+@given(
+    steps=st.lists(st.tuples(st.integers(0, 30), st.integers(-60, 140)), min_size=1, max_size=40),
+    daily=AMOUNTS,
+    weekly=AMOUNTS,
+    drawdown=st.one_of(st.none(), st.integers(0, 1_000_000)),
+    reduce_at=st.one_of(st.none(), st.integers(1, 1_000_000)),
+    day_start=st.integers(0, 23),
+    week_start_day=st.integers(0, 6),
+)
+def test_every_judgement_is_that_of_a_plain_computation(
+    steps: list[tuple[int, int]],
+    daily: int | None,
+    weekly: int | None,
+    drawdown: int | None,
+    reduce_at: int | None,
+    day_start: int,
+    week_start_day: int,
+) -> None:
+    """Days and weeks are found here by walking hour by hour, losses as fractions."""
+    limits = LossLimits(
+        daily_loss_max=daily,
+        weekly_loss_max=weekly,
+        drawdown_ppm_max=drawdown,
+        reduce_at_ppm=reduce_at,
+        day_start_ns=day_start * HOUR,
+        week_start_day=week_start_day,
+    )
+    watch = LossWatch("", limits)
+    hour = 4 * 24  # 1970-01-05, a Monday
+    last = day_equity = week_equity = peak = steps[0][1]
+    for gap, equity in steps:
+        for _ in range(gap):
+            hour += 1
+            if hour % 24 == day_start:
+                day_equity = last
+                if (hour // 24 - 4) % 7 == week_start_day:
+                    week_equity = last
+        last, peak = equity, max(peak, equity)
+        values = [(daily, Fraction(day_equity - equity)), (weekly, Fraction(week_equity - equity))]
+        fall = Fraction((peak - equity) * 1_000_000, peak) if peak > 0 else Fraction(1_000_000 if equity < peak else 0)
+        values.append((drawdown, Fraction(ceil(fall))))
+        given_values = [(bound, value) for bound, value in values if bound is not None]
+        expected = TradingState.ACTIVE
+        if any(value > bound for bound, value in given_values):
+            expected = TradingState.HALTED
+        elif reduce_at is not None and any(value > Fraction(bound * reduce_at, 1_000_000) for bound, value in given_values):
+            expected = TradingState.REDUCING
+        verdict = watch.judge(hour * HOUR, equity)
+        assert (TradingState.ACTIVE if verdict is None else verdict[0]) is expected
+        assert (watch.equity, watch.peak_equity) == (equity, peak)
+
+
+@given(
+    actions=st.lists(
+        st.tuples(st.sampled_from(["buy", "sell", "stock", "perp"]), st.integers(1, 40), st.booleans(), st.integers(0, 3)),
+        max_size=40,
+    ),
+    rate=st.sampled_from([ONE // 3, ONE, ONE * 2]),
+)
+def test_equity_is_that_of_a_plain_count(actions: list[tuple[str, int, bool, int]], rate: int) -> None:
+    desk = Desk(loss=LossLimits(daily_loss_max=10**9 * MONEY), conversion={"USDT": rate})
+    desk.stock()
+    desk.perp()
+    market = {STOCK: (9_999, 10_001), PERP: (999, 1_001)}
+    cash = {STOCK: 10_000 * MONEY, PERP: 0}
+    held = {STOCK: 0, PERP: 0}
+    for action, number, is_perp, fee in actions:
+        key = PERP if is_perp else STOCK
+        if action in ("stock", "perp"):
+            key = STOCK if action == "stock" else PERP
+            base = 9_980 if key == STOCK else 980
+            market[key] = (base + number, base + number + 2)
+            (desk.stock if key == STOCK else desk.perp)(*market[key])
+            continue
+        side, qty = BUY if action == "buy" else SELL, number * (1_000 if is_perp else 1)
+        price = market[key][1 if side is BUY else 0]
+        desk.fill(desk.order(side, qty, price, key=key), commission=fee)
+        signed = qty if side is BUY else -qty
+        # As if the whole value changed hands: what is held is worth what closing brings.
+        cash[key] -= desk.trader.instruments[key].notional(price, signed)
+        cash[STOCK] -= fee
+        held[key] += signed
+        worth = {of: desk.trader.instruments[of].notional(market[of][0 if held[of] > 0 else 1], held[of]) for of in market}
+        exposure = desk.trader.risk.account
+        assert exposure is not None
+        assert exposure.exposure.equity == cash[STOCK] + worth[STOCK] + (cash[PERP] + worth[PERP]) * rate // ONE
+
+
 # Refusals.
 
 
@@ -343,6 +437,11 @@ def test_the_same_events_trip_the_same_and_the_digest_tells_what_is_remembered()
     assert session(9_000) == session(9_000)
     assert [tripped.strategy_id for tripped in session(9_000)[2]] == [""]  # the strategy's spread had tripped it at its fill
     assert session(10_050)[1] != session(10_049)[1]  # another peak
+
+
+def test_a_budget_of_a_strategy_that_does_not_exist_is_refused_before_anything_leaves() -> None:
+    with pytest.raises(ConfigError, match="'makr'"):
+        Desk(strategies={"makr": StrategyBudget(open_orders_max=1)})
 
 
 def test_without_account_limits_nothing_is_watched() -> None:
