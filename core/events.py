@@ -90,10 +90,36 @@ class Stopping(Event, frozen=True, array_like=True, gc=False, tag="stopping"):
 
 
 class TradingStateSet(Event, frozen=True, array_like=True, gc=False, tag="trading_state"):
-    """An operator, a limit or the guardian set the trading state."""
+    """An operator or the guardian made trading stricter. Towards ACTIVE it changes nothing: that takes a TradingResumed.
+
+    strategy_id "": the account.
+    """
 
     state: TradingState
     reason: str
+    strategy_id: str = ""
+
+
+class TradingResumed(Event, frozen=True, array_like=True, gc=False, tag="trading_resumed"):
+    """The one way back towards ACTIVE (core/risk_states.py): somebody says why. strategy_id "": the account."""
+
+    reason: str
+    state: TradingState = TradingState.ACTIVE
+    strategy_id: str = ""
+
+
+class LimitTripped(Event, frozen=True, array_like=True, tag="limit_tripped"):
+    """Made by the Trader, like OrderDenied: a limit of the account ("") or of a strategy was passed, and `state` is in effect.
+
+    `value` and `bound` in the units of that limit; `inputs` are the numbers that the value was made of, each with its name.
+    """
+
+    strategy_id: str
+    state: TradingState
+    limit: str
+    value: int
+    bound: int
+    inputs: tuple[tuple[str, int], ...]
 
 
 # Orders. client_order_id is ours (core/identifiers.py); venue ids appear at the adapter's edge and in OrderAccepted.
@@ -192,5 +218,17 @@ AnyOrderEvent = (
     | OrderDenied
 )
 AnyEvent = (
-    Quote | Trade | Bar | Book | StatusChanged | GapDetected | TimerFired | Started | Stopping | TradingStateSet | AnyOrderEvent
+    Quote
+    | Trade
+    | Bar
+    | Book
+    | StatusChanged
+    | GapDetected
+    | TimerFired
+    | Started
+    | Stopping
+    | TradingStateSet
+    | TradingResumed
+    | LimitTripped
+    | AnyOrderEvent
 )

@@ -92,6 +92,9 @@ class OrderStore:
             state.open_buy_qty += qty
         else:
             state.open_sell_qty += qty
+        watch = state.watch
+        if watch is not None:
+            watch.reserve(order.strategy_id, order.side, qty, 1)
 
     def denied(self, order: Order) -> None:
         order.move(Trigger.DENY)
@@ -269,6 +272,9 @@ class OrderStore:
             state.open_buy_qty += change
         else:
             state.open_sell_qty += change
+        watch = state.watch
+        if watch is not None:
+            watch.reserve(order.strategy_id, order.side, change)
 
     def _close(self, order: Order, ts: int) -> Order:
         order.ts_updated = ts
@@ -279,6 +285,9 @@ class OrderStore:
             state.open_buy_qty -= order.reserved_qty
         else:
             state.open_sell_qty -= order.reserved_qty
+        watch = state.watch
+        if watch is not None:
+            watch.reserve(order.strategy_id, order.side, -order.reserved_qty, -1)
         order.reserved_qty = 0
         del self._open[order.client_order_id]
         self._remember_closed(order)

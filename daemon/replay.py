@@ -1,8 +1,8 @@
 """Feeds a journal's events through a fresh Trader and compares what it answers with what was recorded, byte for byte.
 
 The Trader is built from the configuration in the journal itself. Behind each event the journal holds what the Trader made of it:
-denials first, then commands, each in order (sim/driver.py writes them so). Nothing else of the run is needed: no market data, no
-venue, no clock.
+limits that tripped, denials, commands, each in order (sim/driver.py writes them so). Nothing else of the run is needed: no market
+data, no venue, no clock.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from core.approved import Approved
 from core.commands import CancelAll, CancelOrder, CancelTimer, ReplaceOrder, SetTimer, SubmitOrder
 from core.context import OutCommand
 from core.errors import ConfigError, StateError, StrategyError
-from core.events import AnyEvent, OrderDenied
+from core.events import AnyEvent, LimitTripped, OrderDenied
 from core.trader import Trader
 from daemon.config.loader import load_effective
 from daemon.journal.format import JournalHeader, Record
 from daemon.journal.reader import JournalDamage, JournalReader
 from daemon.wiring import build_trader
 
-OUTPUTS = (SubmitOrder, CancelOrder, ReplaceOrder, CancelAll, SetTimer, CancelTimer, OrderDenied)
+OUTPUTS = (SubmitOrder, CancelOrder, ReplaceOrder, CancelAll, SetTimer, CancelTimer, OrderDenied, LimitTripped)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +46,7 @@ class Replayed:
     events: int = 0
     commands: int = 0
     denials: int = 0
+    trips: int = 0
     difference: Difference | None = None
     error: str = ""  # what the last event raised, in the run as in the replay
     ending: str = ""  # why the journal stops where it does; empty at a signed end
@@ -133,6 +134,8 @@ class _Walk:
                 return self._differ(number, record, answer)
             if isinstance(record, OrderDenied):
                 self._result.denials += 1
+            elif isinstance(record, LimitTripped):
+                self._result.trips += 1
             else:
                 self._result.commands += 1
             return True
@@ -162,9 +165,9 @@ class _Walk:
         except (StrategyError, StateError) as error:
             # The run ended here as well, if this is the journal's last event; what the step had decided was withdrawn.
             self._raised = error
-            self._answers = iter(())
+            self._answers = iter([*self._trader.tripped])
             return
-        self._answers = iter([*self._trader.denied, *_commands(out)])
+        self._answers = iter([*self._trader.tripped, *self._trader.denied, *_commands(out)])
 
     def _is_same(self, recorded: Record, replayed: Record) -> bool:
         return self._encoder.encode(recorded) == self._encoder.encode(replayed)
