@@ -99,7 +99,7 @@ def test_the_file_is_laid_out_as_documented(tmp_path: Path) -> None:
             ("RECORDS", 4, 6, 0, 57),
             ("SEGMENT_END", 5, 9, 0, 72),
         ],
-        [("HEADER", 6, 9, 0, header_bytes[1]), ("RECORDS", 7, 9, 0, 42), ("END", 8, 11, 0, 72)],
+        [("HEADER", 6, 9, 0, header_bytes[1]), ("RECORDS", 7, 9, 0, 43), ("END", 8, 11, 0, 72)],
     ]
     payloads = [frames_in(data)[0].payload for _number, data in sorted(segments_in(path).items())]
     first, second = (msgspec.msgpack.decode(payload, type=SegmentHeader) for payload in payloads)
