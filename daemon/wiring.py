@@ -247,6 +247,7 @@ def _wire_bars(
             gap_improvement=rules.gap_improvement,
             participation_ppm=parse_percentage_ppm(rules.participation),
             latency_ns=parse_duration_ns(latency.entry),
+            day_end_offset_ns=parse_duration_ns(loaded.config.venue.day_end),
         ),
     )
     ts_start = int(rows["ts_event"][0]) - interval_ns
@@ -265,6 +266,7 @@ def simulated_venue(loaded: LoadedConfig, instruments: list[Instrument], subscri
         reject_per_million=venue.rejects_per_million,
         orders_max=venue.orders_max,
         timers_max=venue.timers_max,
+        day_end_offset_ns=parse_duration_ns(venue.day_end),
         post_only_slides=venue.post_only == "slide",
     )
     each = [

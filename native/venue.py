@@ -61,6 +61,8 @@ class NativeVenue:
         feed_latency_ns: int = 0,
         stp_mode: int = 0,
         reject_per_million: int = 0,
+        day_ns: int = 0,
+        day_end_offset_ns: int = 0,
         latency_kind: int = LATENCY_CONSTANT,
         entry_ns: int = 0,
         response_ns: int = 0,
@@ -76,6 +78,8 @@ class NativeVenue:
         config.feed_latency_ns = feed_latency_ns
         config.stp_mode = stp_mode
         config.reject_per_million = reject_per_million
+        config.day_ns = day_ns
+        config.day_end_offset_ns = day_end_offset_ns
         latency = config.latency
         latency.kind = latency_kind
         latency.entry_ns = entry_ns

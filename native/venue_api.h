@@ -101,6 +101,8 @@ typedef struct {
     int32_t stp_mode;
     int32_t reject_per_million;    /* seeded random rejects of new orders, for tests of the strategy's manners */
     int32_t reserved;
+    int64_t day_ns;                /* DAY orders expire whenever the venue's clock reaches a multiple of this, plus */
+    int64_t day_end_offset_ns;     /* this (below day_ns); day_ns 0: only at venue_end_of_day */
     venue_latency latency;
 } venue_config;
 

@@ -107,7 +107,7 @@ int venue_check(const venue *v)
 {
     if (!v || !rings_fit(v) || !timers_fit(v) || v->row_local > v->row_local_end || v->row_venue > v->row_end)
         return VENUE_ERR_ARGUMENT;
-    int64_t live = 0, expiry_ts = VENUE_TIME_MAX, quote_due = VENUE_TIME_MAX;
+    int64_t live = 0, n_day = 0, expiry_ts = VENUE_TIME_MAX, quote_due = VENUE_TIME_MAX;
     for (int32_t i = 0; i < v->n_instruments; i++) {
         const instrument *in = &v->instruments[i];
         if (in->quote_due < quote_due)
@@ -130,8 +130,16 @@ int venue_check(const venue *v)
         if (in->own[0].n && in->own[1].n && in->own[0].best_key >= ~in->own[1].best_key)
             return VENUE_ERR_ARGUMENT;
     }
-    for (int64_t i = 0; i < v->config.orders_max; i++)
-        if (v->orders[i].state != OWN_FREE && v->orders[i].expire_ts < expiry_ts)
-            expiry_ts = v->orders[i].expire_ts;
-    return live == v->n_orders && expiry_ts == v->expiry_ts && quote_due == v->quote_due ? VENUE_OK : VENUE_ERR_ARGUMENT;
+    for (int64_t i = 0; i < v->config.orders_max; i++) {
+        const own_order *o = &v->orders[i];
+        if (o->state == OWN_FREE)
+            continue;
+        if (o->expire_ts < expiry_ts)
+            expiry_ts = o->expire_ts;
+        const bool is_day = v->config.day_ns && o->time_in_force == BOOK_TIF_DAY;
+        n_day += is_day;
+        if (is_day && o->expire_ts != v->day_ts)
+            return VENUE_ERR_ARGUMENT;
+    }
+    return live == v->n_orders && n_day == v->n_day && expiry_ts == v->expiry_ts && quote_due == v->quote_due ? VENUE_OK : VENUE_ERR_ARGUMENT;
 }

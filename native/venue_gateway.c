@@ -27,6 +27,21 @@ own_order *own_find(const venue *v, int64_t id)
     return NULL;
 }
 
+static void expiry_set(venue *v)
+{
+    v->expiry_ts = v->timed_ts < v->day_ts ? v->timed_ts : v->day_ts;
+}
+
+/* The first end of a day after ts: what arrives at that very time belongs to the next day. */
+static int64_t day_end_after(const venue *v, int64_t ts)
+{
+    const int64_t day_ns = v->config.day_ns;
+    int64_t into = (ts % day_ns - v->config.day_end_offset_ns) % day_ns;
+    if (into < 0)
+        into += day_ns;
+    return ts > VENUE_TIME_MAX - day_ns ? VENUE_TIME_MAX : ts - into + day_ns;
+}
+
 /* Room was promised when the command was taken: venue_submit counts orders alive and in flight. */
 own_order *own_new(venue *v, const venue_order *order)
 {
@@ -44,14 +59,30 @@ own_order *own_new(venue *v, const venue_order *order)
     }
     if (order->time_in_force == BOOK_TIF_GTD) {
         o->expire_ts = order->expire_ts;
-        if (order->expire_ts < v->expiry_ts)
-            v->expiry_ts = order->expire_ts;
+        if (order->expire_ts < v->timed_ts)
+            v->timed_ts = order->expire_ts;
+        expiry_set(v);
+    } else if (order->time_in_force == BOOK_TIF_DAY && v->config.day_ns) {
+        if (v->n_day++ == 0)
+            v->day_ts = day_end_after(v, v->clock_venue);
+        o->expire_ts = v->day_ts; /* whoever came earlier and is still here ends then too */
+        expiry_set(v);
     }
     uint32_t slot = hash_id(v, o->id);
     while (v->order_table[slot])
         slot = (slot + 1) & v->order_mask;
     v->order_table[slot] = index + 1;
     return o;
+}
+
+static void timed_scan(venue *v)
+{
+    v->timed_ts = VENUE_TIME_MAX;
+    for (int64_t i = 0; i < v->config.orders_max; i++) {
+        const own_order *o = &v->orders[i];
+        if (o->state != OWN_FREE && o->time_in_force == BOOK_TIF_GTD && o->expire_ts < v->timed_ts)
+            v->timed_ts = o->expire_ts;
+    }
 }
 
 void own_free(venue *v, own_order *o)
@@ -69,22 +100,18 @@ void own_free(venue *v, own_order *o)
         }
     }
     v->order_table[hole] = 0;
-    const bool was_next_expiry = o->expire_ts == v->expiry_ts && o->expire_ts != VENUE_TIME_MAX;
+    const bool is_day = o->time_in_force == BOOK_TIF_DAY;
+    const bool was_next_timed = !is_day && o->expire_ts == v->timed_ts && o->expire_ts != VENUE_TIME_MAX;
     o->state = OWN_FREE;
     o->expire_ts = VENUE_TIME_MAX;
     o->next = v->free_order;
     v->free_order = index;
     v->n_orders--;
-    if (was_next_expiry)
-        venue_expiry_scan(v);
-}
-
-void venue_expiry_scan(venue *v)
-{
-    v->expiry_ts = VENUE_TIME_MAX;
-    for (int64_t i = 0; i < v->config.orders_max; i++)
-        if (v->orders[i].state != OWN_FREE && v->orders[i].expire_ts < v->expiry_ts)
-            v->expiry_ts = v->orders[i].expire_ts;
+    if (was_next_timed)
+        timed_scan(v);
+    if (is_day && v->config.day_ns && --v->n_day == 0)
+        v->day_ts = VENUE_TIME_MAX;
+    expiry_set(v);
 }
 
 /* ---- Answers ---- */
@@ -292,7 +319,6 @@ static void leave_where(venue *v, int32_t instrument_only, leave_rule rule, int6
 void venue_expire(venue *v, int64_t ts)
 {
     leave_where(v, -1, LEAVE_EXPIRED, ts);
-    venue_expiry_scan(v);
 }
 
 void venue_command_arrive(venue *v)

@@ -39,7 +39,7 @@ typedef struct {
     int64_t filled;
     int64_t shown;         /* displayed part of leaves; the whole of it unless an iceberg */
     int64_t display_qty;   /* peak; 0: all displayed */
-    int64_t expire_ts;     /* VENUE_TIME_MAX unless GTD */
+    int64_t expire_ts;     /* VENUE_TIME_MAX unless GTD, or DAY where days end */
     double ahead;          /* L2: estimated recorded quantity before us at our price */
     int64_t traded;        /* L2: printed at our price since the level's last update, so that the update is not counted twice */
     int32_t instrument;
@@ -181,6 +181,9 @@ struct venue {
     int64_t start_ts;      /* of the first row: what is sent before the first event leaves then; INT64_MIN: no row yet */
     /* Heads of the queues, so that the hot loop compares plain fields; VENUE_TIME_MAX: empty. */
     int64_t command_ts, answer_ts, feed_ts, timer_ts, quote_due, expiry_ts;
+    /* expiry_ts is the earlier of these. All DAY orders end together, so that counting them says when; GTD orders are searched. */
+    int64_t timed_ts, day_ts;
+    int64_t n_day;
     int64_t answer_last_ts, arrival_last_ts;
     command_ring commands;
     int64_t submits_in_flight;
@@ -219,7 +222,6 @@ int64_t latency_response_ns(latency_model *m, int64_t ts);
 /* ---- venue_gateway.c ---- */
 void venue_command_arrive(venue *v);
 void venue_expire(venue *v, int64_t ts);
-void venue_expiry_scan(venue *v);
 own_order *own_find(const venue *v, int64_t id);
 own_order *own_new(venue *v, const venue_order *order);
 void own_free(venue *v, own_order *o);

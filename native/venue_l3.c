@@ -211,6 +211,8 @@ void l3_expire(venue *v, instrument *in, int64_t ts)
 {
     venue_l3 *x = in->l3;
     reports_tell(v, in, book_advance(x->book, ts, x->reports, x->reports_cap), own_visible(v));
+    if (v->day_ts <= ts) /* after the timed ones: the book ends its DAY orders only when told to */
+        reports_tell(v, in, book_end_of_day(x->book, v->clock_venue, 0, x->reports, x->reports_cap), own_visible(v));
     packet_end(v, in, own_visible(v));
 }
 

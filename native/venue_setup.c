@@ -20,7 +20,8 @@ venue *venue_new(const venue_config *config)
     if (!config || config->orders_max < 1 || config->orders_max > VENUE_ORDERS_LIMIT || config->timers_max < 1
         || config->timers_max > VENUE_ORDERS_LIMIT || config->instruments_max < 1 || config->instruments_max > 65536
         || config->feed_latency_ns < 0 || config->stp_mode < BOOK_STP_NONE || config->stp_mode > BOOK_STP_DECREMENT
-        || config->reject_per_million < 0 || config->reject_per_million > 1000000)
+        || config->reject_per_million < 0 || config->reject_per_million > 1000000
+        || config->day_ns < 0 || config->day_ns > VENUE_TIME_MAX / 4 || config->day_end_offset_ns < 0 || (config->day_ns && config->day_end_offset_ns >= config->day_ns))
         return NULL;
     venue *v = calloc(1, sizeof *v);
     if (!v)
@@ -48,6 +49,7 @@ venue *venue_new(const venue_config *config)
     for (int64_t i = 0; i < config->orders_max; i++)
         v->orders[i].next = i + 1 < config->orders_max ? (int32_t)(i + 1) : -1;
     v->command_ts = v->answer_ts = v->feed_ts = v->timer_ts = v->quote_due = v->expiry_ts = VENUE_TIME_MAX;
+    v->timed_ts = v->day_ts = VENUE_TIME_MAX;
     v->clock_local = v->clock_venue = v->answer_last_ts = v->arrival_last_ts = v->feed_last_ts = INT64_MIN;
     v->tape_ts_event = v->tape_ts_init = v->safe_ts = v->start_ts = INT64_MIN;
     v->error_row = -1;

@@ -37,7 +37,7 @@ from core.events import (
 )
 from core.instruments import FEE_RATE_SCALE, MONEY_SCALE, Instrument
 from core.strategy import Subscription
-from core.units import POW10, divide_half_even
+from core.units import NS_PER_DAY, POW10, divide_half_even
 from native import venue as native
 from native.market_data import MD_ROW
 from native.venue import EVENT, EVENTS_PER_CALL_MAX, TIME_MAX, NativeVenue, ffi, lib
@@ -72,7 +72,10 @@ class InstrumentSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class VenueSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """What holds for the whole venue. stp NONE means CANCEL_NEWEST: no own order ever trades with another."""
+    """What holds for the whole venue. stp NONE means CANCEL_NEWEST: no own order ever trades with another.
+
+    DAY orders end at midnight UTC plus `day_end_offset_ns`.
+    """
 
     latency: LatencyModel = ConstantLatency()
     feed_latency_ns: int = 0
@@ -80,6 +83,7 @@ class VenueSettings(msgspec.Struct, frozen=True, kw_only=True):
     reject_per_million: int = 0
     orders_max: int = 4096
     timers_max: int = 1024
+    day_end_offset_ns: int = 0
     post_only_slides: bool = False
 
 
@@ -112,6 +116,8 @@ class SimulatedVenue:
             feed_latency_ns=settings.feed_latency_ns,
             stp_mode=int(settings.self_trade_prevention),
             reject_per_million=settings.reject_per_million,
+            day_ns=NS_PER_DAY,
+            day_end_offset_ns=settings.day_end_offset_ns,
             **native_latency(settings.latency),
         )
         self._index: dict[str, int] = {}

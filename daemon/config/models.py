@@ -20,6 +20,7 @@ from daemon.config.text_types import (
     Percentage,
     Positive,
     PositiveDuration,
+    TimeOfDay,
 )
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
@@ -190,6 +191,7 @@ class Venue(Section):
     post_only: Literal["reject", "slide"] = Field(
         default="reject", description="a post-only order that would trade is refused, or rests one tick before the other side"
     )
+    day_end: TimeOfDay = Field(default="0ns", description="after midnight UTC: '20h'; DAY orders that are left expire then")
     orders_max: int = Field(default=65_536, ge=1, le=1 << 20, description="own orders alive or in flight")
     timers_max: int = Field(default=1_024, ge=1, le=1 << 20, description="timers of all strategies")
     book_orders_max: int = Field(

@@ -13,7 +13,7 @@ from pydantic import AwareDatetime, BeforeValidator, WithJsonSchema
 
 from core.errors import UnitError
 from core.instruments import parse_fee_rate
-from core.units import parse_duration_ns, parse_fixed
+from core.units import NS_PER_DAY, parse_duration_ns, parse_fixed
 
 _DECIMAL = re.compile(r"[+-]?\d{1,30}(\.\d{1,30})?\Z", re.ASCII)
 PPM_SCALE = 6
@@ -74,6 +74,13 @@ def _positive_duration(value: Any) -> str:
     text = _duration(value)
     if parse_duration_ns(text) == 0:
         raise ValueError(f"{text!r} must be above 0")
+    return text
+
+
+def _time_of_day(value: Any) -> str:
+    text = _duration(value)
+    if parse_duration_ns(text) >= NS_PER_DAY:
+        raise ValueError(f"{text!r} must be below 24h")
     return text
 
 
@@ -142,6 +149,7 @@ NotNegative = Annotated[str, BeforeValidator(_not_negative), _schema(_DECIMAL_PA
 Positive = Annotated[str, BeforeValidator(_positive), _schema(_DECIMAL_PATTERN, "0.01")]
 Duration = Annotated[str, BeforeValidator(_duration), _schema(_DURATION_PATTERN, "250us")]
 PositiveDuration = Annotated[str, BeforeValidator(_positive_duration), _schema(_DURATION_PATTERN, "1s")]
+TimeOfDay = Annotated[str, BeforeValidator(_time_of_day), _schema(_DURATION_PATTERN, "20h")]
 FeeRate = Annotated[str, BeforeValidator(_fee_rate), _schema(r"^[+-]?\d+(\.\d+)?\s*(%|bp)?$", "0.02%")]
 Percentage = Annotated[str, BeforeValidator(_percentage), _schema(r"^\d+(\.\d+)?\s*%$", "5%")]
 Conversion = Annotated[str, BeforeValidator(_conversion), _schema(r"^\S+$", "BTCUSDT.BINANCE")]

@@ -260,8 +260,11 @@ class OracleOrderVenue(OracleVenue):
         self._end_packet(self._visible)
 
     def _expire(self) -> None:
-        first = min(order.expire for order in self.orders if order.tif == oracle.GTD)
+        first = min(order.expire for order in self.orders)
+        is_day_end = any(order.expire == first and order.tif == oracle.DAY for order in self.orders)
         self._reports(self.core.advance(first), self._visible)
+        if is_day_end:
+            self._reports(self.core.end_of_day(first), self._visible)
         self._end_packet(self._visible)
 
     def _replace(self, order: Order, qty: int, price: int) -> None:

@@ -69,6 +69,8 @@ class Rules:
     power: float = 0.0  # 0: risk-averse
     wake: int = 0
     interval: int = 0
+    day: int = 0  # length of a day; 0: days end only by end_of_day
+    day_offset: int = 0  # a day ends at a multiple of `day` plus this
 
 
 @dataclass
@@ -158,7 +160,7 @@ class OracleVenue:
     def _next_venue(self) -> tuple[int, Any] | None:
         """The earliest thing at the venue; at one time expiries, rows, commands."""
         things: list[tuple[int, int, Any]] = []
-        expiries = [order.expire for order in self.orders if order.tif == GTD]
+        expiries = [order.expire for order in self.orders if order.expire != NEVER]
         if expiries:
             things.append((min(expiries), 0, self._expire))
         if self.at_venue < len(self.rows):
@@ -303,10 +305,18 @@ class OracleVenue:
         return next((order for order in self.orders if order.id == order_id), None)
 
     def _expire(self) -> None:
-        first = min(order.expire for order in self.orders if order.tif == GTD)
+        first = min(order.expire for order in self.orders)
         for order in self._all():
-            if order.tif == GTD and order.expire <= first:
+            if order.expire <= first:
                 self._leave(order, EXPIRED, 0)
+
+    def _end(self, order: Order) -> int:
+        if order.tif == DAY and self.rules.day:
+            end = self.rules.day_offset
+            while end <= self.venue_now:
+                end += self.rules.day
+            return end
+        return order.expire if order.tif == GTD else NEVER
 
     def _leave(self, order: Order, kind: int, reason: int) -> None:
         self.orders.remove(order)
@@ -320,6 +330,7 @@ class OracleVenue:
                 if reason:
                     self._answer(REJECTED, order.id, reason)
                 else:
+                    order.expire = self._end(order)
                     self._accept(order)
             case ("cancel", order_id):
                 found = self._find(order_id)

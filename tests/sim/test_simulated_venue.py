@@ -31,6 +31,7 @@ from core.events import (
 )
 from core.instruments import Instrument
 from core.strategy import Subscription
+from core.units import NS_PER_DAY
 from native import venue as native
 from native.market_data import BUY, FLAG_LAST, GAP, LEVEL, MD_ROW, SELL, STATUS, TRADE
 from sim.venue import InstrumentSettings, SimulatedVenue, VenueSettings, commission_function, wake_bits
@@ -148,6 +149,19 @@ def test_orders_become_events_with_exact_commissions() -> None:
     venue.end_of_day(ID)
     venue.send(Passed(CancelAll(40, ID)))
     assert events(venue, 50) == [OrderExpired(40, 40, 6, 1), OrderCanceled(40, 40, 7, 1, Reason.MASS_CANCEL)]
+
+
+def test_days_end_at_midnight_utc_plus_the_offset() -> None:
+    for offset in (0, NS_PER_DAY - 40):
+        first, second = NS_PER_DAY + offset, 2 * NS_PER_DAY + offset
+        venue = SimulatedVenue([InstrumentSettings(instrument=INSTRUMENT)], VenueSettings(day_end_offset_ns=offset))
+        venue.feed(tape(*((ts, LEVEL, BUY, 999, 5) for ts in (first - 1, first, first + 1, second))))
+        venue.finish()
+        events(venue, first - 1)
+        venue.send(order(1, Side.BUY, 1, 900, time_in_force=TimeInForce.DAY))
+        assert events(venue, first) == [OrderAccepted(first - 1, first - 1, 1, 900, 1), OrderExpired(first, first, 1, 1)]
+        venue.send(order(2, Side.BUY, 1, 900, time_in_force=TimeInForce.DAY))
+        assert events(venue, second) == [OrderAccepted(first, first, 2, 900, 1), OrderExpired(second, second, 2, 1)]
 
 
 @pytest.mark.parametrize(

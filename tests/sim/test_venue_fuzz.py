@@ -140,11 +140,20 @@ def one_run(seed: int) -> None:
         wake=rng.choice([0, 1, 2, 4, 1 | 16, 2 | 8 | 16, 4 | 16 | 32, 63]),
         interval=rng.choice([0, 0, 7, 40]),
         price_max=rng.choice([10**6, 10**6, 108 * 5]),
+        day=rng.choice([0, 7, 50]),
+        day_offset=rng.randrange(7),
     )
     rows = make_rows(rng, rules, rng.randrange(5, 250))
     entry, response, stp = rng.choice([0, 0, 4, 11]), rng.choice([0, 0, 2, 9]), rng.randrange(5)
     slow = oracle.OracleVenue(rules, rows, entry=entry, response=response, stp=stp)
-    venue = NativeVenue(orders_max=512, entry_ns=entry, response_ns=response, stp_mode=stp)
+    venue = NativeVenue(
+        orders_max=512,
+        entry_ns=entry,
+        response_ns=response,
+        stp_mode=stp,
+        day_ns=rules.day,
+        day_end_offset_ns=rules.day_offset,
+    )
     venue.add_instrument(
         tick=rules.tick,
         lot=rules.lot,

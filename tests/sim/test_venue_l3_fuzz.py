@@ -70,12 +70,25 @@ def to_array(rows: list[OrderRow]) -> npt.NDArray[Any]:
 
 def one_run(seed: int) -> None:
     rng = random.Random(seed)
-    rules = oracle.Rules(wake=rng.choice([0, 1, 2, 4, 1 | 16, 2 | 8 | 16, 63]), interval=rng.choice([0, 0, 7, 40]))
+    rules = oracle.Rules(
+        wake=rng.choice([0, 1, 2, 4, 1 | 16, 2 | 8 | 16, 63]),
+        interval=rng.choice([0, 0, 7, 40]),
+        day=rng.choice([0, 7, 50]),
+        day_offset=rng.randrange(7),
+    )
     rows = make_rows(rng, rng.randrange(5, 200))
     entry, response, stp = rng.choice([0, 0, 4]), rng.choice([0, 0, 2]), rng.randrange(5)
     feed_latency = rng.choice([0, 3, 9])
     slow = OracleOrderVenue(rules, rows, entry=entry, response=response, stp=stp, feed_latency=feed_latency)
-    venue = NativeVenue(orders_max=512, entry_ns=entry, response_ns=response, stp_mode=stp, feed_latency_ns=feed_latency)
+    venue = NativeVenue(
+        orders_max=512,
+        entry_ns=entry,
+        response_ns=response,
+        stp_mode=stp,
+        feed_latency_ns=feed_latency,
+        day_ns=rules.day,
+        day_end_offset_ns=rules.day_offset,
+    )
     venue.add_instrument(fidelity=L3, wake=rules.wake, wake_interval_ns=rules.interval, orders_max=1024, levels_max=256)
     venue.feed(to_array(rows))
     venue.finish()

@@ -100,6 +100,10 @@ def test_a_message_never_overtakes_an_earlier_one() -> None:
         {"latency_kind": 2, "latency_table": np.array([[1, -2, 3]])},
         {"reject_per_million": 1_000_001},
         {"orders_max": 0},
+        {"day_ns": -1},
+        {"day_end_offset_ns": -1},
+        {"day_ns": 10, "day_end_offset_ns": 10},
+        {"day_ns": 1 << 62},
     ],
 )
 def test_settings_that_make_no_sense_are_refused(latency: dict[str, Any]) -> None:
@@ -162,7 +166,8 @@ def live_through(rows: npt.NDArray[Any], cuts: list[int], fidelity: int = native
                 if event[2] == native.QUOTE and counter < 2000:
                     counter += 1
                     side = counter & 1
-                    venue.submit_limit(0, counter, side, 100 - side, 1 + counter % 4)
+                    tif = 3 if "day_ns" in settings and counter % 2 else 0  # DAY
+                    venue.submit_limit(0, counter, side, 100 - side, 1 + counter % 4, tif)
                     if counter > 3:
                         venue.cancel(counter - 3)
         part[:] = 0  # lent only until the run asked for more
@@ -175,8 +180,10 @@ def live_through(rows: npt.NDArray[Any], cuts: list[int], fidelity: int = native
 @pytest.mark.parametrize("seed", range(6))
 def test_a_run_does_not_depend_on_how_the_tape_was_cut(seed: int, delay: int) -> None:
     rows = busy_tape(seed, 400, delay)
-    settings = {"entry_ns": 3, "response_ns": 2} if seed % 2 else {}
+    settings = {"entry_ns": 3, "response_ns": 2} if seed % 2 else {"day_ns": 5, "day_end_offset_ns": seed}
     whole = live_through(rows, [], **settings)
+    if "day_ns" in settings and not delay:
+        assert any(event[2] == native.EXPIRED for event in whole)
     rng = random.Random(seed)
     assert live_through(rows, sorted(rng.sample(range(1, 400), 30)), **settings) == whole
     assert live_through(rows, list(range(1, 400)), **settings) == whole
@@ -189,8 +196,10 @@ def test_nor_does_an_order_by_order_run(seed: int, delay: int) -> None:
     recorded_rows, _ = recorded(rng, 400)
     rows = order_tape(recorded_rows)
     rows["ts_init"] = np.maximum.accumulate(rows["ts_event"] + [rng.randrange(delay + 1) for _ in range(len(rows))])
-    settings = {"entry_ns": 3, "response_ns": 2, "feed_latency_ns": 4} if seed % 2 else {}
+    settings = {"entry_ns": 3, "response_ns": 2, "feed_latency_ns": 4} if seed % 2 else {"day_ns": 5, "day_end_offset_ns": seed}
     whole = live_through(rows, [], native.L3, **settings)
+    if "day_ns" in settings and not delay:
+        assert any(event[2] == native.EXPIRED for event in whole)
     assert live_through(rows, sorted(rng.sample(range(1, len(rows)), 30)), native.L3, **settings) == whole
     assert live_through(rows, list(range(1, len(rows))), native.L3, **settings) == whole
 
