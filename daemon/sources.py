@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, assert_never
@@ -17,23 +17,24 @@ from core.units import parse_duration_ns
 from daemon.config.build import resolve_path
 from daemon.config.loader import LoadedConfig
 from daemon.config.models import BinanceData, LobsterData, QuotesData, Table, TradesData
+from sim.tape_merge import Locate, Place, merged_origin
 
 Rows = npt.NDArray[Any]
-HEADER_LINES = 1  # of a table; a Parquet file has none, but counts alike here
+HEADER_LINES = 1  # of a table in text
 Progress = Callable[[int, int], None]
 
 
 class Source:
     """One data section, opened: `open()` gives its chunks of rows, `files` are what it reads, `bytes_read` how far it is.
 
-    `locate` finds the file and line of a row, counted from 0, by reading from the start: only an error message asks for it.
+    `locate` finds the place of a row, counted from 0, by reading from the start: only an error message asks for it.
     """
 
     def __init__(
         self,
         files: list[Path],
         open_rows: Callable[[Progress], Iterator[Rows]],
-        locate: Callable[[int], tuple[str, int] | None],
+        locate: Locate,
     ) -> None:
         self.files = files
         self.locate = locate
@@ -67,6 +68,16 @@ def open_source(
             assert_never(data)
 
 
+def locate_in(sources: Sequence[Source]) -> Locate:
+    """Finds the place of a row of all these sources merged (sim.tape.merge_tapes), by merging them once more up to it."""
+
+    def locate(row: int) -> Place | None:
+        origin = merged_origin([source.open() for source in sources], row)
+        return None if origin is None else sources[origin[0]].locate(origin[1])
+
+    return sources[0].locate if len(sources) == 1 else locate
+
+
 def _lobster(loaded: LoadedConfig, data: LobsterData, where: str, instrument: Instrument, index: int) -> Source:
     from native.market_data import FLAG_SNAPSHOT
     from sim.data.lobster import LobsterSource, read_lobster
@@ -84,13 +95,13 @@ def _lobster(loaded: LoadedConfig, data: LobsterData, where: str, instrument: In
         feed_latency_ns=parse_duration_ns(data.feed_latency),
     )
 
-    def locate(row: int) -> tuple[str, int] | None:
+    def locate(row: int) -> Place | None:
         # One message is one row; rows that seed the book from the order-book file are none.
         line = 0
         for rows in read_lobster(source):
             messages_here = np.cumsum((rows["flags"] & FLAG_SNAPSHOT) == 0)
             if row < len(rows):
-                return str(messages), line + max(int(messages_here[row]), 1)
+                return Place(str(messages), line + max(int(messages_here[row]), 1))
             row -= len(rows)
             line += int(messages_here[-1])
         return None
@@ -118,33 +129,36 @@ def _binance(loaded: LoadedConfig, data: BinanceData, where: str, instrument: In
     def tape(progress: Progress) -> Iterator[Rows]:
         return frames_to_rows(files, session(), progress)
 
-    def locate(row: int) -> tuple[str, int] | None:
+    def locate(row: int) -> Place | None:
         decoder = session()
         for path, frame in read_all_frames(files):
             row -= len(decoder.receive(frame.ts, frame.payload))
             if row < 0:
-                return str(path), frame.line
+                return Place(str(path), frame.line)
         return None
 
     return Source(files, lambda progress: correct_tape(partial(tape, progress), parse_duration_ns(data.base_latency)), locate)
 
 
 def _table(loaded: LoadedConfig, data: TradesData | QuotesData, where: str, instrument: Instrument, index: int) -> Source:
-    from sim.data.tables import read_quotes, read_trades
+    from sim.data.tables import is_parquet, read_quotes, read_trades
 
     path = resolve_path(loaded, data.file, f"{where}.file")
     source = table_source(data, path, instrument, index)
+
+    def place(row: int) -> Place:
+        return Place(str(path), None, row + 1) if is_parquet(path) else Place(str(path), row + HEADER_LINES + 1)
+
     if isinstance(data, TradesData):
-        return Source([path], lambda progress: read_trades(source, progress), lambda row: (str(path), row + HEADER_LINES + 1))
+        return Source([path], lambda progress: read_trades(source, progress), place)
     qty_default = None
     if data.qty_default is not None:
         try:
             qty_default = instrument.parse_qty(data.qty_default)
         except UnitError as error:
             raise ConfigError(f"{loaded.file}: {where}.qty_default: {error}") from None
-    return Source(
-        [path], lambda progress: read_quotes(source, qty_default, progress), lambda row: (str(path), row // 2 + HEADER_LINES + 1)
-    )
+    # A quote is two rows: its bid and its ask.
+    return Source([path], lambda progress: read_quotes(source, qty_default, progress), lambda row: place(row // 2))
 
 
 def table_source(data: Table, path: Path, instrument: Instrument, index: int) -> Any:

@@ -29,7 +29,7 @@ from daemon.config.models import (
     Venue,
 )
 from daemon.config.text_types import parse_percentage_ppm
-from daemon.sources import Source, open_source, table_source
+from daemon.sources import Source, locate_in, open_source, table_source
 from daemon.strategies import build_strategy
 from native.loader import extension
 from sim.driver import Venue as DriverVenue
@@ -159,7 +159,8 @@ def _wire_tape(
     loaded: LoadedConfig, instruments: list[Instrument], subscriptions: Sequence[Subscription]
 ) -> tuple[DriverVenue, list[Path], Callable[[], float], Callable[[], dict[str, int]], int]:
     _require_extension(loaded)
-    from sim.tape import TapeVenue, merge_tapes
+    from sim.tape import TapeVenue
+    from sim.tape_merge import merge_tapes
 
     sources: list[Source] = []
     for position, data in enumerate(loaded.config.data):
@@ -169,9 +170,8 @@ def _wire_tape(
         sources.append(open_source(loaded, data, where, instruments[index], index))
     inner = simulated_venue(loaded, instruments, subscriptions)
     files = [path for source in sources for path in source.files]
-    # Rows of merged tapes are counted over all of them.
-    locate = sources[0].locate if len(sources) == 1 else None
-    venue = TapeVenue(inner, merge_tapes([source.open() for source in sources]), ", ".join(map(str, files)), locate)
+    merged = merge_tapes([source.open() for source in sources])
+    venue = TapeVenue(inner, merged, ", ".join(map(str, files)), locate_in(sources))
     total = max(sum(source.bytes_total for source in sources), 1)
 
     def fraction() -> float:

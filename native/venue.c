@@ -16,9 +16,25 @@
 #include "venue_internal.h"
 #include "venue_depth.h"
 
+/* What is wrong with a row that cannot be used, for who has to mend the tape. */
+static int row_cause(const venue *v, const md_row *row)
+{
+    const bool has_price = row->kind == MD_LEVEL || row->kind == MD_TRADE || row->kind == MD_BBO || row->kind == MD_ADD
+        || row->kind == MD_MODIFY;
+    if ((uint32_t)row->instrument >= (uint32_t)v->n_instruments)
+        return VENUE_ERR_TAPE_ROW;
+    if ((uint64_t)row->qty > (uint64_t)VENUE_QTY_LIMIT || ((row->kind == MD_ADD || row->kind == MD_MODIFY) && row->qty == 0))
+        return VENUE_ERR_TAPE_QTY;
+    if (row->side > MD_SIDE_NONE || (row->side == MD_SIDE_NONE && row->kind != MD_TRADE))
+        return VENUE_ERR_TAPE_ROW;
+    if (has_price && (!row_price_fits(row) || row->price % v->instruments[row->instrument].rules.tick))
+        return VENUE_ERR_TAPE_PRICE;
+    return VENUE_ERR_TAPE_ROW;
+}
+
 static void row_error(venue *v, int code)
 {
-    v->error = code;
+    v->error = code == VENUE_ERR_TAPE_ROW ? row_cause(v, v->row_venue) : code;
     v->error_row = v->fed_before + (v->row_venue - v->fed);
 }
 

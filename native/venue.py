@@ -31,12 +31,15 @@ L2, L3, FLOW = 0, 1, 2
 QUEUE_RISK_AVERSE, QUEUE_POWER, QUEUE_LOG = 0, 1, 2
 LATENCY_CONSTANT, LATENCY_LOGNORMAL, LATENCY_TABLE = 0, 1, 2
 
-ERR_ARGUMENT, ERR_FULL, ERR_TAPE_ORDER, ERR_TAPE_CROSSED, ERR_TAPE_ROW, ERR_TIME, DONE = -1, -2, -3, -4, -5, -6, -100
+ERR_ARGUMENT, ERR_FULL, ERR_TAPE_ORDER, ERR_TAPE_CROSSED, ERR_TAPE_ROW, ERR_TIME = -1, -2, -3, -4, -5, -6
+ERR_TAPE_QTY, ERR_TAPE_PRICE, DONE = -7, -8, -100
 
 _TAPE_ERRORS = {
     ERR_TAPE_ORDER: "time goes backwards, or was received before it happened",
     ERR_TAPE_CROSSED: "the book is crossed after this row",
-    ERR_TAPE_ROW: "the row cannot be used: unknown kind, side or instrument, negative quantity, or a price off the tick",
+    ERR_TAPE_ROW: "the row cannot be used: unknown kind, side, status or instrument, or an order id that cannot be",
+    ERR_TAPE_QTY: f"the row cannot be used: a quantity that is negative, above the maximum of {1 << 52} units, or 0 for an order",
+    ERR_TAPE_PRICE: "the row cannot be used: a price off the instrument's tick, or 2^61 points and beyond",
 }
 
 Event = tuple[int, int, int, int, int, int, int, int, int, int]

@@ -58,8 +58,10 @@ typedef struct venue venue;
 #define VENUE_ERR_FULL -2          /* an in-flight queue, order table or timer table is full */
 #define VENUE_ERR_TAPE_ORDER -3    /* ts_event or ts_init went backwards; venue_error_row says where */
 #define VENUE_ERR_TAPE_CROSSED -4  /* the recorded book is crossed at a packet's end */
-#define VENUE_ERR_TAPE_ROW -5      /* unknown kind, negative quantity, unknown instrument or order id */
+#define VENUE_ERR_TAPE_ROW -5      /* unknown kind, side, status or instrument, or an order id that cannot be */
 #define VENUE_ERR_TIME -6          /* a command or timer lies before the local clock */
+#define VENUE_ERR_TAPE_QTY -7      /* negative, above 2^52, or 0 where an order needs one */
+#define VENUE_ERR_TAPE_PRICE -8    /* off the tick, or 2^61 and beyond */
 #define VENUE_DONE -100            /* venue_run: finished, nothing is in flight */
 
 typedef struct {

@@ -138,7 +138,7 @@ def guess_table_scales(path: Path, template: TableSource) -> TableSource:
     """
     scales = {"price": 0, "qty": 0}
     known = {template.columns.get(name, name): kind for name, kind in _KINDS.items()}
-    for frame, _ in _parquet_frames(path) if _is_parquet(path) else _csv_frames(path):
+    for frame, _ in _parquet_frames(path) if is_parquet(path) else _csv_frames(path):
         for name in frame.columns:
             kind = known.get(name)
             if kind is None or frame[name].dtype.is_integer():
@@ -251,7 +251,7 @@ class _Part:
 
 def _parts(source: TableSource, needed: tuple[str, ...], optional: tuple[str, ...], progress: Progress | None) -> Iterator[_Part]:
     """The table in parts of at most ROWS_PER_CHUNK rows, its columns checked."""
-    is_csv = not _is_parquet(source.path)
+    is_csv = not is_parquet(source.path)
     unknown = set(source.columns) - {*needed, *optional}
     if unknown:
         raise DataError(
@@ -270,7 +270,7 @@ def _parts(source: TableSource, needed: tuple[str, ...], optional: tuple[str, ..
             progress(row, bytes_read)
 
 
-def _is_parquet(path: Path) -> bool:
+def is_parquet(path: Path) -> bool:
     try:
         with path.open("rb") as file:
             return file.read(4) == b"PAR1"

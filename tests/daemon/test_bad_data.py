@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from tests.daemon.session import run_of, tradingd, write_config
@@ -129,6 +130,40 @@ def test_a_crossed_book_is_named_by_its_line(tmp_path: Path) -> None:
     assert result.returncode == 4
     assert result.stderr.splitlines()[-1].startswith(f"tradingd: {tmp_path / 'quotes.csv'}:3: ")
     assert "crossed" in result.stderr.splitlines()[-1]
+
+
+TRADES = """
+[[data]]
+format = "trades"
+instrument_id = "AAPL.NASDAQ"
+file = "trades.{ending}"
+"""
+
+
+@pytest.mark.parametrize("is_parquet", [False, True], ids=["csv", "parquet"])
+@pytest.mark.parametrize("is_merged", [False, True], ids=["alone", "merged"])
+def test_a_row_the_venue_refuses_is_named_in_merged_tapes_too(tmp_path: Path, is_parquet: bool, is_merged: bool) -> None:
+    (tmp_path / "quotes.csv").write_text(
+        "ts_event,bid_price,ask_price,bid_qty,ask_qty\n"
+        + "".join(f"2012-06-21T13:30:{second:02d}Z,580.00,580.02,100,100\n" for second in range(0, 60, 3)),
+        encoding="ascii",
+    )
+    stamps = [f"2012-06-21T13:30:{second:02d}Z" for second in range(1, 41, 5)]
+    trades = pl.DataFrame(
+        {"ts_event": stamps, "price": ["580.01"] * 8, "qty": ["5"] * 6 + ["5000000000000000", "5"], "side": ["buy"] * 8}
+    )
+    if is_parquet:
+        trades.write_parquet(tmp_path / "trades.parquet")
+    else:
+        trades.write_csv(tmp_path / "trades.csv")
+    section = TRADES.format(ending="parquet" if is_parquet else "csv")
+    text = INSTRUMENT + (QUOTES + section if is_merged else section + '\n[venue]\nfidelity = "l2"\n')
+    result = tradingd("backtest", write_config(tmp_path, text), cwd=tmp_path)
+    # The seventh trade: line 8 of the text, after its header.
+    place = f"{tmp_path / 'trades.parquet'}: row 7" if is_parquet else f"{tmp_path / 'trades.csv'}:8"
+    cause = "a quantity that is negative, above the maximum of 4503599627370496 units, or 0 for an order"
+    assert result.returncode == 4
+    assert result.stderr.splitlines()[-1] == f"tradingd: {place}: the row cannot be used: {cause}"
 
 
 def test_check_finds_a_mismatch(tmp_path: Path) -> None:

@@ -17,7 +17,8 @@ from core.events import Quote
 from core.instruments import Instrument
 from core.strategy import Subscription
 from native.market_data import BUY, FLAG_LAST, LEVEL, MD_ROW, SELL
-from sim.tape import Locate, TapeVenue, merge_tapes
+from sim.tape import TapeVenue
+from sim.tape_merge import Locate, Place, merge_tapes, merged_origin
 from sim.venue import InstrumentSettings, SimulatedVenue, VenueSettings
 
 ACME = Instrument(
@@ -54,6 +55,11 @@ def test_merged_tapes_are_every_row_in_the_order_of_arrival(tapes: list[tuple[li
     found = [(int(row["ts_init"]), int(row["instrument"]), int(row["order_id"])) for rows in merged for row in rows]
     expected = [(ts, index, number) for index, (stamps, _) in enumerate(tapes) for number, ts in enumerate(sorted(stamps))]
     assert found == sorted(expected)
+    origins = [
+        merged_origin([chunks_of(stamps, sizes, index) for index, (stamps, sizes) in enumerate(tapes)], row)
+        for row in range(len(found) + 1)
+    ]
+    assert origins == [*((index, number) for _, index, number in found), None]
     ts_event = [int(row["ts_event"]) for rows in merged for row in rows]
     assert ts_event == sorted(ts_event)
     assert all(event <= init for event, (init, _, _) in zip(ts_event, found, strict=True))
@@ -119,4 +125,6 @@ def test_an_error_names_the_row_or_its_place() -> None:
     with pytest.raises(DataError, match=r"^file: row 5 of the tape: .*crossed"):
         played([crossed])
     with pytest.raises(DataError, match=r"^part5:7: .*crossed"):
-        played([crossed], lambda row: (f"part{row}", 7))
+        played([crossed], lambda row: Place(f"part{row}", 7))
+    with pytest.raises(DataError, match=r"^part5: row 7: .*crossed"):
+        played([crossed], lambda row: Place(f"part{row}", None, 7))

@@ -363,11 +363,12 @@ def test_too_many_levels_is_an_error() -> None:
     ("row", "message"),
     [
         ((5, LEVEL, BUY, 99, 1), "time goes backwards"),
-        ((20, LEVEL, 2, 99, 1), "cannot be used"),
-        ((20, LEVEL, BUY, 99, -1), "cannot be used"),
+        ((20, LEVEL, 2, 95, 1), "unknown kind, side"),
+        ((20, LEVEL, BUY, 95, -1), "quantity that is negative"),
+        ((20, LEVEL, BUY, 95, (1 << 52) + 1), "above the maximum of 4503599627370496 units"),
         ((20, 77, BUY, 99, 1), "cannot be used"),
-        ((20, LEVEL, BUY, (1 << 62), 1), "cannot be used"),
-        ((20, LEVEL, BUY, 103, 1), "cannot be used"),  # off tick
+        ((20, LEVEL, BUY, (1 << 62), 1), "a price off the instrument"),
+        ((20, LEVEL, BUY, 103, 1), "a price off the instrument's tick"),
         ((20, LEVEL, BUY, 110, 1), "crossed"),
         ((20, STATUS, BUY, 9, 0), "cannot be used"),
         ((20, TRADE, 3, 100, 1), "cannot be used"),
