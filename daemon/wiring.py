@@ -227,6 +227,7 @@ def _wire_bars(
     from sim.bar_venue import BarVenue
     from sim.data.tables import read_bars
 
+    _refuse_what_bars_ignore(loaded)
     index = instrument_index(loaded, instruments, data.instrument_id, "data[0]")
     path = resolve_path(loaded, data.file, "data[0].file")
     interval_ns = parse_duration_ns(data.interval)
@@ -253,6 +254,17 @@ def _wire_bars(
     ts_start = int(rows["ts_event"][0]) - interval_ns
     venue = BarTape(inner, ts_start)
     return venue, [path], lambda: inner.rows / len(rows), venue.totals, ts_start
+
+
+def _refuse_what_bars_ignore(loaded: LoadedConfig) -> None:
+    """ConfigError for a key that a run on bars would not heed, unless it stands at its default."""
+    venue = loaded.config.venue
+    for name in ("self_trade_prevention", "rejects_per_million", "post_only", "orders_max", "timers_max"):
+        if (value := getattr(venue, name)) != Venue.model_fields[name].default:
+            raise ConfigError(
+                f"{loaded.file}: venue.{name}: bars do not heed this key, so {value!r} would change nothing; "
+                "leave it out, or use another fidelity"
+            )
 
 
 def simulated_venue(loaded: LoadedConfig, instruments: list[Instrument], subscriptions: Sequence[Subscription]) -> Any:

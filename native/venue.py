@@ -42,6 +42,15 @@ _TAPE_ERRORS = {
     ERR_TAPE_PRICE: "the row cannot be used: a price off the instrument's tick, or 2^61 points and beyond",
 }
 
+# The keys of the configuration that widen what a call has found full; elsewhere it is an instrument's book.
+_LIMITS_OF_CALL = {
+    "venue_timer": "venue.timers_max",
+    **dict.fromkeys(
+        ("venue_submit", "venue_submit_limit", "venue_cancel", "venue_replace", "venue_mass_cancel"), "venue.orders_max"
+    ),
+    "venue_run": "venue.book_orders_max, venue.levels_max or venue.orders_max",
+}
+
 Event = tuple[int, int, int, int, int, int, int, int, int, int]
 Rows = npt.NDArray[Any]
 
@@ -266,7 +275,8 @@ class NativeVenue:
         if code >= 0:
             return int(code)
         if code == ERR_FULL:
-            raise CapacityError(f"{call}: a table of the simulated venue is full: raise orders_max, timers_max or levels_max")
+            limits = _LIMITS_OF_CALL.get(call, "venue.book_orders_max or venue.levels_max")
+            raise CapacityError(f"{call}: a table of the simulated venue is full: raise {limits}")
         if code in _TAPE_ERRORS:
             raise DataError(_TAPE_ERRORS[code], file="tape", line=int(lib.venue_error_row(self.handle)))
         raise AssertionError(f"{call} refused its arguments ({code})")

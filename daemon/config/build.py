@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import re
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -16,11 +14,10 @@ from core.risk import InstrumentLimits, RateLimit
 from core.units import parse_duration_ns, parse_fixed
 from daemon.config.loader import LoadedConfig
 from daemon.config.models import InstrumentTable, Limits, Risk
+from daemon.config.paths import expand
 from daemon.config.text_types import parse_percentage_ppm
 
 Value = TypeVar("Value")
-
-_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
 def build_instruments(loaded: LoadedConfig) -> list[Instrument]:
@@ -131,14 +128,7 @@ def resolve_path(loaded: LoadedConfig, text: str, where: str) -> Path:
 
 def expand_path(loaded: LoadedConfig, text: str, where: str) -> Path:
     """The same for a path that may be new."""
-
-    def expand(match: re.Match[str]) -> str:
-        value = os.environ.get(match[1])
-        if not value:
-            raise ConfigError(f"{loaded.file}: {where}: the environment variable {match[1]} is not set; it is part of {text!r}")
-        return value
-
-    return loaded.folder / Path(_VARIABLE.sub(expand, text)).expanduser()
+    return expand(text, loaded.folder, f"{loaded.file}: {where}")
 
 
 def exact(parse: Callable[[], Value], path: str) -> Value:

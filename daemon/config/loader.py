@@ -15,6 +15,7 @@ from pydantic_core import ErrorDetails
 
 from core.errors import ConfigError
 from daemon.config.models import InstrumentTable, RunConfig
+from daemon.config.paths import expand
 from daemon.config.show import to_toml
 from daemon.config.suggest import display_path, suggestion
 from daemon.config.text_types import TomlFloat
@@ -52,7 +53,10 @@ def load_effective(effective: dict[str, Any], path: Path) -> LoadedConfig:
 def _load(table: dict[str, Any], path: Path) -> LoadedConfig:
     refuse_not_finite(table, str(path))
     config = _validate(RunConfig, table, str(path))
-    instruments = [_read_instrument(path.parent / name) for name in config.instruments.include]
+    instruments = [
+        _read_instrument(expand(name, path.parent, f"{path}: instruments.include[{place}]"))
+        for place, name in enumerate(config.instruments.include)
+    ]
     instruments += config.instruments.inline
     if not instruments:
         raise ConfigError(f"{path}: instruments: none is configured; name a file in instruments.include")

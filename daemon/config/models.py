@@ -20,6 +20,7 @@ from daemon.config.text_types import (
     Percentage,
     Positive,
     PositiveDuration,
+    Sigma,
     TimeOfDay,
 )
 
@@ -74,7 +75,9 @@ class InstrumentTable(Section):
 
 
 class Instruments(Section):
-    include: list[PathText] = Field(default_factory=list, description="files with one instrument each, relative to this file")
+    include: list[PathText] = Field(
+        default_factory=list, description="files with one instrument each, relative to this file; ${NAME} and ~ too"
+    )
     inline: list[InstrumentTable] = Field(default_factory=list, description="instruments written here")
 
 
@@ -105,7 +108,9 @@ class BinanceData(Section):
     instrument_id: InstrumentId = Field(description="whose market this is")
     files: list[PathText] = Field(min_length=1, description="recordings that continue each other, in order")
     symbol: Annotated[str, StringConstraints(pattern=r"^[A-Z0-9_]{2,24}$")] = Field(description="the venue's name: BTCUSDT")
-    use_book_ticker: bool = Field(default=True, description="let bookTicker move the best prices too: some ms fresher than diffs")
+    use_book_ticker: bool = Field(
+        default=True, description="l2: let bookTicker move the best prices too: some ms fresher than diffs"
+    )
     start_from_diffs: bool = Field(default=False, description="begin with an empty book at the first diff, without a snapshot")
     base_latency: PositiveDuration = Field(
         default="1ms", description="smallest feed latency once the clocks are put in order: the venue's clock is shifted to it"
@@ -154,8 +159,8 @@ class LogNormalLatency(Section):
     model: Literal["lognormal"] = Field(description="'lognormal'")
     entry: PositiveDuration = Field(description="median, from us to the venue")
     response: PositiveDuration = Field(description="median, from the venue back to us")
-    entry_sigma: NotNegative = Field(default="0.25", description="standard deviation of ln(latency)")
-    response_sigma: NotNegative = Field(default="0.25", description="the same on the way back")
+    entry_sigma: Sigma = Field(default="0.25", description="standard deviation of ln(latency), 0 to 10")
+    response_sigma: Sigma = Field(default="0.25", description="the same on the way back")
 
 
 class TableLatency(Section):
@@ -184,16 +189,19 @@ class Venue(Section):
     queue_model: Literal["risk_averse", "power", "log"] = Field(default="risk_averse", description="l2: who leaves the queue")
     queue_power: Positive = Field(default="2", description="n of the power model")
     self_trade_prevention: Literal["cancel_newest", "cancel_oldest", "cancel_both", "decrement"] = Field(
-        default="cancel_newest", description="what happens where two orders of ours would trade with each other"
+        default="cancel_newest", description="where two orders of ours would trade with each other; not with bars"
     )
     crossed: Literal["stop", "count"] = Field(default="stop", description="a crossed recorded book stops the run, or is counted")
-    rejects_per_million: int = Field(default=0, ge=0, le=1_000_000, description="orders refused at random, to try a strategy")
+    rejects_per_million: int = Field(
+        default=0, ge=0, le=1_000_000, description="orders refused at random, to try a strategy; not with bars"
+    )
     post_only: Literal["reject", "slide"] = Field(
-        default="reject", description="a post-only order that would trade is refused, or rests one tick before the other side"
+        default="reject",
+        description="a post-only order that would trade is refused, or rests one tick off (slide: not with bars)",
     )
     day_end: TimeOfDay = Field(default="0ns", description="after midnight UTC: '20h'; DAY orders that are left expire then")
-    orders_max: int = Field(default=65_536, ge=1, le=1 << 20, description="own orders alive or in flight")
-    timers_max: int = Field(default=1_024, ge=1, le=1 << 20, description="timers of all strategies")
+    orders_max: int = Field(default=65_536, ge=1, le=1 << 20, description="own orders alive or in flight; not with bars")
+    timers_max: int = Field(default=1_024, ge=1, le=1 << 20, description="timers of all strategies; not with bars")
     book_orders_max: int = Field(
         default=65_536, ge=1, le=1 << 24, description="l3 and flow: live orders in one instrument's book"
     )

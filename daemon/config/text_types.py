@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from datetime import date, datetime
+from fractions import Fraction
 from typing import Annotated, Any
 
 from pydantic import AwareDatetime, BeforeValidator, WithJsonSchema
@@ -17,6 +18,7 @@ from core.units import NS_PER_DAY, parse_duration_ns, parse_fixed
 
 _DECIMAL = re.compile(r"[+-]?\d{1,30}(\.\d{1,30})?\Z", re.ASCII)
 PPM_SCALE = 6
+SIGMA_MAX = 10  # the native model's own limit (native/venue_latency.c)
 
 
 class TomlFloat(float):
@@ -81,6 +83,13 @@ def _time_of_day(value: Any) -> str:
     text = _duration(value)
     if parse_duration_ns(text) >= NS_PER_DAY:
         raise ValueError(f"{text!r} must be below 24h")
+    return text
+
+
+def _sigma(value: Any) -> str:
+    text = _not_negative(value)
+    if Fraction(text) > SIGMA_MAX:
+        raise ValueError(f"{text} must be from 0 to {SIGMA_MAX}")
     return text
 
 
@@ -149,6 +158,7 @@ NotNegative = Annotated[str, BeforeValidator(_not_negative), _schema(_DECIMAL_PA
 Positive = Annotated[str, BeforeValidator(_positive), _schema(_DECIMAL_PATTERN, "0.01")]
 Duration = Annotated[str, BeforeValidator(_duration), _schema(_DURATION_PATTERN, "250us")]
 PositiveDuration = Annotated[str, BeforeValidator(_positive_duration), _schema(_DURATION_PATTERN, "1s")]
+Sigma = Annotated[str, BeforeValidator(_sigma), _schema(_DECIMAL_PATTERN, "0.25")]
 TimeOfDay = Annotated[str, BeforeValidator(_time_of_day), _schema(_DURATION_PATTERN, "20h")]
 FeeRate = Annotated[str, BeforeValidator(_fee_rate), _schema(r"^[+-]?\d+(\.\d+)?\s*(%|bp)?$", "0.02%")]
 Percentage = Annotated[str, BeforeValidator(_percentage), _schema(r"^\d+(\.\d+)?\s*%$", "5%")]

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.enums import InstrumentClass
-from core.errors import ConfigError
+from core.errors import CapacityError, ConfigError
 from core.instruments import Instrument
 from core.risk import InstrumentLimits, RateLimit
 from daemon.config.build import build_cash, build_instruments, build_limits, build_rate, resolve_path
@@ -236,6 +236,62 @@ def test_paths_start_at_the_file_and_know_variables(tmp_path: Path, monkeypatch:
         resolve_path(loaded, "${PLACE}/rows.csv", "x")
     with pytest.raises(ConfigError, match="x: there is no file"):
         resolve_path(loaded, "absent.csv", "x")
+
+
+def test_included_instruments_know_variables_and_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before, _, rest = CONFIG.partition("[[instruments.inline]]")
+    table, following, after = rest.partition("\n[")
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "acme.toml").write_text(table, encoding="utf-8")
+    monkeypatch.setenv("PLACE", str(tmp_path))
+    monkeypatch.setenv("HOME", str(tmp_path / "own"))
+    for name in ("own/acme.toml", "${PLACE}/own/acme.toml", "~/acme.toml"):
+        text = f'{before}[instruments]\ninclude = ["{name}"]\n{following}{after}'
+        assert [each.instrument_id for each in load_config(write_config(tmp_path, text)).instruments] == ["ACME.SIM"]
+    monkeypatch.delenv("PLACE")
+    missing = f'{before}[instruments]\ninclude = ["${{PLACE}}/acme.toml"]\n{following}{after}'
+    with pytest.raises(ConfigError, match=r"instruments.include\[0\]: the environment variable PLACE is not set"):
+        load_config(write_config(tmp_path, missing))
+
+
+@pytest.mark.parametrize("key", ["entry_sigma", "response_sigma"])
+def test_a_sigma_beyond_the_models_range_is_refused(tmp_path: Path, key: str) -> None:
+    load_config(write_config(tmp_path), [f"venue.latency.{key}=10"])
+    for value in ("100000", "10.01"):
+        assert problem(tmp_path, f"venue.latency.{key}={value}") == f"venue.latency.{key}: {value} must be from 0 to 10"
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("self_trade_prevention", "decrement"),
+        ("rejects_per_million", 5),
+        ("post_only", "slide"),
+        ("orders_max", 7),
+        ("timers_max", 7),
+    ],
+)
+def test_keys_that_bars_do_not_heed_are_refused(tmp_path: Path, key: str, value: str | int) -> None:
+    data = '[[data]]\nformat = "bars"\ninstrument_id = "ACME.SIM"\nfile = "bars.csv"\ninterval = "1m"\n'
+    (tmp_path / "bars.csv").write_text("ts_event,open,high,low,close\n2026-01-05T14:30:00Z,5,5,5,5\n", encoding="ascii")
+    before, _, rest = CONFIG.partition("[[data]]")
+    text = before + data + '[venue]\nfidelity = "bars"\n' + rest[rest.index("\n[risk]") :]
+    wire_backtest(load_config(write_config(tmp_path, text)))
+    assert problem(tmp_path, f"venue.{key}={value}", text=text) == (
+        f"venue.{key}: bars do not heed this key, so {value!r} would change nothing; leave it out, or use another fidelity"
+    )
+
+
+@pytest.mark.parametrize(
+    ("override", "keys"),
+    [
+        ("venue.book_orders_max=100", "venue.book_orders_max or venue.levels_max"),
+        ("venue.levels_max=2", "venue.book_orders_max or venue.levels_max"),
+    ],
+)
+def test_a_full_book_names_keys_that_can_be_set(tmp_path: Path, override: str, keys: str) -> None:
+    with pytest.raises(CapacityError, match=f"is full: raise {keys}$"):
+        wire_backtest(load_config(write_config(tmp_path), [override]))
 
 
 def test_every_key_has_a_description_in_the_schema() -> None:
