@@ -248,6 +248,7 @@ def _wire_bars(
             gap_improvement=rules.gap_improvement,
             participation_ppm=parse_percentage_ppm(rules.participation),
             latency_ns=parse_duration_ns(latency.entry),
+            response_ns=parse_duration_ns(latency.response),
             day_end_offset_ns=parse_duration_ns(loaded.config.venue.day_end),
         ),
     )

@@ -42,10 +42,11 @@ class BarFillRules(msgspec.Struct, frozen=True, kw_only=True):
     gap_improvement: bool = True
     participation_ppm: int = 0
     day_end_offset_ns: int = 0  # DAY orders end at midnight UTC plus this
-    latency_ns: int = 0  # from us to the venue; answers take no time
+    latency_ns: int = 0  # from us to the venue
+    response_ns: int = 0  # and its answers back to us
 
     def __post_init__(self) -> None:
-        for name in ("slippage_ticks", "participation_ppm", "latency_ns"):
+        for name in ("slippage_ticks", "participation_ppm", "latency_ns", "response_ns"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"{name} cannot be negative, but is {getattr(self, name)}")
         if self.participation_ppm > PPM:

@@ -1,9 +1,10 @@
 """BarVenue: an ExecutionEngine over bars. What fills an order, and at which price, is written in sim/bar_matching.py.
 
-A bar is known when it ends: its event carries that time. At one instant things happen in this order: bars end, our commands
-arrive, timers run out, orders expire, the next bars open. What the open fills is reported at the open; what happens inside a bar
-is reported at its end, before the bar itself, because a bar does not say when. With a share of the volume to respect
-(participation_ppm) the fills of the open too are reported at the end, when the volume is known.
+A bar is known when it ends: its event carries that time. At one instant things happen in this order: answers reach us, bars
+end, our commands arrive, timers run out, orders expire, the next bars open. What the open fills is reported at the open; what
+happens inside a bar is reported at its end, before the bar itself, because a bar does not say when. With a share of the volume
+to respect (participation_ppm) the fills of the open too are reported at the end, when the volume is known. A report reaches us
+response_ns later.
 
 While no order is alive and no command under way, bars are handed over as they are, without any look at orders.
 """
@@ -14,6 +15,8 @@ import heapq
 from collections import deque
 from collections.abc import Iterator, Sequence
 from operator import length_hint
+
+from msgspec.structs import replace
 
 from core.approved import Approved
 from core.commands import CancelAll, CancelOrder, CancelTimer, OrderCommand, ReplaceOrder, SetTimer, SubmitOrder
@@ -58,6 +61,7 @@ class BarVenue:
         self._arrivals: deque[tuple[int, OrderCommand]] = deque()
         self._timers: list[tuple[int, int]] = []  # heap of (at, timer id)
         self._ready: deque[AnyEvent] = deque()  # happened, not yet handed over
+        self._answers: deque[AnyEvent] = deque()  # on their way to us
         self._is_single = len(series) == 1
         self._expires = False  # an order with an end was ever sent
         self._rows_total = len(self._table)
@@ -92,7 +96,7 @@ class BarVenue:
     @property
     def is_done(self) -> bool:
         """All bars handed over and all commands answered; orders that still rest will never fill."""
-        return self.rows >= self._rows_total and not self._arrivals and not self._ready
+        return self.rows >= self._rows_total and not self._arrivals and not self._answers and not self._ready
 
     def advance(self, until_ts: int = NEVER) -> list[AnyEvent]:
         """The next event, in a list as every venue gives it; [] when until_ts is reached or all `is_done`."""
@@ -113,7 +117,7 @@ class BarVenue:
             while ready:
                 yield ready.popleft()
             self._is_interrupted = False
-            if self._arrivals or self._active or not self._pass_bars(until_ts):
+            if self._arrivals or self._active or self._answers or not self._pass_bars(until_ts):
                 if not self._step(until_ts):
                     return
                 continue
@@ -154,6 +158,8 @@ class BarVenue:
         # In the order in which things happen at one instant: each later kind must be strictly earlier to come first.
         ts = NEVER if bar is None else bar.ts_event
         what = self._end_bar
+        if self._answers and self._answers[0].ts_init <= ts:
+            ts, what = self._answers[0].ts_init, self._tell
         if self._arrivals and self._arrivals[0][0] < ts:
             ts, what = self._arrivals[0][0], self._arrive
         if self._timers and self._timers[0][0] < ts and self._timers[0][0] <= self._ts_last:
@@ -219,14 +225,14 @@ class BarVenue:
         self._ready.append(bar)
 
     def _report(self, book: BarBook, outcomes: Sequence[Outcome], ts_event: int, ts_init: int) -> None:
-        ready, instrument = self._ready, book.instrument
+        instrument = book.instrument
         for outcome in outcomes:
             order = outcome.order
             client_order_id = order.client_order_id
             if outcome.liquidity is not None:
                 self._executions += 1
                 fee_rate = book.fee_rate(outcome.liquidity)
-                ready.append(
+                self._answer(
                     OrderFilled(
                         ts_event,
                         ts_init,
@@ -243,11 +249,23 @@ class BarVenue:
                     )
                 )
             elif outcome.reason is not None:
-                ready.append(OrderCanceled(ts_event, ts_init, client_order_id, outcome.qty, outcome.reason))
+                self._answer(OrderCanceled(ts_event, ts_init, client_order_id, outcome.qty, outcome.reason))
             else:
-                ready.append(OrderTriggered(ts_event, ts_init, client_order_id))
+                self._answer(OrderTriggered(ts_event, ts_init, client_order_id))
         if not book.orders:
             self._active.pop(instrument.instrument_id, None)
+
+    def _answer(self, event: AnyEvent) -> None:
+        """The venue tells us something now; we know it response_ns later."""
+        if not self.rules.response_ns:
+            self._ready.append(event)
+        else:
+            self._answers.append(replace(event, ts_init=event.ts_init + self.rules.response_ns))
+
+    def _tell(self, ts: int) -> None:
+        answer = self._answers.popleft()
+        assert answer.ts_init == ts
+        self._ready.append(answer)
 
     # Timers and expiry.
 
@@ -268,7 +286,7 @@ class BarVenue:
         for key, book in list(self._active.items()):
             for order in [order for order in book.orders.values() if order.expire_ts <= ts]:
                 del book.orders[order.client_order_id]
-                self._ready.append(OrderExpired(ts, ts, order.client_order_id, order.leaves_qty))
+                self._answer(OrderExpired(ts, ts, order.client_order_id, order.leaves_qty))
             if not book.orders:
                 del self._active[key]
 
@@ -295,7 +313,7 @@ class BarVenue:
             if isinstance(command, ReplaceOrder):
                 self._replace(ts, holder, command)
             elif holder is None:
-                self._ready.append(CancelRejected(ts, ts, command.client_order_id, Reason.UNKNOWN_ORDER))
+                self._answer(CancelRejected(ts, ts, command.client_order_id, Reason.UNKNOWN_ORDER))
             else:
                 self._cancel(ts, holder, holder.orders[command.client_order_id], Reason.REQUESTED)
 
@@ -303,20 +321,20 @@ class BarVenue:
         book = self._books.get(command.instrument_id)
         if book is None:
             # Configured, but without bars: there is no market for it here.
-            self._ready.append(OrderRejected(ts, ts, command.client_order_id, Reason.NO_LIQUIDITY))
+            self._answer(OrderRejected(ts, ts, command.client_order_id, Reason.NO_LIQUIDITY))
             return
         if command.post_only:
             self._note_last_price(ts, book)
         expire_ts = self._expiry(ts, command)
         reason = Reason.BAD_FIELD if expire_ts <= ts else book.refusal(command)
         if reason is not None:
-            self._ready.append(OrderRejected(ts, ts, command.client_order_id, reason))
+            self._answer(OrderRejected(ts, ts, command.client_order_id, reason))
             return
         order = BarOrder(command, expire_ts)
         self._place(ts, book, order)
         book.orders[order.client_order_id] = order
         self._active[command.instrument_id] = book
-        self._ready.append(OrderAccepted(ts, ts, order.client_order_id, order.price, order.leaves_qty))
+        self._answer(OrderAccepted(ts, ts, order.client_order_id, order.price, order.leaves_qty))
 
     def _expiry(self, ts: int, command: SubmitOrder) -> int:
         if command.time_in_force is TimeInForce.GTD:
@@ -348,7 +366,7 @@ class BarVenue:
 
     def _cancel(self, ts: int, book: BarBook, order: BarOrder, reason: Reason) -> None:
         del book.orders[order.client_order_id]
-        self._ready.append(OrderCanceled(ts, ts, order.client_order_id, order.leaves_qty, reason))
+        self._answer(OrderCanceled(ts, ts, order.client_order_id, order.leaves_qty, reason))
         if not book.orders:
             del self._active[book.instrument.instrument_id]
 
@@ -356,7 +374,7 @@ class BarVenue:
         key = command.client_order_id
         reason = Reason.UNKNOWN_ORDER if book is None else self._replace_refusal(ts, book, book.orders[key], command)
         if book is None or reason is not None:
-            self._ready.append(ReplaceRejected(ts, ts, key, reason or Reason.UNKNOWN_ORDER))
+            self._answer(ReplaceRejected(ts, ts, key, reason or Reason.UNKNOWN_ORDER))
             return
         order = book.orders[key]
         # The quantity is counted from the fills that the sender knew of; later ones come off it.
@@ -370,7 +388,7 @@ class BarVenue:
             book.orders[key] = book.orders.pop(key)  # to the end
             order.is_resting = order.post_only
             self._place(ts, book, order)
-        self._ready.append(OrderReplaced(ts, ts, key, order.price, order.leaves_qty))
+        self._answer(OrderReplaced(ts, ts, key, order.price, order.leaves_qty))
 
     def _replace_refusal(self, ts: int, book: BarBook, order: BarOrder, command: ReplaceOrder) -> Reason | None:
         instrument = book.instrument

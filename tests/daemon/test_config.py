@@ -20,6 +20,7 @@ from daemon.config.loader import apply_override, load_config
 from daemon.config.models import RunConfig
 from daemon.config.show import to_toml
 from daemon.wiring import wire_backtest
+from sim.bar_tape import BarTape
 from tests.daemon.session import CONFIG, ROOT, write_config
 
 SHIPPED = sorted((ROOT / "config").glob("*.toml"))
@@ -271,12 +272,14 @@ def test_a_sigma_beyond_the_models_range_is_refused(tmp_path: Path, key: str) ->
         ("timers_max", 7),
     ],
 )
-def test_keys_that_bars_do_not_heed_are_refused(tmp_path: Path, key: str, value: str | int) -> None:
+def test_bars_heed_both_latencies_and_refuse_keys_they_do_not_heed(tmp_path: Path, key: str, value: str | int) -> None:
     data = '[[data]]\nformat = "bars"\ninstrument_id = "ACME.SIM"\nfile = "bars.csv"\ninterval = "1m"\n'
     (tmp_path / "bars.csv").write_text("ts_event,open,high,low,close\n2026-01-05T14:30:00Z,5,5,5,5\n", encoding="ascii")
     before, _, rest = CONFIG.partition("[[data]]")
     text = before + data + '[venue]\nfidelity = "bars"\n' + rest[rest.index("\n[risk]") :]
-    wire_backtest(load_config(write_config(tmp_path, text)))
+    venue = wire_backtest(load_config(write_config(tmp_path, text))).venue
+    assert isinstance(venue, BarTape)
+    assert (venue.inner.rules.latency_ns, venue.inner.rules.response_ns) == (1_000_000, 1_000_000)
     assert problem(tmp_path, f"venue.{key}={value}", text=text) == (
         f"venue.{key}: bars do not heed this key, so {value!r} would change nothing; leave it out, or use another fidelity"
     )

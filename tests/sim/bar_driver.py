@@ -145,10 +145,14 @@ class Run:
             if type(event) is Bar:
                 bars += 1
             else:
-                self.log.append(as_tuple(event))
+                ts, *rest = as_tuple(event)
+                self.log.append((ts - rules.response_ns, *rest))  # the oracle's clock is the venue's
             # A fill reported at the start of the bar to come was made by its open; with latency the answer comes later than that.
             after_open = (
-                not rules.latency_ns and type(event) is OrderFilled and bars < len(starts) and event.ts_init == starts[bars]
+                not (rules.latency_ns or rules.response_ns)
+                and type(event) is OrderFilled
+                and bars < len(starts)
+                and event.ts_init == starts[bars]
             )
             for command in self.trader.step(event):
                 assert isinstance(command, Approved)

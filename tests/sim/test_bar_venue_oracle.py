@@ -54,6 +54,7 @@ RULES = st.builds(
     gap_improvement=st.booleans(),
     participation_ppm=st.sampled_from([0, 0, 100_000, 500_000, 1_000_000]),
     latency_ns=st.sampled_from([0, 0, 0, 1, MINUTE // 2, MINUTE, 2 * MINUTE]),
+    response_ns=st.sampled_from([0, 0, 0, 1, MINUTE // 2, MINUTE, 2 * MINUTE]),
 )
 
 COUNT = 8
