@@ -8,7 +8,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +21,15 @@ from daemon.control.server import Listener, open_listener, serve
 from daemon.control.socket_path import prepare_folder, socket_of
 from daemon.control.wire import Request
 from daemon.exit_codes import ExitCode, exit_code_of
-from daemon.journal.format import JournalHeader
-from daemon.journal.writer import JournalWriter
+from daemon.journal.format import JOURNAL_FOLDER, JournalHeader
+from daemon.journal.opening import Sealing, begin_journal, open_sealing
+from daemon.journal.writer import JournalSettings, JournalWriter, Sync
 from daemon.ledger_check import check_ledger
 from daemon.logging_setup import start_logging
 from daemon.progress import Display, choose_display
-from daemon.run_folder import JOURNAL_FILE, LOG_FILE, ROWS_PER_PART, RunFolder
+from daemon.run_folder import LOG_FILE, ROWS_PER_PART, RunFolder
 from daemon.strategy_failure import with_place
+from daemon.timestamps import iso
 from daemon.version import VERSION
 from daemon.wiring import Wired
 from sim.driver import Driver
@@ -87,6 +88,7 @@ class Backtest:
         self.input_digest = input_digest
         self._quiet = quiet
         self._wired = wired
+        sealing = open_sealing(loaded) if loaded.config.run.journal else None
         self.folder = RunFolder(out)
         self.log_file = start_logging(self.folder.path / LOG_FILE, console=not quiet)
         self._stop = _StopRequest()
@@ -99,23 +101,28 @@ class Backtest:
             parse_duration_ns(config.report.equity_interval),
             config.report.equity_samples_max,
         )
-        self._journal = self._open_journal() if config.run.journal else None
+        self._log: Any = structlog.get_logger("backtest")
+        self._journal = self._open_journal(sealing) if sealing is not None else None
         self.driver = Driver(
             trader, self._wired.venue, self.recorder, run_id=run_id, ts_start=self._wired.ts_start, journal=self._journal
         )
         self._pace = None if config.run.pace == "full" else float(config.run.pace.removesuffix("x"))
         self._wall_start_ns = 0
-        self._log: Any = structlog.get_logger("backtest")
 
-    def _open_journal(self) -> JournalWriter:
+    def _open_journal(self, sealing: Sealing) -> JournalWriter:
+        if sealing.signer is None:
+            self._log.warning("the journal is not signed", reason=sealing.unsigned_reason)
         header = JournalHeader(
             run_id=self.run_id,
             run_number=self.run_number,
             mode=self.loaded.config.run.mode,
             config=self.loaded.effective(),
             instruments=list(self._wired.trader.instruments.values()),
+            order_run_number=self._wired.trader.run_number,
+            tradingd=VERSION,
         )
-        return JournalWriter(self.folder.path / JOURNAL_FILE, header)
+        # Never synced: a backtest that the power cut ended is run again.
+        return begin_journal(self.folder.path / JOURNAL_FOLDER, header, sealing, JournalSettings(sync=Sync.NONE))
 
     async def run(self) -> Outcome:
         """Run to the end, a halt, a signal or an error; the run folder is complete when this returns.
@@ -339,9 +346,3 @@ class Backtest:
             self._journal.abandon()
         self.log_file.abandon()
         self.folder.discard()
-
-
-def iso(ts: int) -> str:
-    """ns UTC as ISO 8601 with all nine decimals."""
-    seconds, fraction = divmod(ts, NS_PER_SECOND)
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{fraction:09d}Z"

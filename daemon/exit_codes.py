@@ -19,6 +19,7 @@ class ExitCode(IntEnum):
     MISMATCH = 8  # a check found mismatches
     NOT_RUNNING = 9  # status or halt found nobody to ask
     CAPACITY = 10  # a named limit was reached
+    UNFINISHED = 11  # audit verify: nothing is damaged, but the journal has no signed end
     INTERRUPTED = 130  # SIGINT or SIGTERM; what was done so far is kept and marked
 
 

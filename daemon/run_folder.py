@@ -17,7 +17,6 @@ from core.errors import ConfigError, StorageError
 from sim.metrics import MARKOUT_HORIZONS_NS
 from sim.recorder import EquitySample, FillRow, OrderRow, row_values
 
-JOURNAL_FILE = "journal.tdj"
 RUN_FILE = "run.json"
 LOG_FILE = "log.jsonl"
 ROWS_PER_PART = 100_000

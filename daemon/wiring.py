@@ -66,23 +66,28 @@ class Wired:
 
 def wire_backtest(loaded: LoadedConfig) -> Wired:
     """Everything a backtest needs. Raises ConfigError, StrategyError, or DataError from the first rows."""
-    config = loaded.config
-    instruments = build_instruments(loaded)
-    cash = build_cash(loaded)
-    trader = Trader(
-        instruments=instruments,
-        cash=cash,
-        limits=build_limits(loaded, instruments),
-        rate=build_rate(config.risk),
-        run_number=BACKTEST_RUN_NUMBER,
-    )
-    for index, table in enumerate(config.strategies):
-        strategy = build_strategy(loaded, table, index, instruments)
-        trader.add_strategy(table.id, strategy)
+    trader = build_trader(loaded, BACKTEST_RUN_NUMBER)
+    cash_start = dict(trader.portfolio.cash)
     _check_fidelity(loaded)
     subscriptions = [subscription for context in trader.contexts for subscription in context.subscriptions]
+    instruments = list(trader.instruments.values())
     venue, files, fraction, totals, ts_start = _wire_venue(loaded, instruments, subscriptions)
-    return Wired(trader, venue, dict(cash), ts_start, files, fraction, totals)
+    return Wired(trader, venue, cash_start, ts_start, files, fraction, totals)
+
+
+def build_trader(loaded: LoadedConfig, run_number: int) -> Trader:
+    """The Trader of a configuration with its strategies, before its first event: a run's, or a replay's."""
+    instruments = build_instruments(loaded)
+    trader = Trader(
+        instruments=instruments,
+        cash=build_cash(loaded),
+        limits=build_limits(loaded, instruments),
+        rate=build_rate(loaded.config.risk),
+        run_number=run_number,
+    )
+    for index, table in enumerate(loaded.config.strategies):
+        trader.add_strategy(table.id, build_strategy(loaded, table, index, instruments))
+    return trader
 
 
 def input_files(loaded: LoadedConfig) -> list[Path]:

@@ -25,6 +25,8 @@ def backtest(options: argparse.Namespace) -> int:
     overrides = list(options.overrides)
     if options.pace is not None:
         overrides.append(f"run.pace={json.dumps(options.pace)}")
+    if options.anchor is not None:
+        overrides.append(f"audit.anchor={json.dumps(str(Path(options.anchor).absolute()))}")
     loaded = load_config(Path(options.config), overrides)
     outcome = anyio.run(partial(_run, loaded, options), backend_options={"use_uvloop": False})
     if options.json:

@@ -32,6 +32,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_data(verbs)
     _add_control(verbs)
     _add_config(verbs)
+    _add_audit(verbs)
     report = verbs.add_parser("report", help="print the report of a run folder")
     report.add_argument("folder", metavar="RUN_DIR")
     _add_json(report)
@@ -60,6 +61,7 @@ def _add_backtest(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument("config", metavar="CONFIG", help="a TOML file; config/ has some to begin with")
     _add_set(parser)
     parser.add_argument("--out", metavar="DIR", help="the run folder; absent: runs/<run_id>")
+    parser.add_argument("--anchor", metavar="FILE", help="keep the journal's seals there too; overrides audit.anchor")
     parser.add_argument("--pace", metavar="PACE", help='"full", or simulated seconds in a real one: "10x"; overrides run.pace')
     _add_json(parser)
 
@@ -101,6 +103,24 @@ def _add_config(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     _add_json(schema)
 
 
+def _add_audit(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    actions = verbs.add_parser("audit", help="check a run's journal for tampering, or read it").add_subparsers(
+        dest="action", metavar="ACTION", required=True
+    )
+    verify = actions.add_parser("verify", help="say whether a journal is what was written, and else what was touched and where")
+    verify.add_argument("--anchor", metavar="FILE", help="seals that were kept elsewhere: shows a cut tail or a whole new chain")
+    verify.add_argument("--key", metavar="FILE", help="the key that must have signed it, PEM; absent: that of the state folder")
+    show = actions.add_parser("show", help="print a journal's records, or one order's whole life")
+    show.add_argument("--order", metavar="ID", help="only what touched this order: 17, 1-17, or its client_order_id")
+    show.add_argument("--from", dest="ts_from", metavar="TIME", help="from this moment, ISO 8601 with offset, or ns since 1970")
+    show.add_argument("--to", dest="ts_to", metavar="TIME", help="until before this moment")
+    show.add_argument("--kind", metavar="KIND,…", help="only these kinds, for example submit,filled,denied")
+    replay = verbs.add_parser("replay", help="feed a run's journal through its strategies again and compare every command")
+    for parser in (verify, show, replay):
+        parser.add_argument("journal", metavar="RUN", help="a run folder, or a journal's own folder")
+        _add_json(parser)
+
+
 def _verb(options: argparse.Namespace) -> Verb:
     match options.verb:
         case "backtest":
@@ -119,6 +139,14 @@ def _verb(options: argparse.Namespace) -> Verb:
             from daemon.cli import config
 
             return {"check": config.check, "show": config.show, "schema": config.schema}[options.action]
+        case "audit":
+            from daemon.cli import audit
+
+            return audit.verify if options.action == "verify" else audit.show
+        case "replay":
+            from daemon.cli.replay import replay
+
+            return replay
         case _:
             from daemon.cli import report
 

@@ -118,7 +118,15 @@ def _limits_of(loaded: LoadedConfig, risk: Risk, instrument: Instrument) -> Inst
 
 
 def resolve_path(loaded: LoadedConfig, text: str, where: str) -> Path:
-    """A path of the configuration: ${NAME} from the environment, relative ones from the file's folder; it must exist."""
+    """A path of the configuration that must exist: ${NAME} from the environment, relative ones from the file's folder."""
+    path = expand_path(loaded, text, where)
+    if not path.is_file():
+        raise ConfigError(f"{loaded.file}: {where}: there is no file {path}")
+    return path
+
+
+def expand_path(loaded: LoadedConfig, text: str, where: str) -> Path:
+    """The same for a path that may be new."""
 
     def expand(match: re.Match[str]) -> str:
         value = os.environ.get(match[1])
@@ -126,10 +134,7 @@ def resolve_path(loaded: LoadedConfig, text: str, where: str) -> Path:
             raise ConfigError(f"{loaded.file}: {where}: the environment variable {match[1]} is not set; it is part of {text!r}")
         return value
 
-    path = loaded.folder / Path(_VARIABLE.sub(expand, text)).expanduser()
-    if not path.is_file():
-        raise ConfigError(f"{loaded.file}: {where}: there is no file {path}")
-    return path
+    return loaded.folder / Path(_VARIABLE.sub(expand, text)).expanduser()
 
 
 def _exact(parse: Callable[[], Value], path: str) -> Value:

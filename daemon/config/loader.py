@@ -17,6 +17,7 @@ from pydantic_core import ErrorDetails
 
 from core.errors import ConfigError
 from daemon.config.models import InstrumentTable, RunConfig
+from daemon.config.show import to_toml
 from daemon.config.suggest import display_path, suggestion
 from daemon.config.text_types import TomlFloat
 
@@ -45,11 +46,12 @@ class LoadedConfig:
         return plain
 
     def digest(self) -> str:
-        """Of what decides the result: the pace and where the run folder goes do not."""
+        """Of what decides the result: the pace, where the run folder goes and what seals it do not."""
         plain = self.effective()
         for key in ("pace", "runs_folder", "journal"):
             del plain["run"][key]
         del plain["report"]["progress_interval"]
+        del plain["audit"]
         return blake2b(json.dumps(plain, sort_keys=True, separators=(",", ":")).encode(), digest_size=16).hexdigest()
 
 
@@ -58,6 +60,15 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> LoadedConfig:
     table = read_toml(path)
     for override in overrides:
         apply_override(table, override)
+    return _load(table, path)
+
+
+def load_effective(effective: dict[str, Any], path: Path) -> LoadedConfig:
+    """A configuration from what `LoadedConfig.effective` gave, as a journal keeps it; `path` is where it was found."""
+    return _load(tomllib.loads(to_toml(effective), parse_float=TomlFloat), path)
+
+
+def _load(table: dict[str, Any], path: Path) -> LoadedConfig:
     refuse_not_finite(table, str(path))
     config = _validate(RunConfig, table, str(path))
     instruments = [_read_instrument(path.parent / name) for name in config.instruments.include]

@@ -225,6 +225,15 @@ class Report(Section):
     progress_interval: PositiveDuration = Field(default="5s", description="between progress lines where there is no terminal")
 
 
+class Audit(Section):
+    anchor: PathText | None = Field(
+        default=None, description="file outside the run folder that keeps the journal's seals a second time (docs/AUDIT.md)"
+    )
+    key_file: PathText | None = Field(
+        default=None, description="PEM file of the Ed25519 key that signs the journal; absent: one is made in the state folder"
+    )
+
+
 class RunConfig(Section):
     run: Run
     account: Account = Field(default_factory=Account)
@@ -234,6 +243,7 @@ class RunConfig(Section):
     risk: Risk
     strategies: list[StrategyTable] = Field(min_length=1, description="called in this order")
     report: Report = Field(default_factory=Report)
+    audit: Audit = Field(default_factory=Audit)
 
     @model_validator(mode="after")
     def _strategy_ids_are_unique(self) -> RunConfig:

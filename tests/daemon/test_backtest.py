@@ -77,7 +77,7 @@ def test_a_session_leaves_a_whole_run_folder(tmp_path: Path) -> None:
     assert sorted(path.name for path in folder.iterdir()) == [
         "equity.parquet",
         "fills.parquet",
-        "journal.tdj",
+        "journal",
         "log.jsonl",
         "orders.parquet",
         "run.json",
@@ -91,7 +91,7 @@ def test_a_session_leaves_a_whole_run_folder(tmp_path: Path) -> None:
     equity = pl.read_parquet(folder / "equity.parquet")
     assert equity.height == 61
     assert equity["ts"].diff().to_list()[1:-1] == [10**9] * 59  # the last sample closes the run
-    with JournalReader(folder / "journal.tdj") as reader:
+    with JournalReader(folder / "journal") as reader:
         records = list(reader)
         assert (reader.header.run_id, reader.header.config["run"]["seed"]) == (run["run_id"], 3)
     assert (type(records[0]), len(records)) == (Started, run["journal_records"])
@@ -159,7 +159,7 @@ def test_the_journal_replays_to_the_same_commands(tmp_path: Path) -> None:
     config = write_config(tmp_path)
     run = run_of(tradingd("backtest", config, "--json", cwd=tmp_path))
     trader = wire_backtest(load_config(config)).trader
-    with JournalReader(Path(run["folder"]) / "journal.tdj") as reader:
+    with JournalReader(Path(run["folder"]) / "journal") as reader:
         outputs: list[Any] = []
         for record in reader:
             if isinstance(record, Event) and not isinstance(record, OrderDenied):
@@ -337,7 +337,7 @@ def test_status_and_halt_while_it_runs(tmp_path: Path, monkeypatch: pytest.Monke
     # Everything was cancelled, and nothing was sent after the halt.
     orders = pl.read_parquet(Path(run["folder"]) / "orders.parquet")
     assert set(orders["status"]) <= {"FILLED", "CANCELED", "REJECTED"}
-    with JournalReader(Path(run["folder"]) / "journal.tdj") as reader:
+    with JournalReader(Path(run["folder"]) / "journal") as reader:
         records = list(reader)
     halt = next(index for index, record in enumerate(records) if isinstance(record, TradingStateSet))
     assert {type(record).__name__ for record in records[halt:]}.isdisjoint({"SubmitOrder", "ReplaceOrder"})

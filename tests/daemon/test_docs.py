@@ -43,7 +43,7 @@ def test_every_verb_is_in_the_document(capsys: pytest.CaptureFixture[str]) -> No
     with pytest.raises(SystemExit):
         build_parser().parse_args(["--help"])
     verbs = set(re.findall(r"^    ([a-z]+) ", capsys.readouterr().out, re.MULTILINE))
-    assert verbs == {"backtest", "data", "status", "halt", "config", "report", "version"}
+    assert verbs == {"backtest", "data", "status", "halt", "config", "audit", "replay", "report", "version"}
     assert verbs == set(re.findall(r"^\| `([a-z]+)", CLI, re.MULTILINE))
 
 

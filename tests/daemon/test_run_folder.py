@@ -63,7 +63,7 @@ def test_parts_become_one_table_in_their_order(tmp_path: Path) -> None:
 def test_what_a_killed_run_left_is_cleared(tmp_path: Path) -> None:
     left = tmp_path / ".run.incomplete"
     left.mkdir()
-    (left / "journal.tdj").touch()
+    (left / "journal").mkdir()
     folder = RunFolder(tmp_path / "run")
     assert list(folder.path.iterdir()) == []
     folder.discard()

@@ -1,0 +1,45 @@
+"""Opens the journal that a configuration asks for: its key, its anchor, its policy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from core.errors import StorageError
+from daemon.config.build import expand_path, resolve_path
+from daemon.config.loader import LoadedConfig
+from daemon.journal.anchor import AnchorFile
+from daemon.journal.format import JournalHeader
+from daemon.journal.keys import Signer, open_signer
+from daemon.journal.writer import JournalSettings, JournalWriter
+
+
+@dataclass(frozen=True, slots=True)
+class Sealing:
+    """What seals a journal. `unsigned_reason` says why there is no key, where there is none."""
+
+    signer: Signer | None
+    unsigned_reason: str
+    anchor: AnchorFile | None
+
+
+def open_sealing(loaded: LoadedConfig) -> Sealing:
+    """The key and the anchor of a run, before it leaves any trace.
+
+    Raises ConfigError for a key that was named and cannot be used, StorageError for an anchor that cannot be written. A state
+    folder that refuses the default key costs the signature and not the run.
+    """
+    audit = loaded.config.audit
+    key_file = resolve_path(loaded, audit.key_file, "audit.key_file") if audit.key_file is not None else None
+    signer, reason = None, ""
+    try:
+        signer = open_signer(key_file)
+    except StorageError as error:
+        reason = str(error)
+    anchor = AnchorFile(expand_path(loaded, audit.anchor, "audit.anchor")) if audit.anchor is not None else None
+    return Sealing(signer, reason, anchor)
+
+
+def begin_journal(folder: Path, header: JournalHeader, sealing: Sealing, settings: JournalSettings) -> JournalWriter:
+    """A new journal at `folder`. Raises StorageError."""
+    return JournalWriter(folder, header, settings=settings, signer=sealing.signer, anchor=sealing.anchor)
