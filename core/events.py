@@ -9,6 +9,7 @@ from __future__ import annotations
 import msgspec
 
 from core.enums import AggressorSide, LiquiditySide, MarketStatus, Reason, Side, TradingState
+from core.trader_state import TraderState
 
 
 class Event(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -93,6 +94,42 @@ class TradingStateSet(Event, frozen=True, array_like=True, gc=False, tag="tradin
     """An operator, a limit or the guardian set the trading state."""
 
     state: TradingState
+    reason: str
+
+
+class StateRestored(Event, frozen=True, array_like=True, tag="restored"):
+    """Where this run begins: what the runs before it left. Facts that the venue adds follow, then Started.
+
+    Until Started no strategy hears of anything.
+    """
+
+    previous_run: int  # 0: there was none
+    state: TraderState
+
+
+class Reconciled(Event, frozen=True, array_like=True, gc=False, tag="reconciled"):
+    """Orders, fills and positions agree with what the venue says, after `facts` events that said what had changed."""
+
+    facts: int
+
+
+class ControlRequested(Event, frozen=True, array_like=True, gc=False, tag="control"):
+    """Somebody asked for something over the control socket or by a signal: who and why. What follows from it follows as events."""
+
+    action: str
+    uid: int  # of the process that asked; -1: a signal, or the daemon itself
+    reason: str
+
+
+class CancelAllRequested(Event, frozen=True, array_like=True, gc=False, tag="cancel_all_requested"):
+    """Every open order is to be canceled, in any trading state."""
+
+    reason: str
+
+
+class FlattenRequested(Event, frozen=True, array_like=True, gc=False, tag="flatten_requested"):
+    """Every strategy's position is to be closed at the market, by reduce-only orders through the risk gate."""
+
     reason: str
 
 
@@ -192,5 +229,20 @@ AnyOrderEvent = (
     | OrderDenied
 )
 AnyEvent = (
-    Quote | Trade | Bar | Book | StatusChanged | GapDetected | TimerFired | Started | Stopping | TradingStateSet | AnyOrderEvent
+    Quote
+    | Trade
+    | Bar
+    | Book
+    | StatusChanged
+    | GapDetected
+    | TimerFired
+    | Started
+    | Stopping
+    | TradingStateSet
+    | StateRestored
+    | Reconciled
+    | ControlRequested
+    | CancelAllRequested
+    | FlattenRequested
+    | AnyOrderEvent
 )

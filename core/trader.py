@@ -13,13 +13,16 @@ from core.blame import blame
 from core.commands import CancelAll, CancelTimer, ReplaceOrder, SetTimer, SubmitOrder
 from core.context import OutCommand, StrategyContext
 from core.digest import StreamDigest, digest_of
-from core.enums import OrderStatus, Reason, TradingState
+from core.enums import OrderStatus, OrderType, Reason, Side, TradingState
 from core.errors import StateError, StrategyError
 from core.events import (
     AnyEvent,
     Bar,
     Book,
+    CancelAllRequested,
     CancelRejected,
+    ControlRequested,
+    FlattenRequested,
     GapDetected,
     OrderAccepted,
     OrderCanceled,
@@ -32,8 +35,10 @@ from core.events import (
     OrderRestated,
     OrderTriggered,
     Quote,
+    Reconciled,
     ReplaceRejected,
     Started,
+    StateRestored,
     StatusChanged,
     Stopping,
     TimerFired,
@@ -46,6 +51,7 @@ from core.market_state import MarketState
 from core.order_store import OrderStore
 from core.orders import Order
 from core.portfolio import Portfolio
+from core.restore import restore
 from core.risk import InstrumentLimits, RateLimit, RiskGate
 
 NOTHING: tuple[OutCommand, ...] = ()
@@ -80,6 +86,9 @@ class Trader:
         self.duplicate_fills = 0
         self.contexts: list[StrategyContext] = []
         self._by_strategy: dict[str, StrategyContext] = {}
+        # Who hears of orders: the same dictionary, but an empty one between StateRestored and Started.
+        self._told = self._by_strategy
+        self.marks_restored: dict[str, int] = {}  # last price of runs before this one, for who needs any price at all
         self._timers: dict[int, tuple[StrategyContext, str]] = {}
         self.timer_counter = 0
         self.out: list[OutCommand] = []
@@ -115,6 +124,11 @@ class Trader:
             TradingStateSet: self._on_trading_state,
             Started: self._on_started,
             Stopping: self._on_stopping,
+            StateRestored: self._on_restored,
+            Reconciled: self._on_reconciled,
+            ControlRequested: self._on_control_requested,
+            CancelAllRequested: self._on_cancel_all_requested,
+            FlattenRequested: self._on_flatten_requested,
         }
 
     def add_strategy(self, strategy_id: str, strategy: Any) -> StrategyContext:
@@ -271,7 +285,7 @@ class Trader:
             self.duplicate_fills += 1
             return
         position = self.portfolio.book(order.strategy_id, fill)
-        context = self._by_strategy.get(order.strategy_id)
+        context = self._told.get(order.strategy_id)
         if context is None:
             return
         if context.on_fill is not None:
@@ -282,7 +296,7 @@ class Trader:
             context.on_position(context, position)
 
     def _tell(self, order: Order, event: AnyEvent) -> None:
-        context = self._by_strategy.get(order.strategy_id)
+        context = self._told.get(order.strategy_id)
         if context is not None and context.on_order is not None:
             context.on_order(context, order, event)
 
@@ -327,6 +341,7 @@ class Trader:
             context.on_timer(context, name)
 
     def _on_started(self, _event: Started) -> None:
+        self._told = self._by_strategy
         for context in self.contexts:
             if context.on_start is not None:
                 context.on_start(context)
@@ -340,13 +355,39 @@ class Trader:
         self.risk.trading_state = event.state
         if event.state is TradingState.HALTED:
             # Halt first, account for it after: everything is cancelled whatever the strategies think.
-            self.out.append(self.risk.cancel(CancelAll(self.now, None)))
-            for order in self.orders.open_orders():
-                if order.status is not OrderStatus.PENDING_CANCEL:
-                    self.orders.cancel_requested(order, self.now)
+            self._cancel_all()
         for context in self.contexts:
             if context.on_halt is not None:
                 context.on_halt(context, event.state, event.reason)
+
+    def _cancel_all(self) -> None:
+        self.out.append(self.risk.cancel(CancelAll(self.now, None)))
+        for order in self.orders.open_orders():
+            if order.status is not OrderStatus.PENDING_CANCEL:
+                self.orders.cancel_requested(order, self.now)
+
+    def _on_restored(self, event: StateRestored) -> None:
+        restore(self, event.state)
+        self._told = {}
+
+    def _on_reconciled(self, _event: Reconciled) -> None:
+        for context in self.contexts:
+            if context.on_reconciled is not None:
+                context.on_reconciled(context)
+
+    def _on_control_requested(self, _event: ControlRequested) -> None:
+        """Kept in the journal for who and why; what is to happen comes as an event of its own."""
+
+    def _on_cancel_all_requested(self, _event: CancelAllRequested) -> None:
+        self._cancel_all()
+
+    def _on_flatten_requested(self, _event: FlattenRequested) -> None:
+        for context in self.contexts:
+            for instrument_id in self.instruments:
+                qty = self.portfolio.position_of(context.strategy_id, instrument_id).qty
+                if qty:
+                    side = Side.SELL if qty > 0 else Side.BUY
+                    context.submit(instrument_id, side, abs(qty), order_type=OrderType.MARKET, reduce_only=True)
 
     # Views.
 
