@@ -85,9 +85,10 @@ class Started(Event, frozen=True, array_like=True, gc=False, tag="started"):
 
 
 class Stopping(Event, frozen=True, array_like=True, gc=False, tag="stopping"):
-    """The last event a strategy sees."""
+    """The last event a strategy sees; is_final: it does not even hear of what becomes of its orders."""
 
     reason: str
+    is_final: bool = False
 
 
 class TradingStateSet(Event, frozen=True, array_like=True, gc=False, tag="trading_state"):

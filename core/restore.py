@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from core.enums import OrderStatus
 from core.errors import StateError
@@ -71,7 +71,8 @@ def restore(trader: Trader, state: TraderState) -> None:
     portfolio = trader.portfolio
     if trader.orders.orders or trader.order_counter or portfolio.fills_booked:
         raise StateError("a state can be restored only before the first order")
-    for name in [record.instrument_id for record in (*state.positions, *state.orders)]:
+    held = [record.instrument_id for record in state.positions] + [record.instrument_id for record in state.orders]
+    for name in held:
         if name not in trader.instruments:
             raise StateError(f"the restored state holds {name!r}, which is not configured")
     portfolio.cash = {currency: int(amount) for currency, amount in state.cash.items()}
@@ -105,8 +106,10 @@ def _position_record(strategy_id: str, instrument_id: str, position: Position) -
 
 
 def _order_record(order: Order) -> OrderRecord:
-    values = {name: getattr(order, name) for name in OrderRecord.__struct_fields__}
-    return OrderRecord(**{name: str(value) if name in _TEXT else value for name, value in values.items()})
+    values: list[Any] = [
+        str(getattr(order, name)) if name in _TEXT else getattr(order, name) for name in OrderRecord.__struct_fields__
+    ]
+    return OrderRecord(*values)
 
 
 def _order_of(record: OrderRecord) -> Order:

@@ -350,6 +350,8 @@ class Trader:
         for context in self.contexts:
             if context.on_stop is not None:
                 context.on_stop(context, event.reason)
+        if event.is_final:
+            self._told = {}
 
     def _on_trading_state(self, event: TradingStateSet) -> None:
         self.risk.trading_state = event.state

@@ -71,7 +71,7 @@ def wire_backtest(loaded: LoadedConfig) -> Wired:
     _check_fidelity(loaded)
     subscriptions = [subscription for context in trader.contexts for subscription in context.subscriptions]
     instruments = list(trader.instruments.values())
-    venue, files, fraction, totals, ts_start = _wire_venue(loaded, instruments, subscriptions)
+    venue, files, fraction, totals, ts_start = wire_venue(loaded, instruments, subscriptions)
     return Wired(trader, venue, cash_start, ts_start, files, fraction, totals)
 
 
@@ -178,7 +178,7 @@ def _check_fidelity(loaded: LoadedConfig) -> None:
         raise ConfigError(f"{loaded.file}: data: fidelity {fidelity!r} takes one data section, not {len(loaded.config.data)}")
 
 
-def _wire_venue(
+def wire_venue(
     loaded: LoadedConfig, instruments: list[Instrument], subscriptions: Sequence[Subscription]
 ) -> tuple[DriverVenue, list[Path], Callable[[], float], Callable[[], dict[str, int]], int]:
     first = loaded.config.data[0]

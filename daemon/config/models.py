@@ -24,7 +24,9 @@ class Section(BaseModel):
 
 class Run(Section):
     name: Name = Field(description="what the run is called; part of its run_id")
-    mode: Literal["backtest"] = Field(default="backtest", description="event time, simulated venue")
+    mode: Literal["backtest", "paper"] = Field(
+        default="backtest", description="backtest: event time, simulated venue; paper: the clock, simulated venue (docs/PAPER.md)"
+    )
     seed: int = Field(default=1, ge=0, lt=1 << 63, description="seed of everything that is drawn at random")
     pace: Annotated[str, StringConstraints(pattern=r"^(full|\d{1,6}(\.\d{1,3})?x)$")] = Field(
         default="full", description='"full": as fast as it goes; "10x": ten simulated seconds in one real second'
@@ -234,6 +236,27 @@ class Audit(Section):
     )
 
 
+class Paper(Section):
+    """What a daemon that runs by the clock needs beside the rest."""
+
+    state_folder: PathText = Field(default="state", description="where each account keeps its state: below it, a folder `run.name`")
+    speed: Annotated[str, StringConstraints(pattern=r"^\d{1,4}(\.\d{1,3})?x$")] = Field(
+        default="1x", description="recorded data: recorded seconds in a real one; its stamps are moved to now"
+    )
+    sync: Literal["before_send", "batch", "none"] = Field(
+        default="before_send", description="when the disk has the journal: before a new order leaves, at each batch, or never"
+    )
+    inbox_events_max: int = Field(
+        default=10_000, ge=16, le=1_000_000, description="events that may wait; market data is conflated when it is full"
+    )
+    snapshot_records: int = Field(
+        default=200_000, ge=100, le=100_000_000, description="journal records between two snapshots: what a restart reads at most"
+    )
+    stop_timeout: PositiveDuration = Field(default="5s", description="longest time that a stop takes to cancel, verify and end")
+    flatten_on_stop: bool = Field(default=False, description="close every position at the market before the end")
+    reconcile_interval: PositiveDuration = Field(default="30s", description="between two comparisons with the venue's own books")
+
+
 class RunConfig(Section):
     run: Run
     account: Account = Field(default_factory=Account)
@@ -244,6 +267,7 @@ class RunConfig(Section):
     strategies: list[StrategyTable] = Field(min_length=1, description="called in this order")
     report: Report = Field(default_factory=Report)
     audit: Audit = Field(default_factory=Audit)
+    paper: Paper = Field(default_factory=Paper)
 
     @model_validator(mode="after")
     def _strategy_ids_are_unique(self) -> RunConfig:
