@@ -26,7 +26,7 @@ run: $(VENV)/.base  ## one session of the embedded market with a market maker; A
 	@$(BIN)/tradingd backtest config/demo.toml $(ARGS)
 
 test: $(VENV)/.dev  ## the whole suite
-	$(BIN)/python -m pytest -n 2 $(ARGS)
+	$(BIN)/python -m pytest -n 2 -m "not slow" $(ARGS)
 
 test-slow: $(VENV)/.dev  ## the long proofs
 	$(BIN)/python -m pytest -m slow $(ARGS)

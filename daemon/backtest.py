@@ -16,6 +16,7 @@ import structlog
 
 from core.errors import StorageError, StrategyError, TradingdError
 from core.units import NS_PER_MS, NS_PER_SECOND, parse_duration_ns
+from daemon.config.effective import config_digest, effective
 from daemon.config.loader import LoadedConfig
 from daemon.control.server import Listener, open_listener, serve
 from daemon.control.socket_path import prepare_folder, socket_of
@@ -37,7 +38,7 @@ from sim.recorder import Recorder
 from sim.report import live_numbers, statistics
 
 SLICE_NS = 10 * NS_PER_MS  # of real time, between two looks at the socket
-WAKEUPS_PER_LOOK = 64  # between two looks at the clock
+WAKEUPS_PER_LOOK = 16  # between two looks at the clock
 PACED_SLEEP_S = 0.02
 FOREVER = (1 << 63) - 1
 STDERR = 2
@@ -90,7 +91,6 @@ class Backtest:
         self._wired = wired
         sealing = open_sealing(loaded) if loaded.config.run.journal else None
         self.folder = RunFolder(out)
-        self.log_file = start_logging(self.folder.path / LOG_FILE, console=not quiet)
         self._stop = _StopRequest()
         config = loaded.config
         trader = self._wired.trader
@@ -102,7 +102,14 @@ class Backtest:
             config.report.equity_samples_max,
         )
         self._log: Any = structlog.get_logger("backtest")
-        self._journal = self._open_journal(sealing) if sealing is not None else None
+        self._journal: JournalWriter | None = None
+        try:
+            self.log_file = start_logging(self.folder.path / LOG_FILE, console=not quiet)
+            if sealing is not None:
+                self._journal = self._open_journal(sealing)
+        except StorageError:
+            self.folder.discard()
+            raise
         self.driver = Driver(
             trader, self._wired.venue, self.recorder, run_id=run_id, ts_start=self._wired.ts_start, journal=self._journal
         )
@@ -116,7 +123,7 @@ class Backtest:
             run_id=self.run_id,
             run_number=self.run_number,
             mode=self.loaded.config.run.mode,
-            config=self.loaded.effective(),
+            config=effective(self.loaded),
             instruments=list(self._wired.trader.instruments.values()),
             order_run_number=self._wired.trader.run_number,
             tradingd=VERSION,
@@ -140,9 +147,14 @@ class Backtest:
             with self._signals():
                 error = await self._run_answering(listener, display)
             return self._finish(error)
-        except BaseException:
-            # A full disk, a bug, a second Ctrl-C: nothing that looks like a whole run may stay.
+        except (StorageError, KeyboardInterrupt):
             self._give_up()
+            raise
+        except Exception as bug:
+            # What led to a bug of ours is worth keeping; the folder's name says that it is no whole run.
+            if self._journal is not None:
+                self._journal.flush()
+            bug.add_note(f"the run up to here is in {self.folder.path}")
             raise
 
     async def _run_answering(self, listener: Listener, display: Display) -> TradingdError | None:
@@ -318,7 +330,7 @@ class Backtest:
             "status_reason": str(error) if error is not None else self._stop.reason,
             "error": None if error is None else {"type": type(error).__name__, "message": str(error)},
             "strategy": ", ".join(table.class_ for table in config.strategies),
-            "strategies": [{"id": table.id, "class": table.class_, "params": table.params} for table in config.strategies],
+            "strategies": effective(loaded)["strategies"],
             "instruments": list(trader.instruments),
             "seed": config.run.seed,
             "sim_start": iso(driver.ts_start),
@@ -335,13 +347,14 @@ class Backtest:
             "commands": trader.commands_digest.count,
             "commands_digest": trader.commands_digest.hexdigest(),
             "state_digest": trader.state_digest(),
-            "config_digest": loaded.digest(),
+            "config_digest": config_digest(loaded),
             "input_digest": self.input_digest,
             "wall_s": round(wall_ns / NS_PER_SECOND, 6),
             "folder": str(self.folder.final),
         }
 
     def _give_up(self) -> None:
+        """After a full disk, or where a person broke the run off, nothing of it stays."""
         if self._journal is not None:
             self._journal.abandon()
         self.log_file.abandon()

@@ -19,7 +19,7 @@ from sim.recorder import EquitySample, FillRow, OrderRow, row_values
 
 RUN_FILE = "run.json"
 LOG_FILE = "log.jsonl"
-ROWS_PER_PART = 100_000
+ROWS_PER_PART = 20_000
 
 Result = TypeVar("Result")
 _OS_ERROR = re.compile(r"\(os error (\d+)\)")

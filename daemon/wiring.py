@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, assert_never
 
-from pydantic import BaseModel, ValidationError
-
 from core.enums import SelfTradePrevention
-from core.errors import ConfigError, DataError, StrategyError, UnitError
+from core.errors import ConfigError, DataError, UnitError
 from core.instruments import Instrument
 from core.strategy import Subscription
 from core.trader import Trader
 from core.units import NS_PER_SECOND, NS_PER_US, parse_duration_ns
 from daemon.config.build import build_cash, build_instruments, build_limits, build_rate, resolve_path
-from daemon.config.loader import LoadedConfig, explain
+from daemon.config.loader import LoadedConfig
 from daemon.config.models import (
     BarsData,
     BinanceData,
@@ -26,16 +23,15 @@ from daemon.config.models import (
     LobsterData,
     LogNormalLatency,
     QuotesData,
-    StrategyTable,
     TableLatency,
     TradesData,
     Venue,
 )
-from daemon.config.text_types import TomlFloat, parse_percentage_ppm
+from daemon.config.text_types import parse_percentage_ppm
 from daemon.sources import Source, open_source, table_source
+from daemon.strategies import build_strategy
 from native.loader import extension
 from sim.driver import Venue as DriverVenue
-from strategies.catalog import load_strategy
 
 # In a backtest the Trader's own run number is always this: order ids are part of the commands, and equal runs must give equal
 # commands whatever their number in the runs folder is.
@@ -86,7 +82,7 @@ def build_trader(loaded: LoadedConfig, run_number: int) -> Trader:
         run_number=run_number,
     )
     for index, table in enumerate(loaded.config.strategies):
-        trader.add_strategy(table.id, build_strategy(loaded, table, index, instruments))
+        trader.add_strategy(table.id, build_strategy(loaded, index, instruments))
     return trader
 
 
@@ -110,56 +106,6 @@ def input_files(loaded: LoadedConfig) -> list[Path]:
     if isinstance(loaded.config.venue.latency, TableLatency):
         files.append(resolve_path(loaded, loaded.config.venue.latency.file, "venue.latency.file"))
     return files
-
-
-# Strategies.
-
-
-def build_strategy(loaded: LoadedConfig, table: StrategyTable, index: int, instruments: list[Instrument]) -> Any:
-    """The strategy of one table, its parameters checked by its own Params. Raises ConfigError or StrategyError."""
-    where = f"strategies[{index}]"
-    # The user's own module is found where they stand.
-    here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.insert(0, here)
-    try:
-        found = load_strategy(table.class_)
-    except ConfigError as error:
-        raise ConfigError(f"{loaded.file}: {where}.class: {error}") from error.__cause__
-    model: type[BaseModel] = found.Params
-    try:
-        params = model.model_validate(_numbers_as_text(model, table.params))
-    except ValidationError as error:
-        raise ConfigError(explain(model, error, str(loaded.file), f"{where}.params")) from None
-    try:
-        return found(params, instruments)
-    except (ConfigError, UnitError) as error:
-        raise ConfigError(f"{loaded.file}: {where}.params: {error}") from error
-    except StrategyError:
-        raise
-    except Exception as error:
-        raise StrategyError(
-            f"strategy {table.id!r} ({table.class_}) failed while it was made: {type(error).__name__}: {error}{_place(error)}"
-        ) from error
-
-
-def _numbers_as_text(model: type[BaseModel], params: dict[str, Any]) -> dict[str, Any]:
-    """A number typed where a parameter is decimal text, as it was typed: order_qty = 0.5 means "0.5", exactly."""
-    kept = dict(params)
-    for name, field in model.model_fields.items():
-        value = kept.get(name)
-        if field.annotation in (str, str | None) and isinstance(value, int | TomlFloat) and not isinstance(value, bool):
-            kept[name] = value.text if isinstance(value, TomlFloat) else str(value)
-    return kept
-
-
-def _place(error: Exception) -> str:
-    traceback = error.__traceback__
-    if traceback is None:
-        return ""
-    while traceback.tb_next is not None:
-        traceback = traceback.tb_next
-    return f" ({traceback.tb_frame.f_code.co_filename}:{traceback.tb_lineno})"
 
 
 # The venue.

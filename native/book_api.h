@@ -71,6 +71,7 @@ typedef struct book book;
 #define BOOK_REASON_FULL 16           /* the order pool or a table is full */
 #define BOOK_REASON_NO_CHANGE 17      /* replace that changes nothing */
 #define BOOK_REASON_BAD_TRIGGER 18    /* stop whose trigger is already passed is triggered at once; this is a bad value */
+#define BOOK_REASON_SIMULATED_REJECT 19 /* never the book's own: the simulated venue refuses at random when asked to */
 
 /* Error codes, returned. */
 #define BOOK_OK 0

@@ -16,6 +16,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from core.enums import MarketStatus as Status
+from core.enums import OrderType, Reason, Side, TimeInForce
+from core.enums import SelfTradePrevention as SelfTrade
+
+__all__ = ["OrderType", "Reason", "SelfTrade", "Side", "Status", "TimeInForce"]
+
 INT64_MIN = -(2**63)
 INT64_MAX = 2**63 - 1
 
@@ -24,40 +30,11 @@ QTY_SUM_MAX = 2**62
 POSITION_MAX = 2**62
 
 
-class Side(IntEnum):
-    BUY = 0
-    SELL = 1
-
-
-class OrderType(IntEnum):
-    LIMIT = 0
-    MARKET = 1
-    STOP = 2
-    STOP_LIMIT = 3
-
-
-class TimeInForce(IntEnum):
-    GTC = 0
-    IOC = 1
-    FOK = 2
-    DAY = 3
-    GTD = 4
-    OPG = 5
-
-
 class Flag(IntFlag):
     NONE = 0
     POST_ONLY = 1
     POST_ONLY_SLIDE = 2
     REDUCE_ONLY = 4
-
-
-class SelfTrade(IntEnum):
-    NONE = 0
-    CANCEL_NEWEST = 1
-    CANCEL_OLDEST = 2
-    CANCEL_BOTH = 3
-    DECREMENT = 4
 
 
 class Kind(IntEnum):
@@ -71,35 +48,6 @@ class Kind(IntEnum):
     TRIGGERED = 7
     EXPIRED = 8
     RESTATED = 9
-
-
-class Reason(IntEnum):
-    NONE = 0
-    REQUESTED = 1
-    IOC = 2
-    FOK = 3
-    POST_ONLY = 4
-    SELF_TRADE = 5
-    REDUCE_ONLY = 6
-    UNKNOWN_ORDER = 7
-    DUPLICATE_ID = 8
-    BAD_PRICE = 9
-    BAD_TICK = 10
-    BAD_QTY = 11
-    BAD_FIELD = 12
-    NO_LIQUIDITY = 13
-    MASS_CANCEL = 14
-    CLOSED = 15
-    FULL = 16
-    NO_CHANGE = 17
-    BAD_TRIGGER = 18
-
-
-class Status(IntEnum):
-    TRADING = 0
-    HALTED = 1
-    AUCTION = 2
-    CLOSED = 3
 
 
 class BookError(ValueError):

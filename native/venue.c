@@ -442,6 +442,21 @@ static bool is_over(const venue *v)
         && v->feed_ts == VENUE_TIME_MAX;
 }
 
+/* Rows up to ts reach the venue. False: an answer is due by then, or an error, and the general loop takes over. */
+VENUE_INLINE bool rows_reach_venue(venue *v, int64_t ts)
+{
+    while (VENUE_LIKELY(v->answer_ts > ts && v->feed_ts >= ts)) {
+        if (v->row_venue == v->row_end || v->row_venue->ts_event > ts)
+            return true;
+        row_venue_apply(v, v->row_venue);
+        if (VENUE_UNLIKELY(v->error))
+            return false;
+        v->row_venue++;
+        v->totals.rows_venue++;
+    }
+    return false;
+}
+
 /* The stretch where nothing but rows happens: no command, expiry, answer, timer or held-back quote comes before them. What the general
  * loop does, with the bounds taken once; it stops wherever something else may be due. */
 static void run_rows(venue *v, int64_t until_ts)
@@ -454,6 +469,8 @@ static void run_rows(venue *v, int64_t until_ts)
         if (ts > bound)
             return;
         while (v->feed_ts < ts && v->feed_ts <= v->quote_due) {
+            if (VENUE_UNLIKELY(!rows_reach_venue(v, v->feed_ts)))
+                return;
             if (v->feed_ts > v->clock_local)
                 v->clock_local = v->feed_ts;
             feed_deliver(v);
@@ -462,15 +479,8 @@ static void run_rows(venue *v, int64_t until_ts)
         }
         if (ts > v->quote_due)
             return;
-        while (v->row_venue < v->row_end && v->row_venue->ts_event <= ts) {
-            row_venue_apply(v, v->row_venue);
-            if (VENUE_UNLIKELY(v->error))
-                return;
-            v->row_venue++;
-            v->totals.rows_venue++;
-            if (VENUE_UNLIKELY(v->answer_ts <= ts || v->feed_ts < ts))
-                return;
-        }
+        if (VENUE_UNLIKELY(!rows_reach_venue(v, ts)))
+            return;
         if (VENUE_UNLIKELY(row == v->row_venue || ts < v->clock_local))
             return; /* received before it happened, or late: the general loop says what that means */
         v->clock_local = ts;
@@ -479,8 +489,6 @@ static void run_rows(venue *v, int64_t until_ts)
         row_local_apply(v, row);
         if (VENUE_UNLIKELY(v->wake))
             return;
-        if (VENUE_UNLIKELY(v->answer_ts - 1 < bound))
-            bound = v->answer_ts - 1;
     }
 }
 

@@ -223,6 +223,10 @@ class NativeVenue:
         """DAY orders expire now."""
         self.checked(lib.venue_end_of_day(self.handle, instrument), "venue_end_of_day")
 
+    def set_position(self, instrument: int, position: int) -> None:
+        """What is carried over from an earlier run, signed: reduce-only orders are held to it."""
+        self.checked(lib.venue_position_set(self.handle, instrument, position), "venue_position_set")
+
     # Views.
 
     def depth(self, instrument: int, side: int, levels_max: int = 10) -> list[tuple[int, int]]:

@@ -35,8 +35,6 @@ typedef struct venue venue;
 #define VENUE_WAKE_ORDER 16        /* order answers wake at once; otherwise they come with the next wake-up (fills always wake) */
 #define VENUE_WAKE_STATUS 32       /* halts and gaps (always delivered; this makes them wake) */
 
-#define VENUE_REASON_SIMULATED 19  /* EV_REJECTED at random (reject_per_million); other reasons are BOOK_REASON_* */
-
 /* Event kinds. order_id is the client_order_id. */
 #define VENUE_EV_QUOTE 1           /* a bid_price b bid_qty c ask_price d ask_qty; qty 0: side empty */
 #define VENUE_EV_TRADE 2           /* a price b qty c aggressor side (MD_SIDE_*) d trade id */
@@ -135,7 +133,9 @@ int venue_instrument_add(venue *v, const venue_instrument *instrument);   /* ind
  * happened to it. */
 int venue_flow_attach(venue *v, int32_t instrument, flow *f);
 
-/* Borrow the next rows of the tape; they must stay alive until venue_run returns VENUE_NEED_DATA. */
+/* Borrow the next rows of the tape. They must stay alive until venue_run returns VENUE_NEED_DATA before until_ts is reached, or the
+ * next venue_feed: rows that only the venue's clock has used are then kept in a buffer of our own. VENUE_ERR_ARGUMENT while rows of
+ * the feed before are unused. A row's ts_event must not lie after its ts_init. */
 int venue_feed(venue *v, const md_row *rows, int64_t n);
 int venue_finish(venue *v);                     /* no more rows: what is in flight runs out */
 /* Promise that no later row has ts_init < ts: both clocks may go on to ts - 1 without rows (live feeds). Without it they wait
@@ -148,7 +148,8 @@ int64_t venue_run(venue *v, int64_t until_ts, venue_event *out, int64_t cap);
 int64_t venue_now(const venue *v);              /* local clock */
 int64_t venue_error_row(const venue *v);        /* index of the row, counted over all rows fed, of the last error */
 
-/* Commands, at the local clock's now. They leave at once and arrive after the entry latency. */
+/* Commands, at the local clock's now (before the first event: at the first row's ts_event; before any row: VENUE_ERR_TIME). They leave
+ * at once and arrive after the entry latency. */
 int venue_submit(venue *v, const venue_order *order);
 int venue_submit_limit(venue *v, int32_t instrument, int64_t client_order_id, int side_tif_flags, int64_t price, int64_t qty);
 int venue_cancel(venue *v, int64_t client_order_id);
@@ -159,6 +160,9 @@ int venue_mass_cancel(venue *v, int32_t instrument);   /* -1: all */
 int venue_timer(venue *v, int64_t ts, int64_t timer_id);
 int venue_timer_cancel(venue *v, int64_t timer_id);
 int venue_end_of_day(venue *v, int32_t instrument);    /* DAY orders expire at the venue's now */
+
+/* Our position at the venue, for reduce-only orders: what is carried over from an earlier run. */
+int venue_position_set(venue *v, int32_t instrument, int64_t position);
 
 /* What we can see (local clock), and what only the venue knows (for tests and reports). */
 int64_t venue_depth(const venue *v, int32_t instrument, int side, book_level *out, int64_t cap);

@@ -39,6 +39,8 @@ int venue_flow_attach(venue *v, int32_t index, flow *f)
     const int64_t n = flow_snapshot(f, rows, cap);
     int code = n < 0 ? (n == FLOW_ERR_FULL ? VENUE_ERR_FULL : VENUE_ERR_ARGUMENT) : VENUE_OK;
     in->l3->source = f;
+    if (n > 0 && v->start_ts == INT64_MIN)
+        v->start_ts = rows[0].ts_event;
     for (int64_t i = 0; i < n && code == VENUE_OK; i++) {
         if (rows[i].ts_event > v->clock_venue)
             v->clock_venue = rows[i].ts_event;

@@ -186,7 +186,7 @@ static void arrive_submit(venue *v, const venue_order *order)
     int reason = own_reason(v, in, order);
     if (!reason && v->config.reject_per_million
         && random_next(&v->random_reject) % 1000000 < (uint64_t)v->config.reject_per_million)
-        reason = VENUE_REASON_SIMULATED;
+        reason = BOOK_REASON_SIMULATED_REJECT;
     if (reason) {
         answer_put(v, in->index, VENUE_EV_REJECTED, order->client_order_id, reason, 0, 0, 0, 0);
         return;
@@ -325,7 +325,10 @@ static int command_put(venue *v, int32_t kind, const venue_order *order)
     command_ring *ring = &v->commands;
     if (VENUE_UNLIKELY(ring_count(ring->head, ring->tail) > ring->mask))
         return VENUE_ERR_FULL;
-    int64_t arrival_ts = v->clock_local + latency_entry_ns(&v->latency, v->clock_local);
+    const int64_t now = v->clock_local != INT64_MIN ? v->clock_local : v->start_ts;
+    if (now == INT64_MIN)
+        return VENUE_ERR_TIME; /* nobody knows yet when the run begins */
+    int64_t arrival_ts = now + latency_entry_ns(&v->latency, now);
     if (arrival_ts < v->arrival_last_ts)
         arrival_ts = v->arrival_last_ts;
     v->arrival_last_ts = arrival_ts;
@@ -386,6 +389,17 @@ int venue_end_of_day(venue *v, int32_t instrument)
         v->clock_venue = v->clock_local;
     leave_where(v, instrument, LEAVE_DAY, 0);
     return v->error;
+}
+
+int venue_position_set(venue *v, int32_t index, int64_t position)
+{
+    if (!v || index < 0 || index >= v->n_instruments || position > VENUE_QTY_LIMIT || position < -VENUE_QTY_LIMIT)
+        return VENUE_ERR_ARGUMENT;
+    instrument *in = &v->instruments[index];
+    if (in->l3 && book_position_set(in->l3->book, OWN_OWNER, 0, position) != BOOK_OK)
+        return VENUE_ERR_ARGUMENT;
+    in->position = position;
+    return VENUE_OK;
 }
 
 /* ---- Timers: a binary heap by (ts, order of setting) ---- */

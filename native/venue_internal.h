@@ -178,6 +178,7 @@ struct venue {
     int error;
     int64_t error_row;
     int64_t clock_local, clock_venue;
+    int64_t start_ts;      /* of the first row: what is sent before the first event leaves then; INT64_MIN: no row yet */
     /* Heads of the queues, so that the hot loop compares plain fields; VENUE_TIME_MAX: empty. */
     int64_t command_ts, answer_ts, feed_ts, timer_ts, quote_due, expiry_ts;
     int64_t answer_last_ts, arrival_last_ts;

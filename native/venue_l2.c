@@ -8,7 +8,8 @@
  *  - the queue model (venue_api.h) says how much of a level's shrinking that no print explains was before us. Published values
  *    of the model: front 40, back 60, level 100 -> 90: power n=2 leaves 36.923077 before us, log 35.253885, risk-averse 40.
  *
- * Stops trigger, and crossing levels fill, at the packet's end: inside a packet the recorded book is half updated.
+ * Stops trigger, and crossing levels fill, at the packet's end: inside a packet the recorded book is half updated. Stops look at
+ * recorded prints only: what our own takers trade is not on the tape.
  */
 
 #include "venue_l2.h"

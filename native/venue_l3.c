@@ -78,9 +78,10 @@ static void trade_report(venue *v, instrument *in, const book_report *r, int64_t
     own_order *taker = own_of(v, r->order_id), *maker = own_of(v, r->contra_id);
     in->last_price = r->price;
     in->has_last = 1;
-    if (taker && !maker && !x->source) {
+    if (!maker && !x->source) {
         const ghost *g = ghost_find(x, r->contra_id);
-        ghost_set(v, x, r->contra_id, g ? g->left : r->contra_leaves_qty + r->qty);
+        if (g || taker)
+            ghost_set(v, x, r->contra_id, g ? g->left : r->contra_leaves_qty + r->qty);
     }
     if (taker)
         own_fill(v, in, taker, r, r->leaves_qty, 1);
@@ -264,11 +265,23 @@ int64_t l3_queue_ahead(const venue *v, const instrument *in, const own_order *o)
     return book_queue_ahead(in->l3->book, own_book_id(v, o));
 }
 
+/* A tape may cross its own book; a book that matches everything never is crossed while it trades, and its checker says so. */
+static bool book_holds(const venue_l3 *x)
+{
+    symbol_book *s = &x->book->symbols[0];
+    const uint8_t status = s->status;
+    if (s->best[0] && s->best[1] && x->book->levels[s->best[0]].price >= x->book->levels[s->best[1]].price)
+        s->status = MD_STATUS_AUCTION;
+    const bool holds = book_check(x->book) == BOOK_OK;
+    s->status = status;
+    return holds;
+}
+
 bool l3_check(const venue *v, const instrument *in)
 {
     const venue_l3 *x = in->l3;
     int32_t own = 0, ghosts = 0;
-    if (book_check(x->book) != BOOK_OK || book_position(x->book, OWN_OWNER, 0) != in->position)
+    if (!book_holds(x) || book_position(x->book, OWN_OWNER, 0) != in->position)
         return false;
     for (int64_t i = 0; i < v->config.orders_max; i++) {
         const own_order *o = &v->orders[i];

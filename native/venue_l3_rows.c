@@ -151,7 +151,8 @@ static int rest_recorded(venue *v, instrument *in, const md_row *row, int64_t qt
     book *b = x->book;
     const int64_t id = book_id_of(row);
     const int32_t facing = b->symbols[0].best[row->side ^ 1];
-    if (VENUE_LIKELY(!facing || !crosses(row->side, row->price, b->levels[facing].price))) {
+    const bool crossed = facing && crosses(row->side, row->price, b->levels[facing].price);
+    if (VENUE_LIKELY(!crossed && in->status == MD_STATUS_TRADING)) {
         const int64_t n = book_limit(b, id, row->side, row->price, qty);
         if (n != 1)
             return n < 0 ? VENUE_ERR_FULL : VENUE_ERR_TAPE_ROW;
@@ -336,25 +337,49 @@ static void row_clear(venue *v, instrument *in, const md_row *row)
             tell_level(v, in, row->ts_init, side, b->levels[at].price);
 }
 
-static int row_status(venue *v, instrument *in, const md_row *row)
+/* Continuous trading opens. Ours may stand crossed with the market: each enters again, best first, and takes what it crosses. */
+static void open_ours(venue *v, instrument *in, int64_t visible_ts)
 {
     venue_l3 *x = in->l3;
+    book *b = x->book;
+    symbol_book *s = &b->symbols[0];
+    for (int side = 0; side < 2; side++) {
+        for (;;) {
+            const int32_t facing = s->best[side ^ 1];
+            int32_t crossed = 0;
+            for (int32_t at = s->best[side]; at && facing && !crossed; at = b->levels[at].next) {
+                if (!crosses(side, b->levels[at].price, b->levels[facing].price))
+                    break;
+                for (int32_t index = b->levels[at].head; index && !crossed; index = b->orders[index].next)
+                    crossed = b->orders[index].owner == OWN_OWNER ? index : 0;
+            }
+            if (!crossed)
+                break;
+            const int64_t price = order_price(b, crossed);
+            report_sink out = {x->reports, v->clock_venue};
+            b->details[crossed].price = price;
+            book_order_unlink(b, crossed);
+            b->orders[crossed].qty += b->orders[crossed].hidden; /* whole, as when it came */
+            b->orders[crossed].hidden = 0;
+            book_order_enter(b, s, crossed, &out);
+            book_stops_run(b, s, &out);
+            reports_tell(v, in, out.next - x->reports, visible_ts);
+            tell_level(v, in, visible_ts, side, price);
+        }
+    }
+}
+
+/* The book's own auction is not used: a tape's auction comes as rows, and an uncross here would trade recorded orders that the tape
+ * trades again. So the status is set as it is told. */
+static int row_status(venue *v, instrument *in, const md_row *row)
+{
     if (row->price < MD_STATUS_TRADING || row->price > MD_STATUS_CLOSED)
         return VENUE_ERR_TAPE_ROW;
-    const bool opens = in->status == MD_STATUS_AUCTION && row->price == MD_STATUS_TRADING;
+    const bool opens = in->status != MD_STATUS_TRADING && row->price == MD_STATUS_TRADING;
     in->status = (uint8_t)row->price;
-    if (row->price == MD_STATUS_AUCTION) {
-        book_auction_begin(x->book, 0);
-        return VENUE_OK;
-    }
-    if (opens && x->n_own) {
-        /* Ours may stand crossed with the market: they take part in the opening at the last price. */
-        const int64_t n = book_uncross(x->book, v->clock_venue, 0, in->last_price, x->reports, x->reports_cap);
-        if (n < 0)
-            return VENUE_ERR_FULL;
-        reports_tell(v, in, n, row->ts_init);
-    }
-    book_status_set(x->book, 0, row->price == MD_STATUS_TRADING ? MD_STATUS_TRADING : MD_STATUS_CLOSED);
+    in->l3->book->symbols[0].status = (uint8_t)row->price;
+    if (opens && in->l3->n_own)
+        open_ours(v, in, row->ts_init);
     return VENUE_OK;
 }
 

@@ -49,7 +49,7 @@ venue *venue_new(const venue_config *config)
         v->orders[i].next = i + 1 < config->orders_max ? (int32_t)(i + 1) : -1;
     v->command_ts = v->answer_ts = v->feed_ts = v->timer_ts = v->quote_due = v->expiry_ts = VENUE_TIME_MAX;
     v->clock_local = v->clock_venue = v->answer_last_ts = v->arrival_last_ts = v->feed_last_ts = INT64_MIN;
-    v->tape_ts_event = v->tape_ts_init = v->safe_ts = INT64_MIN;
+    v->tape_ts_event = v->tape_ts_init = v->safe_ts = v->start_ts = INT64_MIN;
     v->error_row = -1;
     random_seed(&v->random_reject, config->latency.seed, RANDOM_STREAM_REJECT);
     return v;
@@ -179,6 +179,8 @@ int venue_feed(venue *v, const md_row *rows, int64_t n)
         v->row_local = rows;
         v->row_local_end = rows + n;
     }
+    if (v->start_ts == INT64_MIN)
+        v->start_ts = rows[0].ts_event;
     v->fed = v->row_venue = rows;
     v->row_end = rows + n;
     if (rows[n - 1].ts_event > v->safe_ts)

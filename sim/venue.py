@@ -53,6 +53,7 @@ ACCEPTED, REPLACED, CANCELED = native.ACCEPTED, native.REPLACED, native.CANCELED
 FILL, FILL_TAKER = native.FILL, native.FILL_TAKER
 UNPACK_EVENT: Final = EVENT.unpack_from
 
+LIMIT: Final = OrderType.LIMIT
 FLAG_POST_ONLY, FLAG_POST_ONLY_SLIDE, FLAG_REDUCE_ONLY = 1, 2, 4
 
 
@@ -127,12 +128,7 @@ class SimulatedVenue:
         self._handle = self.native.handle
         self._out = self.native.events_out
         self._view = memoryview(ffi.buffer(self._out))
-        self._senders: dict[type, Callable[[Any], None]] = {
-            SubmitOrder: self._send_submit,
-            CancelOrder: self._send_cancel,
-            ReplaceOrder: self._send_replace,
-            CancelAll: self._send_cancel_all,
-        }
+        self._cancel = lib.venue_cancel
 
     def _add(self, each: InstrumentSettings) -> None:
         instrument = each.instrument
@@ -288,13 +284,27 @@ class SimulatedVenue:
     def send(self, approved: Approved) -> None:
         """Leaves at the local clock's now and arrives after the entry latency. CapacityError: too much is under way."""
         command = approved.command
-        self._senders[type(command)](command)
+        if type(command) is SubmitOrder:
+            self._send_submit(command)
+        elif type(command) is CancelOrder:
+            code = self._cancel(self._handle, command.client_order_id)
+            if code:
+                self.native.checked(code, "venue_cancel")
+        elif type(command) is ReplaceOrder:
+            self.native.replace(command.client_order_id, command.quantity, command.price, command.filled_qty)
+        else:
+            assert isinstance(command, CancelAll)
+            self.native.mass_cancel(-1 if command.instrument_id is None else self._index[command.instrument_id])
 
     def schedule(self, command: SetTimer | CancelTimer) -> None:
         if isinstance(command, SetTimer):
             self.native.timer(command.at, command.timer_id)
         else:
             self.native.cancel_timer(command.timer_id)
+
+    def set_position(self, instrument_id: str, position: int) -> None:
+        """The position carried over from an earlier run, in units, signed: reduce-only orders are held to it."""
+        self.native.set_position(self._index[instrument_id], position)
 
     def end_of_day(self, instrument_id: str | None = None) -> None:
         """DAY orders of one instrument, or of all, expire now."""
@@ -303,7 +313,7 @@ class SimulatedVenue:
     def _send_submit(self, command: SubmitOrder) -> None:
         flags = (self._post_only if command.post_only else 0) | (FLAG_REDUCE_ONLY if command.reduce_only else 0)
         index = self._index[command.instrument_id]
-        if command.order_type is OrderType.LIMIT and not command.display_qty and not command.expire_ts:
+        if command.order_type is LIMIT and not command.display_qty and not command.expire_ts:
             packed = command.side | command.time_in_force << 8 | flags << 16
             code = self._submit_limit(self._handle, index, command.client_order_id, packed, command.price, command.quantity)
             if code:
@@ -322,15 +332,6 @@ class SimulatedVenue:
             display_qty=command.display_qty,
             expire_ts=command.expire_ts,
         )
-
-    def _send_cancel(self, command: CancelOrder) -> None:
-        self.native.cancel(command.client_order_id)
-
-    def _send_replace(self, command: ReplaceOrder) -> None:
-        self.native.replace(command.client_order_id, command.quantity, command.price, command.filled_qty)
-
-    def _send_cancel_all(self, command: CancelAll) -> None:
-        self.native.mass_cancel(-1 if command.instrument_id is None else self._index[command.instrument_id])
 
 
 def commission_function(instrument: Instrument) -> Callable[[int, int, int], int]:

@@ -8,7 +8,7 @@ import msgspec
 
 from daemon.audit.anchors import AnchorCheck
 from daemon.audit.findings import Damage, Finding, Report
-from daemon.journal.format import SEAL, UNSIGNED, Frame, Opened, Record, SegmentHeader, frame_hash, seal_message
+from daemon.journal.format import DECODE_ERRORS, SEAL, UNSIGNED, Frame, Opened, Record, SegmentHeader, frame_hash, seal_message
 from daemon.journal.keys import is_signed_by
 
 
@@ -29,21 +29,23 @@ class Contents:
         self._decoder = msgspec.msgpack.Decoder(list[Record])
         self._is_first_header = True
         self._token = 0
+        self.is_synced = False  # as the last header says
 
     def records(self, frame: Frame) -> int | None:
         """How many there are; None where they cannot be read."""
         try:
             return len(self._decoder.decode(frame.payload))
-        except msgspec.MsgspecError as error:
+        except DECODE_ERRORS as error:
             self._tell(frame, Damage.EDITED, f"the frame holds something that is no record: {error}")
             return None
 
     def header(self, frame: Frame, segment: int, *, is_linked: bool) -> None:
         try:
             header = msgspec.msgpack.decode(frame.payload, type=SegmentHeader)
-        except msgspec.MsgspecError as error:
+        except DECODE_ERRORS as error:
             self._tell(frame, Damage.EDITED, f"the header cannot be read: {error}")
             return
+        self.is_synced = header.is_synced
         report = self._report
         found = (header.journal_id, header.journal.run_id, header.public_key)
         if self._is_first_header:
@@ -61,7 +63,7 @@ class Contents:
     def opened(self, frame: Frame, records: int) -> None:
         try:
             opened = msgspec.msgpack.decode(frame.payload, type=Opened)
-        except msgspec.MsgspecError as error:
+        except DECODE_ERRORS as error:
             self._tell(frame, Damage.EDITED, f"the frame cannot be read: {error}")
             return
         self._check_token(frame, opened.token)

@@ -106,7 +106,7 @@ class _Verifier:
                 self._frame(data, frame, is_first)
                 offset = frame.end
             is_first = False
-        if not is_last and self._kind_last is not Kind.SEGMENT_END:
+        if not is_last and self._kind_last not in (Kind.SEGMENT_END, Kind.END):
             self._find(Damage.CUT, "the end of this segment is missing, and another segment follows", len(data))
 
     def _preamble(self, data: bytes, number: int, is_last: bool) -> int:
@@ -120,7 +120,7 @@ class _Verifier:
         if first is not None:
             self._find(Damage.EDITED, "the file does not begin as a journal does", 0)
             return first.offset
-        if is_last and number > 1 and is_unfinished(data, 0, self._number + 1):
+        if is_last and number > 1 and is_unfinished(data, 0, self._number + 1, is_synced=False):
             return self._unfinished(data, 0, "a segment that had just been begun")
         self._find(Damage.CUT if preamble.startswith(data) else Damage.EDITED, "the file is no segment of a journal", 0)
         return len(data)
@@ -129,12 +129,15 @@ class _Verifier:
         """A whole frame at the end whose bytes a power cut kept from arriving."""
         if not is_last or frame.end < len(data) or not self._before or self._fitting(frame) is not None:
             return False
-        return is_unfinished(data, frame.offset, self._number + 1)
+        return self._is_unfinished(data, frame.offset)
+
+    def _is_unfinished(self, data: bytes, offset: int) -> bool:
+        return is_unfinished(data, offset, self._number + 1, is_synced=self._contents.is_synced)
 
     def _noise(self, data: bytes, offset: int, reason: str, is_last: bool) -> int:
         """What is at `offset` is no frame: say so, and return where to go on."""
         number = self._number + 1
-        if is_last and self._before and is_unfinished(data, offset, number):
+        if is_last and self._before and self._is_unfinished(data, offset):
             return self._unfinished(data, offset, reason)
         later = find_frame(data, offset + 1)
         end = later.offset if later is not None else len(data)
@@ -211,15 +214,15 @@ class _Verifier:
             self._find(Damage.EDITED, f"{_name(frame)} was changed", frame.offset, number, self._records_last + 1)
             self._before, self._number, self._records = (frame.hash, *computed), number, UNKNOWN
             self._kind_last = frame.kind
-        elif isinstance(after, Frame) and after.number == number and self._fitting(after) is not None:
-            found = self._tell(frame, Damage.INSERTED, f"frame {frame.number} stands where frame {number} belongs")
-            self._displaced[frame.number] = (found, frame.hash)
         elif frame.number in self._missing:
             self._replace(
                 self._missing.pop(frame.number),
                 Damage.REORDERED,
                 f"frame {frame.number} is not here; it was moved behind frame {self._number}, to byte {frame.offset}",
             )
+        elif isinstance(after, Frame) and after.number == number and self._fitting(after) is not None:
+            found = self._tell(frame, Damage.INSERTED, f"frame {frame.number} stands where frame {number} belongs")
+            self._displaced[frame.number] = (found, frame.hash)
         elif frame.number > number:
             self._lost(frame)
             if self._fitting(frame) is None:

@@ -13,12 +13,15 @@ from pathlib import Path
 import anyio
 
 from daemon.backtest import Backtest, Outcome
+from daemon.config.effective import config_digest
 from daemon.config.loader import LoadedConfig, load_config
 from daemon.exit_codes import ExitCode
 from daemon.run_number import next_run_number
 from daemon.sources import input_digest
 from daemon.wiring import input_files, wire_backtest
 from sim.report import text_report
+
+LARGE_BYTES = 1 << 26
 
 
 def backtest(options: argparse.Namespace) -> int:
@@ -43,7 +46,12 @@ def backtest(options: argparse.Namespace) -> int:
 
 
 async def _run(loaded: LoadedConfig, options: argparse.Namespace) -> Outcome:
-    digest = input_digest(input_files(loaded))
+    files = input_files(loaded)
+    size = sum(path.stat().st_size for path in files)
+    if size >= LARGE_BYTES and not options.json:
+        # Both its digest and, for recordings with two clocks, a first look at the whole of it come before the first event.
+        print(f"reading {size / 1e6:,.0f} MB of market data", file=sys.stderr, flush=True)
+    digest = input_digest(files)
     wired = wire_backtest(loaded)
     # Only now, so that a configuration which cannot run leaves no trace.
     folder = Path(options.out).absolute().parent if options.out else Path(loaded.config.run.runs_folder).absolute()
@@ -56,5 +64,5 @@ async def _run(loaded: LoadedConfig, options: argparse.Namespace) -> Outcome:
 
 def make_run_id(loaded: LoadedConfig, digest: str, run_number: int) -> str:
     """name-digest-number: the digest of configuration, seed and input says which runs must have equal results."""
-    mixed = blake2b(f"{loaded.digest()} {digest}".encode(), digest_size=4).hexdigest()
+    mixed = blake2b(f"{config_digest(loaded)} {digest}".encode(), digest_size=4).hexdigest()
     return f"{loaded.config.run.name}-{mixed}-{run_number}"

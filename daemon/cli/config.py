@@ -6,12 +6,13 @@ import argparse
 import json
 from pathlib import Path
 
+from daemon.config.effective import effective
 from daemon.config.loader import load_config
 from daemon.config.models import RunConfig
 from daemon.config.show import to_toml
 from daemon.exit_codes import ExitCode
+from daemon.strategies import strategy_class
 from daemon.wiring import wire_backtest
-from strategies.catalog import load_strategy
 
 
 def check(options: argparse.Namespace) -> int:
@@ -28,8 +29,8 @@ def check(options: argparse.Namespace) -> int:
 
 def show(options: argparse.Namespace) -> int:
     loaded = load_config(Path(options.config), options.overrides)
-    effective = loaded.effective()
-    print(json.dumps(effective, indent=2) if options.json else to_toml(effective), end="\n" if options.json else "")
+    plain = effective(loaded)
+    print(json.dumps(plain, indent=2) if options.json else to_toml(plain), end="\n" if options.json else "")
     return ExitCode.OK
 
 
@@ -39,7 +40,8 @@ def schema(options: argparse.Namespace) -> int:
     if options.config is not None:
         loaded = load_config(Path(options.config))
         found["x-strategies"] = {
-            table.class_: load_strategy(table.class_).Params.model_json_schema() for table in loaded.config.strategies
+            table.class_: strategy_class(loaded, index).Params.model_json_schema()
+            for index, table in enumerate(loaded.config.strategies)
         }
     print(json.dumps(found, indent=2))
     return ExitCode.OK

@@ -33,6 +33,8 @@ def check(options: argparse.Namespace) -> int:
         if type(error) is InputError:
             raise ConfigError(str(error)) from error  # what was asked for cannot be done: the data is not to blame
         raise
+    if sys.stderr.isatty() and not options.json:
+        print("\r\033[K", end="", file=sys.stderr, flush=True)
     print(json.dumps(_plain(result)) if options.json else _text(result), end="\n" if options.json else "")
     return ExitCode.OK if result.ok else ExitCode.MISMATCH
 

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import difflib
-import json
 import math
 import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from hashlib import blake2b
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -37,23 +35,6 @@ class LoadedConfig:
     def folder(self) -> Path:
         return self.file.parent
 
-    def effective(self) -> dict[str, Any]:
-        """Everything in effect, defaults and included instruments resolved, as plain data that a file could hold."""
-        plain = self.config.model_dump(mode="json", by_alias=True, exclude_none=True)
-        plain["instruments"] = {
-            "inline": [table.model_dump(mode="json", by_alias=True, exclude_none=True) for table in self.instruments]
-        }
-        return plain
-
-    def digest(self) -> str:
-        """Of what decides the result: the pace, where the run folder goes and what seals it do not."""
-        plain = self.effective()
-        for key in ("pace", "runs_folder", "journal"):
-            del plain["run"][key]
-        del plain["report"]["progress_interval"]
-        del plain["audit"], plain["paper"]
-        return blake2b(json.dumps(plain, sort_keys=True, separators=(",", ":")).encode(), digest_size=16).hexdigest()
-
 
 def load_config(path: Path, overrides: Sequence[str] = ()) -> LoadedConfig:
     """The configuration at `path` with `overrides` ("risk.order_qty_max=10") applied. Raises ConfigError."""
@@ -64,7 +45,7 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> LoadedConfig:
 
 
 def load_effective(effective: dict[str, Any], path: Path) -> LoadedConfig:
-    """A configuration from what `LoadedConfig.effective` gave, as a journal keeps it; `path` is where it was found."""
+    """A configuration from what daemon/config/effective.py gave, as a journal keeps it; `path` is where it was found."""
     return _load(tomllib.loads(to_toml(effective), parse_float=TomlFloat), path)
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 
 from core.errors import ConfigError, StorageError
-from daemon.journal.format import Frame, parse_frame
+from daemon.journal.format import DECODE_ERRORS, Frame, parse_frame
 
 
 class Anchor(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,6 +82,6 @@ def read_anchors(path: Path) -> tuple[list[Anchor], list[int]]:
             continue
         try:
             anchors.append(msgspec.json.decode(line, type=Anchor))
-        except (msgspec.MsgspecError, UnicodeDecodeError):
+        except DECODE_ERRORS:
             damaged.append(number)
     return anchors, damaged

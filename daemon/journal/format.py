@@ -52,12 +52,14 @@ BATCH_RECORDS_MAX = 1_024
 GENESIS = sha256(b"tradingd journal 2").digest()
 SEAL = struct.Struct("<Q64s")
 UNSIGNED = bytes(64)
-HOLE = bytes(512)  # a sector that was never written
+HOLE = bytes(32)  # zeros that no frame holds, but for a seal without a signature: a sector that was never written
 JOURNAL_FOLDER = "journal"  # its name inside a run folder
 SEGMENT_SUFFIX = ".tdj"
 SEGMENTS_MAX = 999_999
 
 Record = AnyEvent | AnyCommand
+# What msgspec raises on bytes that are no records: its own errors, and Python's for text that is no UTF-8 and for deep nesting.
+DECODE_ERRORS = (msgspec.MsgspecError, ValueError, RecursionError)
 
 
 class Kind(IntEnum):
@@ -89,6 +91,7 @@ class SegmentHeader(msgspec.Struct, frozen=True, kw_only=True):
     segment: int
     token: int  # the writer's fencing token
     before: bytes  # hash that this segment continues
+    is_synced: bool  # whether its writer ever waits for the disk
     public_key: str  # Ed25519, 64 hexadecimal digits; empty where the journal is not signed
     journal: JournalHeader
 
@@ -163,27 +166,26 @@ def find_frame(data: bytes, offset: int, number_min: int = 1) -> Frame | None:
     return None
 
 
-def is_unfinished(data: bytes, offset: int, number: int) -> bool:
-    """Whether a crash can explain that no good frame `number` is at `offset`, the last place where the writer wrote.
+def is_unfinished(data: bytes, offset: int, number: int, *, is_synced: bool) -> bool:
+    """Whether a crash can explain that no good frame `number` is at `offset` of a journal's last segment.
 
     Frames after it may be whole: what was not yet synced reaches the disk in any order. But a later frame that was written when
-    this one was known to be on the disk proves that it was changed since. A journal that is never synced (synced 0) may only
-    lack its last frame: there, nothing could tell a lost frame from a removed one.
+    this one was known to be on the disk proves that it was changed since. A journal that is never synced may only lack its last
+    frame: there, nothing could tell a lost frame from a removed one.
     """
-    position = offset + 1
-    later = find_frame(data, position, number)
+    later = find_frame(data, max(offset, PREAMBLE.size) + 1, number)
     if later is None:
         return _is_torn(data, offset)
     while later is not None:
-        if later.synced == 0 or later.synced >= number:
+        if not is_synced or later.synced >= number:
             return False
         later = find_frame(data, later.end, number)
     return True
 
 
 def _is_torn(data: bytes, offset: int) -> bool:
-    """Whether the rest of the file looks like a write that a crash stopped: too short, or zeros where bytes did not arrive."""
-    if data.endswith(b"\0") or data.find(HOLE, offset) >= 0:
+    """Whether the rest of the file looks like a write that a crash stopped: too short, or zeros where a sector did not arrive."""
+    if data[offset : offset + 1] == b"\0" or data.endswith(b"\0") or data.find(HOLE, offset) >= 0:
         return True
     if offset < PREAMBLE.size:
         preamble = PREAMBLE.pack(MAGIC, VERSION)

@@ -9,6 +9,7 @@ import msgspec
 
 from core.errors import DataError
 from daemon.journal.format import (
+    DECODE_ERRORS,
     GENESIS,
     JOURNAL_FOLDER,
     MAGIC,
@@ -70,6 +71,7 @@ class JournalReader:
         self._kind_last = Kind.HEADER
         self._decoder = msgspec.msgpack.Decoder(list[Record])
         self._file = self._folder
+        self._is_synced = False
         self.unfinished_bytes = 0
         self.is_ended = False
         # Where a writer continued with another configuration: records before it, and the header from there on.
@@ -108,7 +110,7 @@ class JournalReader:
             frame = parse_frame(data, self._offset)
             problem = frame if isinstance(frame, str) else self._problem_of(frame)
             if problem:
-                if is_last and not self._must_end and is_unfinished(data, self._offset, self._number + 1):
+                if is_last and not self._must_end and self._is_unfinished(data):
                     self.unfinished_bytes = len(data) - self._offset
                     return
                 raise self._damage(problem, self._offset)
@@ -117,6 +119,9 @@ class JournalReader:
             self._number, self._hash = frame.number, frame.hash
             yield frame
             self._offset = frame.end
+
+    def _is_unfinished(self, data: bytes) -> bool:
+        return is_unfinished(data, self._offset, self._number + 1, is_synced=self._is_synced)
 
     def _problem_of(self, frame: Frame) -> str:
         if frame.hash != frame_hash(self._hash, frame.head, frame.payload):
@@ -134,7 +139,7 @@ class JournalReader:
     def _decode(self, frame: Frame) -> list[Record]:
         try:
             return self._decoder.decode(frame.payload)
-        except msgspec.MsgspecError as error:
+        except DECODE_ERRORS as error:
             raise self._damage(f"the frame holds something that is no record: {error}", frame.offset) from error
 
     def _open_segment(self, index: int) -> tuple[bytes, int, JournalHeader]:
@@ -162,9 +167,10 @@ class JournalReader:
             raise self._damage("the header is not the one that belongs here", PREAMBLE.size)
         try:
             content = msgspec.msgpack.decode(frame.payload, type=SegmentHeader)
-        except msgspec.MsgspecError as error:
+        except DECODE_ERRORS as error:
             raise self._damage(f"the header cannot be read: {error}", PREAMBLE.size) from error
         self._kind_last = Kind.HEADER
+        self._is_synced = content.is_synced
         self._number, self._hash = frame.number, frame.hash
         if not self.headers or self.headers[-1][1] != content.journal:
             self.headers.append((self._records, content.journal))
@@ -177,7 +183,11 @@ class JournalReader:
         except JournalDamage:
             path = self._folder / segment_name(self._segments[index])
             rest = path.read_bytes()
-            if self._must_end or index != len(self._segments) - 1 or not is_unfinished(rest, 0, self._number + 1):
+            if (
+                self._must_end
+                or index != len(self._segments) - 1
+                or not is_unfinished(rest, 0, self._number + 1, is_synced=False)
+            ):
                 raise
             self.unfinished_bytes = len(rest)
             return False

@@ -11,6 +11,7 @@ import msgspec
 from core.errors import StorageError
 from daemon.journal.files import Files
 from daemon.journal.format import (
+    DECODE_ERRORS,
     GENESIS,
     MAGIC,
     PREAMBLE,
@@ -81,7 +82,7 @@ def find_end(folder: Path, files: Files) -> End:
     number = before.number + 1 if before is not None else 1
     header = _header_of(data)
     if isinstance(header, str):
-        if (before is None and last > 1) or not is_unfinished(data, 0, number):
+        if (before is None and last > 1) or not is_unfinished(data, 0, number, is_synced=False):
             raise _damaged(folder, segment_name(last), 0, header)
         return End(before, _cut(data, last, 0, whole_file=True))
     frame, content = header
@@ -90,7 +91,7 @@ def find_end(folder: Path, files: Files) -> End:
     resume, problem = _walk(data, last, frame, content)
     if not problem:
         return End(resume, None)
-    if not is_unfinished(data, resume.size, resume.number + 1):
+    if not is_unfinished(data, resume.size, resume.number + 1, is_synced=content.is_synced):
         raise _damaged(folder, segment_name(last), resume.size, problem)
     return End(resume, _cut(data, last, resume.size, whole_file=False))
 
@@ -119,7 +120,7 @@ def _header_of(data: bytes) -> tuple[Frame, SegmentHeader] | str:
         return "the header is missing"
     try:
         content = msgspec.msgpack.decode(frame.payload, type=SegmentHeader)
-    except msgspec.MsgspecError as error:
+    except DECODE_ERRORS as error:
         return f"the header cannot be read: {error}"
     if frame_hash(content.before, frame.head, frame.payload) != frame.hash:
         return "the header is not what was written"
@@ -166,7 +167,7 @@ def _take(resume: Resume, frame: Frame) -> str:
     elif frame.kind is Kind.OPENED:
         try:
             resume.token_max = max(resume.token_max, msgspec.msgpack.decode(frame.payload, type=Opened).token)
-        except msgspec.MsgspecError as error:
+        except DECODE_ERRORS as error:
             return f"the frame cannot be read: {error}"
     elif frame.kind in SEALS:
         if len(frame.payload) != SEAL.size:

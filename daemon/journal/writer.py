@@ -212,12 +212,16 @@ class JournalWriter:
             self._resume(end.resume, end.cut)
         if end.resume is not None or end.cut is not None:
             self._say_opened(end.cut)
-            if end.resume is not None and end.resume.header.journal != self.header and self._segment == end.resume.segment:
-                # A new configuration begins a new segment, whose header holds it.
+            if end.resume is not None and self._segment == end.resume.segment and not self._is_as_before(end.resume):
+                # A new configuration or policy begins a new segment, whose header holds it.
                 self._next_segment(self.header)
             self.checkpoint()
         if self.settings.sync is not Sync.NONE and self._synced < self._number:
             self._sync()
+
+    def _is_as_before(self, resume: Resume) -> bool:
+        header = resume.header
+        return header.journal == self.header and header.is_synced is (self.settings.sync is not Sync.NONE)
 
     def _resume(self, resume: Resume, cut: Cut | None) -> None:
         header = resume.header
@@ -292,6 +296,7 @@ class JournalWriter:
             segment=self._segment,
             token=self.token,
             before=self._hash,
+            is_synced=self.settings.sync is not Sync.NONE,
             public_key=self._signer.public_key if self._signer is not None else "",
             journal=header,
         )

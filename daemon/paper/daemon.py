@@ -31,6 +31,7 @@ from core.events import (
 from core.restore import capture
 from core.trader import Trader
 from core.units import NS_PER_SECOND, parse_duration_ns
+from daemon.config.effective import effective
 from daemon.config.loader import LoadedConfig
 from daemon.control.server import Handler, open_listener, serve
 from daemon.control.socket_path import prepare_folder, socket_of
@@ -151,7 +152,7 @@ class Daemon:
             run_id=self.run_id,
             run_number=self.run_number,
             mode="paper",
-            config=loaded.effective(),
+            config=effective(loaded),
             instruments=list(trader.instruments.values()),
             order_run_number=self.run_number,
             tradingd=VERSION,

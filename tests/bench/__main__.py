@@ -1,6 +1,6 @@
-"""`make bench`: every benchmark of ours, one after the other: matching, replay, bars.
+"""`make bench`: every benchmark of ours, one after the other: matching, replay, bars, journal, flow.
 
-python -m tests.bench [--json] [--rows N] [matching|replay|bars ...]
+python -m tests.bench [--json] [--rows N] [matching|replay|bars|journal|flow ...]
 """
 
 from __future__ import annotations
@@ -15,17 +15,22 @@ from tests.bench.inputs import MESSAGES, ROWS, mbo_file, tape_file, workload_fil
 
 
 def commands(names: list[str], rows: int) -> dict[str, list[str]]:
+    """The module and arguments of each benchmark, its input made where it is not there yet."""
     made = {
         "matching": lambda: ["tests.bench.matching", str(workload_file(MESSAGES))],
         "replay": lambda: ["tests.bench.replay", str(tape_file(rows)), "--mbo", str(mbo_file(rows))],
         "bars": lambda: ["tests.bench.bars"],
+        "journal": lambda: ["tests.bench.journal"],
+        "flow": lambda: ["tests.bench.flow"],
     }
+    if unknown := [name for name in names if name not in made]:
+        raise SystemExit(f"tests.bench: there is no benchmark {unknown[0]!r}; there are {', '.join(made)}")
     return {name: made[name]() for name in names or made}
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
-    parser.add_argument("names", nargs="*", choices=["matching", "replay", "bars", []], help="which; all of them by default")
+    parser.add_argument("names", nargs="*", help="which; all of them by default")
     parser.add_argument("--rows", type=int, default=ROWS, help="rows of the level-2 tape")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()

@@ -21,9 +21,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from core.approved import Approved
 from core.commands import CancelTimer, SetTimer
 from core.enums import InstrumentClass, OrderStatus, Side
-from core.events import OrderFilled, OrderRejected, Started
+from core.events import OrderFilled, Started
 from core.instruments import Instrument
 from core.orders import Order
 from core.risk import InstrumentLimits, RateLimit
@@ -106,7 +107,7 @@ class DirectMaker:
                             self.order_id[side] = 0
 
 
-BUY, SELL = Side.BUY, Side.SELL
+BUY, SELL, REJECTED = Side.BUY, Side.SELL, OrderStatus.REJECTED
 
 
 class BenchMaker:
@@ -125,7 +126,9 @@ class BenchMaker:
     def on_quote(self, context: Context, quote: Any) -> None:
         prices = (quote.bid_price, quote.ask_price)
         if prices == self.prices:
-            return
+            bid, ask = self.orders
+            if (bid is None or bid.status is not REJECTED) and (ask is None or ask.status is not REJECTED):
+                return
         self.prices = prices
         if quote.bid_qty:
             self._quote(context, BUY, quote.bid_price, self.position < POSITION_MAX)
@@ -135,10 +138,6 @@ class BenchMaker:
     def on_fill(self, _context: Context, _order: Order, fill: OrderFilled) -> None:
         self.position += fill.qty if fill.side is BUY else -fill.qty
         self.prices = None
-
-    def on_order(self, _context: Context, _order: Order, event: Any) -> None:
-        if type(event) is OrderRejected:
-            self.prices = None
 
     def _quote(self, context: Context, side: Side, price: int, is_wanted: bool) -> None:
         order = self.orders[side]
@@ -218,10 +217,11 @@ def through_trader(rows: npt.NDArray[Any], interval_ns: int, quotes: str = "pack
     while events := advance():
         for event in events:
             for command in step(event):
-                if isinstance(command, SetTimer | CancelTimer):
-                    venue.schedule(command)
-                else:
+                if type(command) is Approved:
                     send(command)
+                else:
+                    assert isinstance(command, SetTimer | CancelTimer)
+                    venue.schedule(command)
     return counted(venue.native, maker.position)
 
 

@@ -1,15 +1,19 @@
 #!/bin/sh
 # Runs the native tests with every C source under AddressSanitizer and UndefinedBehaviorSanitizer.
-# usage: tests/native/asan.sh [PYTHON] [pytest arguments, by default tests/native]
+# usage: tests/native/asan.sh [PYTHON] [pytest arguments, by default tests/native tests/sim]
 # Builds in a copy, so the normal extension stays as it is.
 set -eu
 root=$(cd "$(dirname "$0")/../.." && pwd)
 python=${1:-python}
 [ $# -gt 0 ] && shift
-[ $# -gt 0 ] || set -- tests/native
+case $python in
+/*) ;;
+*/*) python=$PWD/$python ;; # it runs from another folder
+esac
+[ $# -gt 0 ] || set -- tests/native tests/sim
 copy=$(mktemp -d)
 trap 'rm -rf "$copy"' EXIT
-for folder in native core sim tests; do
+for folder in native core sim strategies adapters daemon config docs tests; do
     [ -d "$root/$folder" ] && cp -r "$root/$folder" "$copy/"
 done
 cp "$root/pyproject.toml" "$copy/"

@@ -108,7 +108,6 @@ def test_single_calls_and_reference_give_the_same_reports() -> None:
     assert [tuple(report)[1:] for report in single] == [row[1:] for row in rows]
 
 
-@pytest.mark.slow
 def test_w1_is_exactly_the_published_result() -> None:
     golden = json.loads((Path(__file__).parent / "book_golden" / "w1.json").read_text(encoding="utf-8"))
     flow = w1_flow.make()

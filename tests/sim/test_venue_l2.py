@@ -10,7 +10,7 @@ import pytest
 
 from core.errors import CapacityError, DataError
 from native import venue as native
-from native.market_data import BBO, BUY, CLEAR, FLAG_LAST, GAP, LEVEL, MD_ROW, NO_SIDE, SELL, STATUS, TRADE
+from native.market_data import ADD, BBO, BUY, CLEAR, FLAG_LAST, GAP, LEVEL, MD_ROW, NO_SIDE, SELL, STATUS, TRADE
 from native.venue import NativeVenue
 
 TapeRow = tuple[int, int, int, int, int]  # ts, kind, side, price, qty
@@ -310,6 +310,47 @@ def test_every_limit_is_an_error_that_names_it() -> None:
     venue.submit_limit(0, 3, BUY, 90, 1)
     assert [event[1:3] for event in events(venue, 30)] == [(native.ACCEPTED, 3)]
     assert venue.check()
+
+
+def test_more_commands_under_way_than_fit_is_an_error() -> None:
+    venue = venue_with((1, LEVEL, BUY, 99, 1), (9000, LEVEL, BUY, 99, 2), orders_max=1, entry_ns=100)
+    events(venue, 5)
+    for order_id in range(1, 129):
+        venue.cancel(order_id)
+    with pytest.raises(CapacityError, match="venue_cancel"):
+        venue.cancel(129)
+    assert venue.check()
+
+
+def test_what_is_sent_before_the_first_event_leaves_when_the_run_begins() -> None:
+    venue = NativeVenue(entry_ns=2)
+    venue.add_instrument(wake=native.WAKE_ORDER)
+    with pytest.raises(AssertionError):
+        venue.submit_limit(0, 1, BUY, 98, 1)
+    venue.feed(tape((10, LEVEL, BUY, 99, 1), (20, LEVEL, BUY, 99, 2)))
+    venue.finish()
+    venue.submit_limit(0, 1, BUY, 98, 1)
+    assert events(venue, 30) == [(12, native.ACCEPTED, 1, 98, 1, 0, 0)]
+
+
+@pytest.mark.parametrize("fidelity", [native.L2, native.L3])
+def test_a_carried_position_is_what_reduce_only_is_held_to(fidelity: int) -> None:
+    venue = NativeVenue()
+    venue.add_instrument(wake=native.WAKE_ORDER, fidelity=fidelity, orders_max=64, levels_max=64)
+    venue.set_position(0, 3)
+    rows = tape((1, ADD if fidelity == native.L3 else LEVEL, BUY, 99, 9), (9, TRADE, BUY, 101, 1))
+    rows["order_id"][0] = 7
+    venue.feed(rows)
+    venue.finish()
+    events(venue, 5)
+    venue.submit(0, 1, SELL, 5, price=99, flags=4)
+    venue.submit(0, 2, SELL, 5, price=99, flags=4)
+    assert events(venue, 8) == [
+        (5, native.ACCEPTED, 1, 99, 5, 0, 0),
+        (5, native.RESTATED, 1, 3, 6, 0, 0),
+        (5, native.FILL, 1, 99, 3, 0, 3),
+        (5, native.REJECTED, 2, 6, 0, 0, 0),
+    ]
 
 
 def test_too_many_levels_is_an_error() -> None:

@@ -195,6 +195,36 @@ def test_nor_does_an_order_by_order_run(seed: int, delay: int) -> None:
     assert live_through(rows, list(range(1, len(rows))), native.L3, **settings) == whole
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_instruments_of_both_fidelities_share_a_tape(seed: int) -> None:
+    """Each tells what it tells alone, whatever rows of the other stand between its own."""
+    levels = busy_tape(seed, 300, 7)
+    orders = order_tape(recorded(random.Random(seed), 300)[0])
+    orders["ts_event"] += 1000
+    orders["ts_init"] += 1005
+    orders["instrument"] = 1
+    both = np.concatenate([levels, orders])
+    both = both[np.lexsort((both["ts_init"], both["ts_event"]))]
+    both["ts_init"] = np.maximum.accumulate(both["ts_init"])
+    seen: list[list[tuple[int, ...]]] = []
+    for used in ([0], [1], [0, 1]):
+        venue = NativeVenue()
+        for fidelity in (native.L2, native.L3):
+            venue.add_instrument(
+                wake=native.WAKE_BEST_QTY | native.WAKE_TRADE, fidelity=fidelity, orders_max=1024, levels_max=256
+            )
+        venue.feed(both[np.isin(both["instrument"], used)])
+        venue.finish()
+        told: list[tuple[int, ...]] = []
+        while not venue.is_done:
+            told += venue.run()
+        assert venue.check()
+        seen.append(told)
+    for index in (0, 1):
+        assert [event for event in seen[2] if event[3] == index] == seen[index]
+    assert [event[0] for event in seen[2]] == sorted(event[0] for event in seen[2])
+
+
 def test_horizon_lets_live_time_go_on_without_rows() -> None:
     venue = NativeVenue(entry_ns=2, response_ns=2)
     venue.add_instrument(wake=native.WAKE_BEST | native.WAKE_ORDER)

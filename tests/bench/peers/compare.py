@@ -27,31 +27,26 @@ def run_json(command: list[str]) -> Any:
 
 
 def rows_of_replay(peers: str, rows: int) -> list[dict[str, Any]]:
+    """ns a row of each case; the last one is ns a bar."""
     tape, mbo = tape_file(rows), mbo_file(rows)
-    ours = {
-        case["case"]: case
-        for case in run_json([sys.executable, "-m", "tests.bench.replay", str(tape), "--mbo", str(mbo), "--json"])["cases"]
+    replay = run_json([sys.executable, "-m", "tests.bench.replay", str(tape), "--mbo", str(mbo), "--json"])
+    found = {
+        "hftbacktest": {case["case"]: case for case in run_json([peers, str(HERE / "peer_hftbacktest.py"), str(tape), str(mbo)])},
+        "nautilus_trader": {
+            case["case"]: case for case in run_json([peers, str(HERE / "peer_nautilus.py"), str(tape), str(bars_file())])
+        },
     }
-    hft = {case["case"]: case for case in run_json([peers, str(HERE / "peer_hftbacktest.py"), str(tape), str(mbo)])}
-    nautilus = {case["case"]: case for case in run_json([peers, str(HERE / "peer_nautilus.py"), str(tape), str(bars_file())])}
     table = []
-    for name, case in ours.items():
+    for case in replay["cases"]:
+        name = case["case"]
         row = {"case": name, "unit": "ns/row", "tradingd": case["ns_per_row"]}
-        if name in hft:
-            row |= {"hftbacktest": hft[name]["ns_per_row"]}
-        if name in nautilus:
-            row |= {"nautilus_trader": nautilus[name]["ns_per_row"]}
-        table.append(row)
-    table.append({"case": "bars (nautilus)", "unit": "ns/row", "nautilus_trader": 1e9 / nautilus["bars"]["bars_per_s"]})
-    return table
-
-
-def rows_of_bars(peers: str) -> list[dict[str, Any]]:
+        table.append(row | {peer: cases[name]["ns_per_row"] for peer, cases in found.items() if name in cases})
     ours = run_json([sys.executable, "-m", "tests.bench.bars", "--json"])
-    row: dict[str, Any] = {"case": "bars, SMA 20/50", "unit": "ns/bar", "tradingd": 1e9 / ours["bars_per_s"]}
+    row = {"case": "bars, SMA 20/50", "unit": "ns/bar", "tradingd": 1e9 / ours["bars_per_s"]}
+    row["nautilus_trader"] = 1e9 / found["nautilus_trader"]["bars"]["bars_per_s"]
     for case in run_json([peers, str(HERE / "peer_bars.py"), str(bars_file())]):
         row[case["case"]] = 1e9 / case["bars_per_s"]
-    return [row]
+    return [*table, row]
 
 
 def main() -> None:
@@ -60,7 +55,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=2_000_000, help="rows of the level-2 tape")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
-    table = rows_of_replay(arguments.peers, arguments.rows) + rows_of_bars(arguments.peers)
+    table = rows_of_replay(arguments.peers, arguments.rows)
     if arguments.json:
         json.dump(table, sys.stdout, indent=1)
         return
