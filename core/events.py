@@ -115,7 +115,7 @@ class Reconciled(Event, frozen=True, array_like=True, gc=False, tag="reconciled"
 
 
 class ControlRequested(Event, frozen=True, array_like=True, gc=False, tag="control"):
-    """Somebody asked for something over the control socket or by a signal: who and why. What follows from it follows as events."""
+    """Somebody asked for something over the control socket or by a signal: who and why. What follows from it are events too."""
 
     action: str
     uid: int  # of the process that asked; -1: a signal, or the daemon itself

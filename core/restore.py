@@ -1,4 +1,4 @@
-"""Takes a Trader's state down as records, and builds it up again in a fresh Trader. Nothing of a strategy's own memory is in it."""
+"""Takes a Trader's state down as records, and builds it up in a fresh Trader. Nothing of a strategy's own memory is in it."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """What a Trader carries over a restart, as frozen records: cash, positions, orders, known executions and the trading state.
 
-Money and sums are decimal text: turnover and the value of many fills may pass 64 bits, which is all that a MessagePack integer holds.
+Money and sums are decimal text: turnover and the value of many fills may pass the 64 bits that a MessagePack integer holds.
 """
 
 from __future__ import annotations

@@ -46,7 +46,15 @@ def act(options: argparse.Namespace) -> int:
 def orders(options: argparse.Namespace) -> int:
     content = _ask(options, "GET", "/orders")
     rows = [
-        (o["order_id"], o["strategy_id"], o["instrument_id"], o["side"], o["leaves_qty"], o["price"] or o["order_type"], o["status"])
+        (
+            o["order_id"],
+            o["strategy_id"],
+            o["instrument_id"],
+            o["side"],
+            o["leaves_qty"],
+            o["price"] or o["order_type"],
+            o["status"],
+        )
         for o in content["orders"]
     ]
     _print(options, content, ("order", "strategy", "instrument", "side", "leaves", "price", "status"), rows)

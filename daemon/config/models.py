@@ -239,7 +239,9 @@ class Audit(Section):
 class Paper(Section):
     """What a daemon that runs by the clock needs beside the rest."""
 
-    state_folder: PathText = Field(default="state", description="where each account keeps its state: below it, a folder `run.name`")
+    state_folder: PathText = Field(
+        default="state", description="where each account keeps its state: below it, a folder `run.name`"
+    )
     speed: Annotated[str, StringConstraints(pattern=r"^\d{1,4}(\.\d{1,3})?x$")] = Field(
         default="1x", description="recorded data: recorded seconds in a real one; its stamps are moved to now"
     )

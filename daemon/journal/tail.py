@@ -52,6 +52,7 @@ class TailReader:
         self._file = folder
         self.records = place.records
         self.unfinished_bytes = 0
+        self._is_synced = False
 
     def __iter__(self) -> Iterator[Record]:
         place = self._place
@@ -86,7 +87,7 @@ class TailReader:
         if len(data) >= PREAMBLE.size and data[: PREAMBLE.size] != PREAMBLE.pack(MAGIC, VERSION):
             raise self._damage("this is no journal of this version of tradingd", 0)
         offset, chain = PREAMBLE.size, b""
-        if len(data) < PREAMBLE.size and is_last and is_unfinished(data, 0, number):
+        if len(data) < PREAMBLE.size and is_last and is_unfinished(data, 0, number, is_synced=False):
             self.unfinished_bytes = len(data)
             return
         while offset < len(data):
@@ -99,7 +100,7 @@ class TailReader:
                     problem = "the frame does not fit what comes before it"
             if problem:
                 at = 0 if offset == PREAMBLE.size else offset
-                if is_last and is_unfinished(data, at, number):
+                if is_last and is_unfinished(data, at, number, is_synced=self._is_synced and at > 0):
                     self.unfinished_bytes = len(data) - at
                     return
                 raise self._damage(problem, offset)
@@ -110,9 +111,11 @@ class TailReader:
     def _before(self, frame: Frame) -> bytes:
         """The hash that a segment's first frame, its header, says it continues."""
         try:
-            return msgspec.msgpack.decode(frame.payload, type=SegmentHeader).before
+            header = msgspec.msgpack.decode(frame.payload, type=SegmentHeader)
         except msgspec.MsgspecError:
             return b"\0"  # fits nothing: the caller judges whether it is damage or unfinished
+        self._is_synced = header.is_synced
+        return header.before
 
     def _decode(self, frame: Frame) -> list[Record]:
         try:

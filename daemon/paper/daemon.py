@@ -1,4 +1,4 @@
-"""The daemon of one account: start-up that is also recovery, the loop beside its feed and its control socket, and an end in order.
+"""The daemon of one account: a start that is also recovery, the loop beside its feed and its control socket, an end in order.
 
 Start: lock, fold what is there, a new run number, a journal that begins with that state, the venue's own word, then Started.
 """
@@ -355,7 +355,11 @@ class Daemon:
                 lambda now: [Stopping(now, now, reason, is_final=True), CancelAllRequested(now, now, reason)],
             )
         await self._wait_closed(reason)
-        if self.loaded.config.paper.flatten_on_stop and session.storage_failure is None and not await self._close_positions(reason):
+        if (
+            self.loaded.config.paper.flatten_on_stop
+            and session.storage_failure is None
+            and not await self._close_positions(reason)
+        ):
             self._log.error("positions are still open at the end")
         venue = await session.adapter.query(session.clock.now())
         # Between the venue's books and ours nothing is on its way any more, but for what has just come in.

@@ -1,6 +1,6 @@
 """Folds a journal's records into the state that they left: the facts only, no strategy is asked anything.
 
-It is a Trader without strategies that takes the events as the run's own Trader did, and the recorded commands as having been made.
+It is a Trader without strategies that takes the events as the run's own Trader did, and the recorded commands as made.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """The one door into the loop: bounded, stamped by one clock, numbered.
 
 When it is full
-- market data is conflated: of each instrument the latest quote and the latest book wait outside, older ones and public prints that
-  find no room are left out and counted. What waits outside comes in before anything newer does, as soon as there is room.
-- everything else (order events, market status, gaps) is never dropped: `offer` says no, and the feed waits in `put` until there is
-  room. While a feed waits, its own connection is what holds the venue back.
+- market data is conflated: of each instrument the latest quote and the latest book wait outside; older ones, and public prints
+  that find no room, are left out and counted. What waits outside comes in before anything newer, as soon as there is room.
+- everything else (order events, market status, gaps) is never dropped: `offer` says no, and the feed waits in `put` until there
+  is room. While a feed waits, its own connection is what holds the venue back.
 """
 
 from __future__ import annotations

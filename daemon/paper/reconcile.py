@@ -1,7 +1,7 @@
 """Holds our orders against what the venue says, and states as events what has to change on our side. Pure.
 
-The venue is right. An order of ours that it does not have and that its executions do not fill is gone: that is recorded as a cancel
-with reason UNKNOWN_ORDER, never assumed in silence. An order whose outcome was unknown becomes what the venue shows.
+The venue is right. An order of ours that it does not have and that its executions do not fill is gone: that is recorded as a
+cancel with reason UNKNOWN_ORDER, never assumed in silence. An order whose outcome was unknown becomes what the venue shows.
 """
 
 from __future__ import annotations

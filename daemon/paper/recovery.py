@@ -1,4 +1,4 @@
-"""What the runs before this one left: the newest good snapshot, and the journal behind it. Reads only; doing it twice is doing it once.
+"""What the runs before this one left: the newest good snapshot and the journal behind it. Reads only, so it may be done again.
 
 A run counts from the moment its journal has a first record, StateRestored: before that it cannot have sent anything, and the run
 before it is what holds.
@@ -44,9 +44,9 @@ class Recovered:
 def recover(folder: StateFolder, make_trader: Callable[[], Trader]) -> Recovered:
     """Fold what is there; the latched trading state wins where it is stricter.
 
-    `make_trader` gives the empty state of an account that never traded. Runs before are folded under their own configuration, which
-    is in their journals. Raises JournalDamage where a journal has more wrong with it than an unfinished end, StorageError for a
-    damaged latch.
+    `make_trader` gives the empty state of an account that never traded. Runs before are folded under their own configuration,
+    which is in their journals. Raises JournalDamage where a journal has more wrong with it than an unfinished end, StorageError
+    for a damaged latch.
     """
     latch = folder.read_latch()
     found: Recovered | None = None

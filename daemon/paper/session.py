@@ -1,7 +1,7 @@
-"""The synchronous middle of the daemon: events into the journal and the Trader, its commands into the journal and out to the venue.
+"""The synchronous middle of the daemon: events into journal and Trader, its commands into the journal and out to the venue.
 
-The order of things, for each batch: every event, what the Trader made of it, one journal write; a new order id is on the disk before
-its order leaves (policy `before_send`); then everything leaves. No await in here.
+The order of things, for each batch: every event, what the Trader made of it, one journal write; a new order id is on the disk
+before its order leaves (policy `before_send`); then everything leaves. No await in here.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ class Session:
     # Events.
 
     def process(self, events: Sequence[AnyEvent]) -> None:
-        """Take a batch. Raises StorageError once the journal or the latch has refused; then nothing of the batch's orders left."""
+        """Take a batch. Raises StorageError where the journal or the latch refuses; then none of the batch's orders left."""
         if self.storage_failure is not None:
             self._drain(events)
             return
@@ -153,7 +153,7 @@ class Session:
         return len(events)
 
     def _now(self) -> int:
-        """The stamp of an event of our own. It overtakes what waits in the inbox, so it is not later than that: time never goes back."""
+        """The stamp of an event of our own. It overtakes what waits in the inbox, so it is not later: time never goes back."""
         now = max(self.clock.now(), self.trader.now)
         oldest = self.inbox.oldest_ts()
         return now if oldest is None else max(self.trader.now, min(now, oldest))

@@ -1,10 +1,10 @@
 """The folder that holds one account's paper trading: lock, run number, latched trading state, and a folder for each run.
 
-    state/NAME/lock                 held while a daemon trades this account; a fencing token in it (daemon/journal/lock.py)
-    state/NAME/.run_number          the last run number given
-    state/NAME/trading_state.json   ACTIVE, REDUCING or HALTED, and why
-    state/NAME/runs/000001/journal  one run's journal: begins with what the runs before it left
-    state/NAME/runs/000001/snapshot-000000123456.tds   what the journal's first 123,456 records come to
+state/NAME/lock                 held while a daemon trades this account; a fencing token in it (daemon/journal/lock.py)
+state/NAME/.run_number          the last run number given
+state/NAME/trading_state.json   ACTIVE, REDUCING or HALTED, and why
+state/NAME/runs/000001/journal  one run's journal: begins with what the runs before it left
+state/NAME/runs/000001/snapshot-000000123456.tds   what the journal's first 123,456 records come to
 """
 
 from __future__ import annotations
@@ -84,7 +84,9 @@ class StateFolder:
         except OSError as error:
             raise StorageError(f"{path}: cannot be read: {error.strerror or error}") from error
         except (ValueError, KeyError, TypeError) as error:
-            raise StorageError(f'{path}: is damaged ({error}); write {{"state": "HALTED", "reason": "", "ts": 0}} to it') from error
+            raise StorageError(
+                f'{path}: is damaged ({error}); write {{"state": "HALTED", "reason": "", "ts": 0}} to it'
+            ) from error
 
     def write_latch(self, latch: Latch) -> None:
         content = {"state": latch.state.name, "reason": latch.reason, "ts": latch.ts}

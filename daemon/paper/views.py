@@ -87,7 +87,7 @@ def positions_view(trader: Trader) -> dict[str, Any]:
 
 
 def profit_view(trader: Trader) -> dict[str, dict[str, str]]:
-    """By currency: realised, unrealised at the middle of the market where there is one, fees, and the sum, since the first start."""
+    """By currency, since the first start: realised, unrealised at the middle where there is a market, fees, and the sum."""
     totals: dict[str, list[int]] = {}
     for key, position in trader.portfolio.by_instrument.items():
         mark = trader.states[key].mark()

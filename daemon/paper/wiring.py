@@ -36,9 +36,13 @@ def check_config(loaded: LoadedConfig) -> None:
     if config.run.pace != "full":
         raise ConfigError(f"{loaded.file}: run.pace: is for backtests; a paper session goes by the clock (see paper.speed)")
     if any(isinstance(data, BarsData) for data in config.data):
-        raise ConfigError(f"{loaded.file}: data: bars are known only when they have ended, too late for a paper session; use a backtest")
+        raise ConfigError(
+            f"{loaded.file}: data: bars are known only when they have ended, too late for a paper session; use a backtest"
+        )
     if any(isinstance(data, FlowData) for data in config.data) and parse_speed(config.paper.speed) != 10**SPEED_SCALE:
-        raise ConfigError(f"{loaded.file}: paper.speed: the generated market goes by the clock: 1x; its rates are under data.market")
+        raise ConfigError(
+            f"{loaded.file}: paper.speed: the generated market goes by the clock: 1x; its rates are under data.market"
+        )
 
 
 def build_bare_trader(loaded: LoadedConfig) -> Trader:
@@ -52,7 +56,9 @@ def check_state(loaded: LoadedConfig, state: TraderState) -> None:
     configured = {table.instrument_id for table in loaded.instruments}
     held = {record.instrument_id for record in state.positions} | {record.instrument_id for record in state.orders}
     for instrument_id in sorted(held - configured):
-        raise ConfigError(f"{loaded.file}: instruments: the account has traded {instrument_id}: keep it, or take another run.name")
+        raise ConfigError(
+            f"{loaded.file}: instruments: the account has traded {instrument_id}: keep it, or take another run.name"
+        )
 
 
 def parse_speed(text: str) -> int:

@@ -1,4 +1,4 @@
-"""A venue that outlives the daemon: its ledger is a file that it alone writes, one line for each order it took and each execution.
+"""A venue that outlives the daemon: its ledger is a file that it alone writes, a line for each order it took and each execution.
 
 It shares no code with ours and keeps no promise to our process: what is in the file has happened, whether we heard of it or not.
 Orders stay open there when the daemon dies, and are filled meanwhile.

@@ -1,4 +1,4 @@
-"""Starts the daemon again and again against a venue that outlives it, kills it each time, and holds every ledger against the venue's.
+"""Starts the daemon again and again at a venue that outlives it, kills it each time, and holds our books against the venue's.
 
     python -m tests.daemon.paper.kill_runner FOLDER KILLS SEED
 
@@ -7,6 +7,7 @@ Prints one JSON object. Every life is a fork of this process, so that a thousand
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import random
@@ -22,10 +23,11 @@ from typing import Any
 import anyio
 
 from core.commands import SubmitOrder
-from core.enums import Side
-from core.events import OrderFilled
+from core.enums import Side, TradingState
+from core.events import OrderFilled, StateRestored, TradingStateSet
 from core.trader import Trader
 from daemon.config.loader import LoadedConfig, load_config
+from daemon.control.server import Handler
 from daemon.journal.tail import TailReader
 from daemon.paper.clock import Clock
 from daemon.paper.control import Control
@@ -34,7 +36,19 @@ from daemon.replay import replay
 from tests.daemon.paper.durable_venue import COMMISSION, INSTRUMENT, DurableVenue
 from tests.daemon.session import CONFIG
 
-POINTS = ("locked", "numbered", "begun", "restored", "reconciled", "stepped", "journaled", "sent", "latched", "snapshot", "closing")
+POINTS = (
+    "locked",
+    "numbered",
+    "begun",
+    "restored",
+    "reconciled",
+    "stepped",
+    "journaled",
+    "sent",
+    "latched",
+    "snapshot",
+    "closing",
+)
 LIFE_S_MAX = 0.25
 CASH = 100_000 * 10**8
 
@@ -43,7 +57,9 @@ def write_config(folder: Path) -> LoadedConfig:
     text = CONFIG.replace('class = "symmetric_maker"', 'class = "tests.daemon.paper.churner:Churner"').replace(
         '[strategies.params]\ninstrument_id = "ACME.SIM"\norder_qty = "10"\nposition_qty_max = "100"', ""
     )
-    text = text.replace("position_qty_max = 200", "position_qty_max = 100000\norders_max = 100000").replace("seed = 3", 'mode = "paper"')
+    text = text.replace("position_qty_max = 200", "position_qty_max = 100000\norders_max = 100000").replace(
+        "seed = 3", 'mode = "paper"'
+    )
     path = folder / "kill.toml"
     path.write_text(f'{text}\n[paper]\nstate_folder = "{folder}/state"\nsnapshot_records = 100\n')
     return load_config(path)
@@ -56,7 +72,16 @@ def live(loaded: LoadedConfig, ledger: Path, seed: int, point: Callable[[str], N
         return DurableVenue(ledger, clock, seed)
 
     daemon = Daemon(loaded, quiet=True, open_adapter=open_venue, point=point)
-    return anyio.run(partial(daemon.run, lambda made: Control(made).answer))
+
+    def handler_of(made: Daemon) -> Handler:
+        # An operator who resumes what the life before had halted, and halts and resumes again: latches on the way.
+        loop = asyncio.get_running_loop()
+        loop.call_later(0.005, made.resume, "test", 0)
+        loop.call_later(0.06, made.halt, "test", 0)
+        loop.call_later(0.08, made.resume, "test", 0)
+        return Control(made).answer
+
+    return anyio.run(partial(daemon.run, handler_of))
 
 
 def die_at(name: str, visit: int) -> Callable[[str], None]:
@@ -71,8 +96,10 @@ def die_at(name: str, visit: int) -> Callable[[str], None]:
     return point
 
 
-def fork_life(loaded: LoadedConfig, ledger: Path, seed: int, point: Callable[[str], None], seconds: float, number: int) -> int:
-    """The exit status of one life: ended by `number` after so long, unless it dies at its point before."""
+def fork_life(
+    loaded: LoadedConfig, ledger: Path, seed: int, point: Callable[[str], None], seconds: float, number: int
+) -> tuple[int, bool]:
+    """The exit status of one life, and whether it ended by itself: else `number` ended it after so long."""
     child = os.fork()
     if child == 0:
         code = 70
@@ -87,10 +114,10 @@ def fork_life(loaded: LoadedConfig, ledger: Path, seed: int, point: Callable[[st
     while time.monotonic() < deadline:
         found, status = os.waitpid(child, os.WNOHANG)
         if found:
-            return status
+            return status, True
         time.sleep(0.002)
     os.kill(child, number)
-    return os.waitpid(child, 0)[1]
+    return os.waitpid(child, 0)[1], False
 
 
 def audit(loaded: LoadedConfig, ledger: Path) -> dict[str, Any]:
@@ -99,11 +126,17 @@ def audit(loaded: LoadedConfig, ledger: Path) -> dict[str, Any]:
     booked: Counter[str] = Counter()
     runs = sorted((Path(loaded.config.paper.state_folder) / "session" / "runs").iterdir())
     different = []
+    loosened = []
+    state = TradingState.ACTIVE
     for run in runs:
         journal = run / "journal"
         if not journal.is_dir() or not any(journal.glob("*.tdj")):
             continue
         for record in TailReader(journal):
+            if isinstance(record, StateRestored) and record.state.trading_state < state:
+                loosened.append(run.name)
+            if isinstance(record, TradingStateSet):
+                state = record.state
             if isinstance(record, SubmitOrder):
                 sent[record.client_order_id] += 1
             elif isinstance(record, OrderFilled):
@@ -136,6 +169,7 @@ def audit(loaded: LoadedConfig, ledger: Path) -> dict[str, Any]:
         "fills_twice": sorted(key for key, count in booked.items() if count > 1),
         "fills_invented": sorted(set(booked) - executions),
         "replays_different": different,
+        "halts_lost": loosened,
         "position": position,
         "cash": cash,
     }
@@ -166,12 +200,14 @@ def main(folder: Path, kills: int, seed: int) -> dict[str, Any]:
         name = POINTS[number // 2 % len(POINTS)]
         point = die_at("" if is_random else name, draw.choice((1, 1, 2, 3)))
         last = signal.SIGTERM if name == "closing" and not is_random else signal.SIGKILL
-        status = fork_life(loaded, ledger, draw.randrange(1 << 30), point, draw.uniform(0.02, LIFE_S_MAX), last)
+        # Whoever is to die at a point gets the time to come to it.
+        seconds = draw.uniform(0.005, LIFE_S_MAX) if is_random else 2 * LIFE_S_MAX
+        status, by_itself = fork_life(loaded, ledger, draw.randrange(1 << 30), point, seconds, last)
         if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL:
-            died["random" if is_random else name] += 1
+            died[name if by_itself else "random"] += 1
         elif not (last == signal.SIGTERM and status == 0):
             failures.append((number, name, status))
-    status = fork_life(loaded, ledger, draw.randrange(1 << 30), lambda _name: None, 0.3, signal.SIGTERM)
+    status, _ = fork_life(loaded, ledger, draw.randrange(1 << 30), lambda _name: None, 0.5, signal.SIGTERM)
     if status:
         failures.append((kills, "the last life", status))
     found = audit(loaded, ledger)
