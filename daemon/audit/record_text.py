@@ -11,7 +11,10 @@ from core.enums import AggressorSide, MarketStatus, OrderType, Reason, Side, Tim
 from core.events import (
     Bar,
     Book,
+    CancelAllRequested,
     CancelRejected,
+    ControlRequested,
+    FlattenRequested,
     GapDetected,
     OrderAccepted,
     OrderCanceled,
@@ -24,8 +27,10 @@ from core.events import (
     OrderRestated,
     OrderTriggered,
     Quote,
+    Reconciled,
     ReplaceRejected,
     Started,
+    StateRestored,
     StatusChanged,
     Stopping,
     TimerFired,
@@ -73,6 +78,8 @@ def describe(record: Record, instrument: Instrument | None) -> str:
         record, Quote | Trade | Bar | Book | StatusChanged | GapDetected | TimerFired | Started | Stopping | TradingStateSet
     ):
         return _market_or_control(record, instrument)
+    if isinstance(record, StateRestored | Reconciled | ControlRequested | CancelAllRequested | FlattenRequested):
+        return _session_event(record)
     return _order_event(record, instrument)
 
 
@@ -206,6 +213,24 @@ def _denial(denied: OrderDenied, instrument: Instrument | None) -> str:
 
 def _reason(reason: Reason) -> str:
     return reason.name.lower().replace("_", " ")
+
+
+def _session_event(record: StateRestored | Reconciled | ControlRequested | CancelAllRequested | FlattenRequested) -> str:
+    match record:
+        case StateRestored(previous_run=previous_run, state=state):
+            is_open = sum(order.leaves_qty > 0 for order in state.orders)
+            left = f"{state.fills_booked} fills booked, {is_open} orders open, {state.trading_state.name}"
+            return f"begins with what run {previous_run} left: {left}" if previous_run else "the account begins"
+        case Reconciled(facts=facts):
+            return f"agrees with the venue, after {facts} facts from it"
+        case ControlRequested(action=action, uid=uid, reason=reason):
+            return f"{action} asked for by {f'user {uid}' if uid >= 0 else 'the daemon or a signal'}: {reason}"
+        case CancelAllRequested(reason=reason):
+            return f"everything is to be canceled: {reason}"
+        case FlattenRequested(reason=reason):
+            return f"every position is to be closed: {reason}"
+        case _:
+            assert_never(record)
 
 
 def _market_or_control(

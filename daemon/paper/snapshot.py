@@ -1,7 +1,7 @@
 """A snapshot: what the first records of a run's journal come to, so that a restart need not read them again.
 
-It names the frame of the journal that it reaches to, by the hash of the whole chain up to there. One that does not fit the journal
-beside it, or is not whole, is not used: the one before it is, or the journal from its beginning.
+It names the frame of the journal that it reaches to, by the hash of the whole chain up to there. One that does not fit the
+journal beside it, or is not whole, is not used: the one before it is, or the journal from its beginning.
 """
 
 from __future__ import annotations
