@@ -92,10 +92,36 @@ class Stopping(Event, frozen=True, array_like=True, gc=False, tag="stopping"):
 
 
 class TradingStateSet(Event, frozen=True, array_like=True, gc=False, tag="trading_state"):
-    """An operator, a limit or the guardian set the trading state."""
+    """An operator or the guardian made trading stricter. Towards ACTIVE it changes nothing: that takes a TradingResumed.
+
+    strategy_id "": the account.
+    """
 
     state: TradingState
     reason: str
+    strategy_id: str = ""
+
+
+class TradingResumed(Event, frozen=True, array_like=True, gc=False, tag="trading_resumed"):
+    """The one way back towards ACTIVE (core/risk_states.py): somebody says why. strategy_id "": the account."""
+
+    reason: str
+    state: TradingState = TradingState.ACTIVE
+    strategy_id: str = ""
+
+
+class LimitTripped(Event, frozen=True, array_like=True, tag="limit_tripped"):
+    """Made by the Trader, like OrderDenied: a limit of the account ("") or of a strategy was passed, and `state` is in effect.
+
+    `value` and `bound` in the units of that limit; `inputs` are the numbers that the value was made of, each with its name.
+    """
+
+    strategy_id: str
+    state: TradingState
+    limit: str
+    value: int
+    bound: int
+    inputs: tuple[tuple[str, int], ...]
 
 
 class StateRestored(Event, frozen=True, array_like=True, tag="restored"):
@@ -245,5 +271,7 @@ AnyEvent = (
     | ControlRequested
     | CancelAllRequested
     | FlattenRequested
+    | TradingResumed
+    | LimitTripped
     | AnyOrderEvent
 )

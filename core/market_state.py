@@ -5,10 +5,15 @@ One object per instrument, read by the risk gate and the strategies, written by 
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from core.enums import AggressorSide, MarketStatus
 from core.events import Bar, Book, Quote, Trade
 from core.instruments import Instrument
 from core.portfolio import Position
+
+if TYPE_CHECKING:
+    from core.risk_watch import InstrumentWatch
 
 
 class MarketState:
@@ -18,12 +23,14 @@ class MarketState:
         "book",
         "instrument",
         "is_gapped",
+        "mark_due_ns",
         "open_buy_qty",
         "open_orders",
         "open_sell_qty",
         "position",
         "quote",
         "status",
+        "watch",
     )
 
     def __init__(self, instrument: Instrument, position: Position) -> None:
@@ -38,6 +45,8 @@ class MarketState:
         self.open_buy_qty = 0  # worst case: everything still open, pending or unknown fills
         self.open_sell_qty = 0
         self.open_orders = 0
+        self.mark_due_ns = 0  # account limits value the instrument at the first market event from then on
+        self.watch: InstrumentWatch | None = None  # where account limits are configured: hears of every reservation
 
     @property
     def trade(self) -> Trade | None:

@@ -73,7 +73,10 @@ class OrderStore:
                 self._closed.append(order.client_order_id)
                 continue
             self._open[order.client_order_id] = order
-            self._states[order.instrument_id].open_orders += 1
+            state = self._states[order.instrument_id]
+            state.open_orders += 1
+            if state.watch is not None:
+                state.watch.reserve(order.strategy_id, order.side, 0, 1)
             reserved_qty, order.reserved_qty = order.reserved_qty, 0
             self._reserve(order, reserved_qty)
         self._seen_executions.update(dict.fromkeys(executions))
@@ -111,6 +114,9 @@ class OrderStore:
             state.open_buy_qty += qty
         else:
             state.open_sell_qty += qty
+        watch = state.watch
+        if watch is not None:
+            watch.reserve(order.strategy_id, order.side, qty, 1)
 
     def denied(self, order: Order) -> None:
         order.move(Trigger.DENY)
@@ -288,6 +294,9 @@ class OrderStore:
             state.open_buy_qty += change
         else:
             state.open_sell_qty += change
+        watch = state.watch
+        if watch is not None:
+            watch.reserve(order.strategy_id, order.side, change)
 
     def _close(self, order: Order, ts: int) -> Order:
         order.ts_updated = ts
@@ -298,6 +307,9 @@ class OrderStore:
             state.open_buy_qty -= order.reserved_qty
         else:
             state.open_sell_qty -= order.reserved_qty
+        watch = state.watch
+        if watch is not None:
+            watch.reserve(order.strategy_id, order.side, -order.reserved_qty, -1)
         order.reserved_qty = 0
         del self._open[order.client_order_id]
         self._remember_closed(order)

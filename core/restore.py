@@ -8,9 +8,10 @@ from core.enums import OrderStatus
 from core.errors import StateError
 from core.orders import Order
 from core.portfolio import Position
-from core.trader_state import OrderRecord, PositionRecord, TraderState
+from core.trader_state import LossRecord, OrderRecord, PositionRecord, TraderState
 
 if TYPE_CHECKING:
+    from core.account_risk import LossWatch
     from core.trader import Trader
 
 CLOSED_ORDERS_KEPT_MAX = 1_000  # late answers and fills find them after a restart too
@@ -60,6 +61,8 @@ def capture(trader: Trader) -> TraderState:
         orders=tuple(_order_record(kept[key]) for key in sorted(kept)),
         executions=tuple(execution for execution in store.executions() if execution[0] in kept),
         marks=marks,
+        strategy_states=tuple(trader.risk.states.strategies()),
+        losses=() if trader.account_risk is None else tuple(_loss_record(watch) for watch in trader.account_risk.watches),
     )
 
 
@@ -87,8 +90,19 @@ def restore(trader: Trader, state: TraderState) -> None:
         position.buy_qty, position.sell_qty = record.buy_qty, record.sell_qty
         position.turnover = int(record.turnover)
     trader.orders.restore([_order_of(each) for each in state.orders], state.executions)
-    trader.risk.trading_state = state.trading_state
+    trader.risk.states.restrict("", state.trading_state)
+    for strategy_id, trading_state in state.strategy_states:
+        trader.risk.states.restrict(strategy_id, trading_state)
     trader.marks_restored = dict(state.marks)
+    for market in trader.states.values():
+        if market.watch is not None:
+            market.watch.touch()
+    if trader.account_risk is not None:
+        trader.account_risk.restored()
+        records = {record.strategy_id: record for record in state.losses}
+        for watch in trader.account_risk.watches:
+            if watch.strategy_id in records:
+                _restore_loss(watch, records[watch.strategy_id])
 
 
 def _position_record(strategy_id: str, instrument_id: str, position: Position) -> PositionRecord:
@@ -103,6 +117,28 @@ def _position_record(strategy_id: str, instrument_id: str, position: Position) -
         sell_qty=position.sell_qty,
         turnover=str(position.turnover),
     )
+
+
+def _loss_record(watch: LossWatch) -> LossRecord:
+    return LossRecord(
+        strategy_id=watch.strategy_id,
+        equity=None if watch.equity is None else str(watch.equity),
+        day=watch.day,
+        day_equity=str(watch.day_equity),
+        week=watch.week,
+        week_equity=str(watch.week_equity),
+        peak_equity=str(watch.peak_equity),
+        is_unwinding=watch.is_unwinding,
+    )
+
+
+def _restore_loss(watch: LossWatch, record: LossRecord) -> None:
+    """A restart is no new day: losses go on from where they were."""
+    watch.equity = None if record.equity is None else int(record.equity)
+    watch.day, watch.day_equity = record.day, int(record.day_equity)
+    watch.week, watch.week_equity = record.week, int(record.week_equity)
+    watch.peak_equity = int(record.peak_equity)
+    watch.is_unwinding = record.is_unwinding
 
 
 def _order_record(order: Order) -> OrderRecord:

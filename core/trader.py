@@ -8,13 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from core.account_risk import AccountRisk
 from core.approved import Approved
 from core.blame import blame
-from core.commands import CancelAll, CancelTimer, ReplaceOrder, SetTimer, SubmitOrder
+from core.commands import CancelAll, CancelOrder, CancelTimer, ReplaceOrder, SetTimer, SubmitOrder
 from core.context import OutCommand, StrategyContext
 from core.digest import StreamDigest, digest_of
 from core.enums import OrderStatus, OrderType, Reason, Side, TradingState
-from core.errors import StateError, StrategyError
+from core.errors import ConfigError, StateError, StrategyError
 from core.events import (
     AnyEvent,
     Bar,
@@ -24,6 +25,7 @@ from core.events import (
     ControlRequested,
     FlattenRequested,
     GapDetected,
+    LimitTripped,
     OrderAccepted,
     OrderCanceled,
     OrderDenied,
@@ -43,6 +45,7 @@ from core.events import (
     Stopping,
     TimerFired,
     Trade,
+    TradingResumed,
     TradingStateSet,
 )
 from core.identifiers import make_order_id
@@ -53,6 +56,11 @@ from core.orders import Order
 from core.portfolio import Portfolio
 from core.restore import restore
 from core.risk import InstrumentLimits, RateLimit, RiskGate
+from core.risk_conversion import Conversion
+from core.risk_limits import AccountLimits
+from core.risk_pre_trade import PreTrade
+from core.risk_states import TradingStates
+from core.units import clamp_int64
 
 NOTHING: tuple[OutCommand, ...] = ()
 DENIALS_PER_STEP_MAX = 1_000
@@ -71,18 +79,22 @@ class Trader:
         limits: dict[str, InstrumentLimits],
         rate: RateLimit,
         run_number: int,
+        account: AccountLimits | None = None,
     ) -> None:
         make_order_id(run_number, 1)  # refuses a run number that order ids cannot hold
         self.instruments = {instrument.instrument_id: instrument for instrument in instruments}
         self.portfolio = Portfolio(self.instruments, cash)
         self.states = {key: MarketState(value, self.portfolio.by_instrument[key]) for key, value in self.instruments.items()}
         self.orders = OrderStore(self.states)
-        self.risk = RiskGate(self.states, limits, rate)
+        trading_states = TradingStates()
+        pre_trade, self.account_risk = self._limit_account(account, limits, trading_states)
+        self.risk = RiskGate(self.states, limits, rate, pre_trade, trading_states, self._held_by)
         self.run_number = run_number
         self.order_counter = 0
         self.now = 0
         self.commands_digest = StreamDigest()
         self.denied: list[OrderDenied] = []  # of the last step, for the journal
+        self.tripped: list[LimitTripped] = []  # of the last step, for the journal
         self.duplicate_fills = 0
         self.contexts: list[StrategyContext] = []
         self._by_strategy: dict[str, StrategyContext] = {}
@@ -102,7 +114,10 @@ class Trader:
         self._bar_callbacks: dict[str, tuple[MarketState, list[tuple[int, StrategyContext, Callback]]]] = {
             key: (state, []) for key, state in self.states.items()
         }
-        self._handlers: dict[type, Callable[[Any], None]] = {
+        self._handlers = self._find_handlers()
+
+    def _find_handlers(self) -> dict[type, Callable[[Any], None]]:
+        handlers: dict[type, Callable[[Any], None]] = {
             Quote: self._on_quote,
             OrderAccepted: self._on_accepted,
             OrderCanceled: self._on_canceled,
@@ -122,6 +137,7 @@ class Trader:
             StatusChanged: self._on_status,
             GapDetected: self._on_gap,
             TradingStateSet: self._on_trading_state,
+            TradingResumed: self._on_resumed,
             Started: self._on_started,
             Stopping: self._on_stopping,
             StateRestored: self._on_restored,
@@ -130,6 +146,22 @@ class Trader:
             CancelAllRequested: self._on_cancel_all_requested,
             FlattenRequested: self._on_flatten_requested,
         }
+        if self.account_risk is not None and self.account_risk.needs_marks:
+            # Who configures no limit that needs the market's value pays nothing for it.
+            handlers.update({Quote: self._on_quote_marked, Trade: self._on_trade_marked, Bar: self._on_bar_marked})
+        return handlers
+
+    def _limit_account(
+        self, account: AccountLimits | None, limits: dict[str, InstrumentLimits], trading_states: TradingStates
+    ) -> tuple[PreTrade | None, AccountRisk | None]:
+        margins_ppm = {key: limit.initial_margin_ppm for key, limit in limits.items()}
+        if account is None and not any(margins_ppm.values()):
+            return None, None
+        if account is None:
+            raise ConfigError("risk: an initial margin is a limit of the account: the account's currency is missing")
+        conversion = Conversion(account.currency, account.conversion, self.instruments)
+        pre_trade = PreTrade(self.states, account, margins_ppm, conversion, self.orders, self.portfolio)
+        return pre_trade, AccountRisk(account, self.portfolio, conversion, pre_trade.exposure, trading_states)
 
     def add_strategy(self, strategy_id: str, strategy: Any) -> StrategyContext:
         """Register before the first step; strategies are called in the order they were added."""
@@ -169,6 +201,8 @@ class Trader:
         self.now = event.ts_init
         if self.denied:
             self.denied = []
+        if self.tripped:
+            self.tripped = []
         try:
             handler(event)
             if self.denied:
@@ -210,6 +244,35 @@ class Trader:
         state.quote = quote
         for context, callback in callbacks:
             callback(context, quote)
+
+    def _on_quote_marked(self, quote: Quote) -> None:
+        """As `_on_quote`, after the account's limits have looked at it: halt first."""
+        state, callbacks = self._quote_routes[quote.instrument_id]
+        state.quote = quote
+        if quote.ts_init >= state.mark_due_ns:
+            self._judge_market(state)
+        for context, callback in callbacks:
+            callback(context, quote)
+
+    def _on_trade_marked(self, trade: Trade) -> None:
+        state = self.states[trade.instrument_id]
+        # A quote says more than a print: only where there is none is the print the market.
+        if state.quote is None and trade.ts_init >= state.mark_due_ns:
+            state.trade = trade
+            self._judge_market(state)
+        self._on_trade(trade)
+
+    def _on_bar_marked(self, bar: Bar) -> None:
+        state = self.states[bar.instrument_id]
+        if state.quote is None and bar.ts_init >= state.mark_due_ns:
+            state.bar = bar
+            self._judge_market(state)
+        self._on_bar(bar)
+
+    def _judge_market(self, state: MarketState) -> None:
+        assert self.account_risk is not None
+        for tripped in self.account_risk.market(state, self.now):
+            self._trip(tripped)
 
     def _on_book(self, book: Book) -> None:
         key = book.instrument_id
@@ -253,7 +316,9 @@ class Trader:
         self._tell(self.orders.accepted(event), event)
 
     def _on_rejected(self, event: OrderRejected) -> None:
-        self._tell(self.orders.rejected(event), event)
+        order = self.orders.rejected(event)
+        self._count_refusal(order)
+        self._tell(order, event)
 
     def _on_canceled(self, event: OrderCanceled) -> None:
         self._tell(self.orders.canceled(event), event)
@@ -274,7 +339,14 @@ class Trader:
         self._tell(self.orders.cancel_rejected(event), event)
 
     def _on_replace_rejected(self, event: ReplaceRejected) -> None:
-        self._tell(self.orders.replace_rejected(event), event)
+        order = self.orders.replace_rejected(event)
+        self._count_refusal(order)
+        self._tell(order, event)
+
+    def _count_refusal(self, order: Order) -> None:
+        if self.account_risk is not None:
+            for tripped in self.account_risk.rejected(order.strategy_id, self.now):
+                self._trip(tripped)
 
     def _on_outcome_unknown(self, event: OrderOutcomeUnknown) -> None:
         self._tell(self.orders.lost(event), event)
@@ -285,6 +357,8 @@ class Trader:
             self.duplicate_fills += 1
             return
         position = self.portfolio.book(order.strategy_id, fill)
+        if self.account_risk is not None:
+            self._judge_fill(self.account_risk, order, fill)
         context = self._told.get(order.strategy_id)
         if context is None:
             return
@@ -295,6 +369,17 @@ class Trader:
         if context.on_position is not None:
             context.on_position(context, position)
 
+    def _judge_fill(self, account_risk: AccountRisk, order: Order, fill: OrderFilled) -> None:
+        strategy_id = order.strategy_id
+        state = self.states[fill.instrument_id]
+        assert self.risk.account is not None
+        assert state.watch is not None
+        repeated = self.risk.account.filled(state.watch, strategy_id, fill.side, self.now)
+        if repeated is not None and self.risk.states.own(strategy_id) is not TradingState.HALTED:
+            self._trip(account_risk.trip(self.now, strategy_id, TradingState.HALTED, repeated, (("side", int(fill.side)),)))
+        for tripped in account_risk.filled(strategy_id, state, self.now):
+            self._trip(tripped)
+
     def _tell(self, order: Order, event: AnyEvent) -> None:
         context = self._told.get(order.strategy_id)
         if context is not None and context.on_order is not None:
@@ -302,6 +387,8 @@ class Trader:
 
     def deny(self, order: Order, limit: str, value: int, bound: int) -> None:
         """Called by the context: the strategy hears of it after the callback that caused it has returned."""
+        # What was asked for may be any number; a record of the journal holds 64 bits.
+        value, bound = clamp_int64(value), clamp_int64(bound)
         self.denied.append(
             OrderDenied(self.now, self.now, order.client_order_id, order.strategy_id, order.instrument_id, limit, value, bound)
         )
@@ -342,6 +429,9 @@ class Trader:
 
     def _on_started(self, _event: Started) -> None:
         self._told = self._by_strategy
+        if self.account_risk is not None:
+            for tripped in self.account_risk.started(self._by_strategy, self.now):
+                self._trip(tripped)
         for context in self.contexts:
             if context.on_start is not None:
                 context.on_start(context)
@@ -354,19 +444,67 @@ class Trader:
             self._told = {}
 
     def _on_trading_state(self, event: TradingStateSet) -> None:
-        self.risk.trading_state = event.state
-        if event.state is TradingState.HALTED:
-            # Halt first, account for it after: everything is cancelled whatever the strategies think.
-            self._cancel_all()
-        for context in self.contexts:
-            if context.on_halt is not None:
-                context.on_halt(context, event.state, event.reason)
+        self._require_scope(event.strategy_id)
+        if self.risk.states.restrict(event.strategy_id, event.state):
+            self._restricted(event.strategy_id, event.state, event.reason)
+        elif event.state is TradingState.HALTED:
+            # Halted already: whatever is open still, the venue is asked again.
+            self._cancel_scope(event.strategy_id)
 
-    def _cancel_all(self) -> None:
-        self.out.append(self.risk.cancel(CancelAll(self.now, None)))
-        for order in self.orders.open_orders():
+    def _on_resumed(self, event: TradingResumed) -> None:
+        """Towards ACTIVE. Limits that are still broken trip again at once, before any strategy hears of it."""
+        self._require_scope(event.strategy_id)
+        if not event.reason.strip():
+            raise StateError(f"trading is resumed only with a reason: {event!r}")
+        if not self.risk.states.resume(event.strategy_id, event.state):
+            return
+        if self.risk.account is not None and self.account_risk is not None:
+            self.risk.account.resumed(event.strategy_id)
+            tripped = self.account_risk.resumed(event.strategy_id, event.state, self.now)
+            for each in tripped:
+                self._trip(each)
+            if any(each.strategy_id == event.strategy_id for each in tripped):
+                return
+        self._tell_state(event.strategy_id, event.reason)
+
+    def _trip(self, event: LimitTripped) -> None:
+        """A limit of the account or of a strategy was passed: in effect before anything else of this step happens."""
+        self.tripped.append(event)
+        self.risk.states.restrict(event.strategy_id, event.state)
+        self._restricted(event.strategy_id, event.state, f"{event.limit}: {event.value} is past {event.bound}")
+
+    def _restricted(self, strategy_id: str, state: TradingState, reason: str) -> None:
+        if state is TradingState.HALTED:
+            # Halt first, account for it after: everything is cancelled whatever the strategies think.
+            self._cancel_scope(strategy_id)
+        self._tell_state(strategy_id, reason)
+
+    def _cancel_scope(self, strategy_id: str) -> None:
+        """Everything of the account ("") by one command, or each order of one strategy."""
+        if not strategy_id:
+            self.out.append(self.risk.cancel(CancelAll(self.now, None)))
+        for order in self.orders.open_orders(None, strategy_id or None):
             if order.status is not OrderStatus.PENDING_CANCEL:
                 self.orders.cancel_requested(order, self.now)
+                if strategy_id:
+                    self.out.append(self.risk.cancel(CancelOrder(self.now, order.client_order_id)))
+
+    def _tell_state(self, strategy_id: str, reason: str) -> None:
+        """Each strategy hears of the state that its own orders are judged by."""
+        for context in self.contexts:
+            if context.on_halt is not None and (not strategy_id or context.strategy_id == strategy_id):
+                context.on_halt(context, self.risk.states.of(context.strategy_id), reason)
+
+    def _require_scope(self, strategy_id: str) -> None:
+        if strategy_id and strategy_id not in self._by_strategy:
+            raise StateError(f"there is no strategy {strategy_id!r} whose trading state could be set")
+
+    def _held_by(self, strategy_id: str, instrument_id: str) -> tuple[int, int, int]:
+        """A strategy's own position, and what its open orders may still buy and sell."""
+        reserved = [0, 0]
+        for order in self.orders.open_orders(instrument_id, strategy_id):
+            reserved[order.side] += order.reserved_qty
+        return self.portfolio.position_of(strategy_id, instrument_id).qty, reserved[0], reserved[1]
 
     def _on_restored(self, event: StateRestored) -> None:
         restore(self, event.state)
@@ -381,7 +519,7 @@ class Trader:
         """Kept in the journal for who and why; what is to happen comes as an event of its own."""
 
     def _on_cancel_all_requested(self, _event: CancelAllRequested) -> None:
-        self._cancel_all()
+        self._cancel_scope("")
 
     def _on_flatten_requested(self, _event: FlattenRequested) -> None:
         for context in self.contexts:
@@ -403,6 +541,9 @@ class Trader:
             ("trader", int(self.risk.trading_state), self.order_counter, self.timer_counter),
             ("cash", *sorted(self.portfolio.cash.items())),
         ]
+        records += [("strategy_state", name, int(state)) for name, state in self.risk.states.strategies()]
+        if self.account_risk is not None:
+            records += self.account_risk.records()
         positions = [(("", key), p) for key, p in sorted(self.portfolio.by_instrument.items())]
         # One that was only looked at is no position: reading must not change the digest.
         positions += [(key, p) for key, p in sorted(self.portfolio.by_strategy.items()) if p.buy_qty or p.sell_qty]

@@ -57,6 +57,19 @@ class OrderRecord(msgspec.Struct, frozen=True, array_like=True):
     venue_leaves_qty: int
 
 
+class LossRecord(msgspec.Struct, frozen=True, array_like=True):
+    """What the loss limits of one scope remember (core/account_risk.py); strategy_id "": the account's."""
+
+    strategy_id: str
+    equity: str | None
+    day: int
+    day_equity: str
+    week: int
+    week_equity: str
+    peak_equity: str
+    is_unwinding: bool
+
+
 class TraderState(msgspec.Struct, frozen=True, array_like=True):
     """`orders` oldest first: all that are open, and the last of the closed ones; `executions` are those of these orders.
 
@@ -70,3 +83,5 @@ class TraderState(msgspec.Struct, frozen=True, array_like=True):
     orders: tuple[OrderRecord, ...]
     executions: tuple[tuple[int, str], ...]
     marks: dict[str, int]
+    strategy_states: tuple[tuple[str, TradingState], ...] = ()  # those that are not ACTIVE
+    losses: tuple[LossRecord, ...] = ()

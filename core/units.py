@@ -101,6 +101,11 @@ def rescale(value: int, scale_from: int, scale_to: int) -> int:
     return quotient
 
 
+def clamp_int64(value: int) -> int:
+    """The nearest int64."""
+    return min(max(value, INT64_MIN), INT64_MAX)
+
+
 def divide_half_even(numerator: int, denominator: int) -> int:
     """numerator / denominator rounded to the nearest integer, ties to even; denominator > 0."""
     assert denominator > 0

@@ -15,6 +15,7 @@ import anyio
 import structlog
 
 from core.errors import StorageError, StrategyError, TradingdError
+from core.events import LimitTripped
 from core.units import NS_PER_MS, NS_PER_SECOND, parse_duration_ns
 from daemon.config.effective import config_digest, effective
 from daemon.config.loader import LoadedConfig
@@ -194,19 +195,23 @@ class Backtest:
         venue = driver.venue
         driver.start()
         self._log.info("run started", run_id=self.run_id, folder=str(self.folder.final))
-        while not self._stop.pending and not venue.done:
+        while not self._stop.pending and not venue.done and not driver.has_tripped:
             until_ts = self._until_ts()
             slice_end = time.perf_counter_ns() + SLICE_NS
             idle = False
-            while not idle and time.perf_counter_ns() < slice_end and not venue.done:
+            while not idle and time.perf_counter_ns() < slice_end and not venue.done and not driver.has_tripped:
                 # Fewer wake-ups than asked for: the moment has come, or a chunk of data has ended.
                 idle = driver.advance(WAKEUPS_PER_LOOK, until_ts) < WAKEUPS_PER_LOOK and venue.now >= until_ts
             self._keep_rows()
             display.update()
             await anyio.sleep(PACED_SLEEP_S if idle else 0)
+        if driver.has_tripped:
+            assert driver.halted_for is not None
+            self._stop.ask("halted", driver.halted_for)
         if self._stop.pending:
             self._log.warning("run halted", by=self._stop.status, reason=self._stop.reason)
-            driver.halt(self._stop.reason)
+            if not driver.has_tripped:
+                driver.halt(self._stop.reason)
             driver.drain()
         driver.finish(self._stop.reason or "end of data")
 
@@ -341,6 +346,8 @@ class Backtest:
             "wakeups": driver.wakeups,
             **numbers,
             "venue": totals,
+            "trading_state": trader.risk.trading_state.name,
+            "trips": [_trip(tripped) for tripped in driver.tripped],
             "duplicate_fills": trader.duplicate_fills,
             "journal_records": None if self._journal is None else self._journal.records_written,
             "ledger_check": check_ledger(trader, self.folder.path / "fills.parquet", self._wired.cash_start),
@@ -359,3 +366,16 @@ class Backtest:
             self._journal.abandon()
         self.log_file.abandon()
         self.folder.discard()
+
+
+def _trip(tripped: LimitTripped) -> dict[str, Any]:
+    """A limit that was passed, as run.json holds it; numbers in the units of docs/RISK.md. strategy_id "": the account."""
+    return {
+        "ts": iso(tripped.ts_init),
+        "strategy_id": tripped.strategy_id,
+        "state": tripped.state.name,
+        "limit": tripped.limit,
+        "value": tripped.value,
+        "bound": tripped.bound,
+        "inputs": dict(tripped.inputs),
+    }

@@ -15,7 +15,7 @@ class ExitCode(IntEnum):
     DATA = 4
     STRATEGY = 5
     STORAGE = 6
-    HALTED = 7  # an operator's `tradingd halt`
+    HALTED = 7  # an operator's `tradingd halt`, or a limit of the account
     MISMATCH = 8  # a check found mismatches
     NOT_RUNNING = 9  # status or halt found nobody to ask
     CAPACITY = 10  # a named limit was reached

@@ -19,14 +19,14 @@ from core.commands import CancelAll, CancelOrder, CancelTimer, ReplaceOrder, Set
 from core.context import OutCommand
 from core.enums import TradingState
 from core.errors import ConfigError, StateError, StrategyError
-from core.events import AnyEvent, OrderDenied, TradingStateSet
+from core.events import AnyEvent, LimitTripped, OrderDenied, TradingStateSet
 from core.trader import Trader
 from daemon.config.loader import load_effective
 from daemon.journal.format import JournalHeader, Record
 from daemon.journal.reader import JournalDamage, JournalReader
 from daemon.wiring import build_trader
 
-OUTPUTS = (SubmitOrder, CancelOrder, ReplaceOrder, CancelAll, SetTimer, CancelTimer, OrderDenied)
+OUTPUTS = (SubmitOrder, CancelOrder, ReplaceOrder, CancelAll, SetTimer, CancelTimer, OrderDenied, LimitTripped)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,7 +133,7 @@ class _Walk:
             answer = next(self._answers, None)
             if answer is None or not self._is_same(record, answer):
                 return self._differ(number, record, answer)
-            if isinstance(record, OrderDenied):
+            if isinstance(record, OrderDenied | LimitTripped):
                 self._result.denials += 1
             else:
                 self._result.commands += 1
@@ -169,9 +169,9 @@ class _Walk:
         except (StrategyError, StateError) as error:
             # The run ended here as well, if this is the journal's last event; what the step had decided was withdrawn.
             self._raised = self._raised or error
-            self._answers = iter(())
+            self._answers = iter(list(self._trader.tripped))
             return
-        self._answers = iter([*self._trader.denied, *_commands(out)])
+        self._answers = iter([*self._trader.tripped, *self._trader.denied, *_commands(out)])
 
     def _is_same(self, recorded: Record, replayed: Record) -> bool:
         return self._encoder.encode(recorded) == self._encoder.encode(replayed)

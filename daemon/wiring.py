@@ -14,6 +14,7 @@ from core.strategy import Subscription
 from core.trader import Trader
 from core.units import NS_PER_SECOND, NS_PER_US, parse_duration_ns
 from daemon.config.build import build_cash, build_instruments, build_limits, build_rate, resolve_path
+from daemon.config.build_account import build_account_limits
 from daemon.config.loader import LoadedConfig
 from daemon.config.models import (
     BarsData,
@@ -79,6 +80,7 @@ def build_trader(loaded: LoadedConfig, run_number: int) -> Trader:
         cash=build_cash(loaded),
         limits=build_limits(loaded, instruments),
         rate=build_rate(loaded.config.risk),
+        account=build_account_limits(loaded, instruments),
         run_number=run_number,
     )
     for index, table in enumerate(loaded.config.strategies):

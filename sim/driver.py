@@ -14,7 +14,7 @@ from core.approved import Approved
 from core.commands import AnyCommand, CancelTimer, SetTimer, SubmitOrder
 from core.context import OutCommand
 from core.enums import OrderStatus, TradingState
-from core.events import AnyEvent, AnyOrderEvent, OrderEvent, OrderFilled, Quote, Started, Stopping, TradingStateSet
+from core.events import AnyEvent, AnyOrderEvent, LimitTripped, OrderEvent, OrderFilled, Quote, Started, Stopping, TradingStateSet
 from core.orders import TERMINAL
 from core.trader import Trader
 from core.units import NS_PER_SECOND
@@ -79,7 +79,9 @@ class Driver:
         self.phase = Phase.READY
         self.events = 0
         self.wakeups = 0
-        self.halted_for: str | None = None
+        self.halted_for: str | None = None  # by `halt`, or by a limit of the account: nothing new will leave any more
+        self.has_tripped = False  # by a limit of the account
+        self.tripped: list[LimitTripped] = []
         self.current: AnyEvent | None = None  # the last event given to the Trader: what an error happened on
 
     def start(self) -> None:
@@ -91,8 +93,8 @@ class Driver:
     def advance(self, wakeups_max: int, until_ts: int) -> int:
         """At most so many wake-ups and samples, none later than `until_ts` (ns UTC); returns how many there were.
 
-        Fewer than asked for: go on unless `venue.done`, or `venue.now` has come to `until_ts`. Raises StrategyError, StateError,
-        and what the venue's source raises.
+        Fewer than asked for: go on unless `venue.done`, `has_tripped`, or `venue.now` has come to `until_ts`. Raises
+        StrategyError, StateError, and what the venue's source raises.
         """
         assert self.phase is Phase.RUNNING
         venue_advance = self.venue.advance
@@ -113,6 +115,9 @@ class Driver:
                 self._apply(event)
             if journal is not None:
                 journal.flush_if_full()
+            if self.has_tripped:
+                # At this very wake-up, so that where the caller cuts the run changes nothing.
+                return wakeups + 1
         return wakeups_max
 
     def halt(self, reason: str) -> None:
@@ -158,7 +163,12 @@ class Driver:
         journal = self.journal
         if journal is not None:
             journal.append(event)
-        out = trader.step(event) if type(event) is Quote or not isinstance(event, OrderEvent) else self._step_order(event)
+        try:
+            out = trader.step(event) if type(event) is Quote or not isinstance(event, OrderEvent) else self._step_order(event)
+        finally:
+            # Also when a strategy raised while it heard of it.
+            if trader.tripped:
+                self._record_trips()
         if trader.denied:
             self._record_denials()
         if out:
@@ -187,6 +197,15 @@ class Driver:
             # A denied replace leaves the order as it was.
             if order is not None and order.status is OrderStatus.DENIED:
                 self.recorder.order_closed(order)
+
+    def _record_trips(self) -> None:
+        for tripped in self.trader.tripped:
+            self.tripped.append(tripped)
+            if self.journal is not None:
+                self.journal.append(tripped)
+            if not tripped.strategy_id and tripped.state is TradingState.HALTED:
+                self.has_tripped = True
+                self.halted_for = self.halted_for or f"{tripped.limit}: {tripped.value} is past {tripped.bound}"
 
     def _dispatch(self, out: Sequence[OutCommand]) -> None:
         journal = self.journal

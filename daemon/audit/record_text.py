@@ -16,6 +16,7 @@ from core.events import (
     ControlRequested,
     FlattenRequested,
     GapDetected,
+    LimitTripped,
     OrderAccepted,
     OrderCanceled,
     OrderDenied,
@@ -35,6 +36,7 @@ from core.events import (
     Stopping,
     TimerFired,
     Trade,
+    TradingResumed,
     TradingStateSet,
 )
 from core.identifiers import COUNTER_BITS, COUNTER_MAX
@@ -47,6 +49,11 @@ from daemon.timestamps import iso
 QTY_LIMITS = {"order_qty_max", "instrument_lot", "position_qty_max", "trading_state_reducing", "order_display_qty"}
 PRICE_LIMITS = {"instrument_tick", "price_collar_ppm", "market_crossed", "market_price"}
 MONEY_LIMITS = {"order_notional_max"}
+
+
+SessionEvent = (
+    TradingResumed | LimitTripped | StateRestored | Reconciled | ControlRequested | CancelAllRequested | FlattenRequested
+)
 
 
 def order_name(client_order_id: int) -> str:
@@ -78,7 +85,7 @@ def describe(record: Record, instrument: Instrument | None) -> str:
         record, Quote | Trade | Bar | Book | StatusChanged | GapDetected | TimerFired | Started | Stopping | TradingStateSet
     ):
         return _market_or_control(record, instrument)
-    if isinstance(record, StateRestored | Reconciled | ControlRequested | CancelAllRequested | FlattenRequested):
+    if isinstance(record, SessionEvent):
         return _session_event(record)
     return _order_event(record, instrument)
 
@@ -215,8 +222,12 @@ def _reason(reason: Reason) -> str:
     return reason.name.lower().replace("_", " ")
 
 
-def _session_event(record: StateRestored | Reconciled | ControlRequested | CancelAllRequested | FlattenRequested) -> str:
+def _session_event(record: SessionEvent) -> str:
     match record:
+        case TradingResumed(state=state, reason=reason, strategy_id=strategy_id):
+            return f"{strategy_id or 'the account'} resumed to {state.name}: {reason}"
+        case LimitTripped(limit=limit, value=value, bound=bound, state=state, strategy_id=strategy_id):
+            return f"{strategy_id or 'the account'} is {state.name}: {limit} is {value}, past {bound}"
         case StateRestored(previous_run=previous_run, state=state):
             is_open = sum(order.leaves_qty > 0 for order in state.orders)
             left = f"{state.fills_booked} fills booked, {is_open} orders open, {state.trading_state.name}"

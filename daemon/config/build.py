@@ -29,10 +29,10 @@ def build_instruments(loaded: LoadedConfig) -> list[Instrument]:
 
 def build_instrument(table: InstrumentTable, file: str) -> Instrument:
     def price(name: str, text: str) -> int:
-        return _exact(lambda: parse_fixed(text, table.price_scale), f"{file}: {table.instrument_id}.{name}")
+        return exact(lambda: parse_fixed(text, table.price_scale), f"{file}: {table.instrument_id}.{name}")
 
     def qty(name: str, text: str) -> int:
-        return _exact(lambda: parse_fixed(text, table.qty_scale), f"{file}: {table.instrument_id}.{name}")
+        return exact(lambda: parse_fixed(text, table.qty_scale), f"{file}: {table.instrument_id}.{name}")
 
     tick = price("tick", table.tick)
     lot = qty("lot", table.lot)
@@ -44,7 +44,7 @@ def build_instrument(table: InstrumentTable, file: str) -> Instrument:
     ):
         if text is not None:
             optional[name] = parse(name, text)
-    return _exact(
+    return exact(
         lambda: Instrument(
             instrument_id=table.instrument_id,
             instrument_class=InstrumentClass[table.class_.upper()],
@@ -69,7 +69,7 @@ def build_instrument(table: InstrumentTable, file: str) -> Instrument:
 
 def build_cash(loaded: LoadedConfig) -> dict[str, int]:
     return {
-        currency: _exact(partial(parse_fixed, text, MONEY_SCALE), f"{loaded.file}: account.cash.{currency}")
+        currency: exact(partial(parse_fixed, text, MONEY_SCALE), f"{loaded.file}: account.cash.{currency}")
         for currency, text in loaded.config.account.cash.items()
     }
 
@@ -104,16 +104,20 @@ def _limits_of(loaded: LoadedConfig, risk: Risk, instrument: Instrument) -> Inst
 
     def scaled(name: str, scale: int) -> int:
         value, path = text(name)
-        return _exact(lambda: parse_fixed(value, scale), path)
+        return exact(lambda: parse_fixed(value, scale), path)
 
     collar, collar_path = text("price_collar")
     age = own.market_age_max or risk.market_age_max or "0ns"
+    margin = own.initial_margin or risk.initial_margin or "0%"
     return InstrumentLimits(
         order_qty_max=scaled("order_qty_max", instrument.qty_scale),
         order_notional_max=scaled("order_notional_max", MONEY_SCALE),
         position_qty_max=scaled("position_qty_max", instrument.qty_scale),
-        price_collar_ppm=_exact(lambda: parse_percentage_ppm(collar), collar_path),
+        price_collar_ppm=exact(lambda: parse_percentage_ppm(collar), collar_path),
         market_age_ns_max=parse_duration_ns(age),
+        open_orders_max=own.open_orders_max or risk.open_orders_max or 0,
+        initial_margin_ppm=parse_percentage_ppm(margin),
+        is_locked_denied=(own.locked_market or risk.locked_market) == "deny",
     )
 
 
@@ -137,7 +141,8 @@ def expand_path(loaded: LoadedConfig, text: str, where: str) -> Path:
     return loaded.folder / Path(_VARIABLE.sub(expand, text)).expanduser()
 
 
-def _exact(parse: Callable[[], Value], path: str) -> Value:
+def exact(parse: Callable[[], Value], path: str) -> Value:
+    """What `parse` returns; its UnitError becomes a ConfigError that names `path`."""
     try:
         return parse()
     except UnitError as error:

@@ -9,7 +9,18 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
-from daemon.config.text_types import Day, Decimal, Duration, FeeRate, Moment, NotNegative, Percentage, Positive, PositiveDuration
+from daemon.config.text_types import (
+    Conversion,
+    Day,
+    Decimal,
+    Duration,
+    FeeRate,
+    Moment,
+    NotNegative,
+    Percentage,
+    Positive,
+    PositiveDuration,
+)
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
 InstrumentId = Annotated[str, StringConstraints(pattern=r"^[^\s.][^\s]*\.[A-Za-z0-9_-]+$", max_length=64)]
@@ -203,11 +214,78 @@ class Limits(Section):
     position_qty_max: Positive | None = Field(default=None, description="largest position either way, open orders included")
     price_collar: Percentage | None = Field(default=None, description="how far through the opposite best an order may price")
     market_age_max: Duration | None = Field(default=None, description="oldest quote to trade on; '0ns': any age")
+    locked_market: Literal["allow", "deny"] | None = Field(default=None, description="bid equal to ask; absent: allow")
+    open_orders_max: int | None = Field(default=None, ge=1, description="open orders of the account; absent: any number")
+    initial_margin: Percentage | None = Field(default=None, description="of the notional; equity must cover the sum of all")
+
+
+class Losses(Section):
+    """Beyond a limit everything is HALTED until it is resumed."""
+
+    daily_loss_max: NotNegative | None = Field(default=None, description="in the account's currency")
+    weekly_loss_max: NotNegative | None = Field(default=None, description="in the account's currency")
+    drawdown_max: Percentage | None = Field(default=None, description="of the highest equity of the run")
+    reduce_at: Percentage | None = Field(default=None, description="share of a loss limit at which trading becomes REDUCING")
+
+
+class Exposure(Section):
+    gross_exposure_max: NotNegative | None = Field(default=None, description="sum over instruments, open orders included")
+    net_exposure_max: NotNegative | None = Field(default=None, description="bought less sold either way, open orders included")
+
+
+class AccountRisk(Losses, Exposure):
+    currency: Currency | None = Field(default=None, description="absent: the one that everything settles in")
+    conversion: dict[Currency, Conversion] = Field(
+        default_factory=dict, description="worth of one unit in `currency`: a number, or the instrument whose market says it"
+    )
+    currencies: dict[Currency, Exposure] = Field(default_factory=dict, description="exposure of what settles in one currency")
+    leverage_max: NotNegative | None = Field(default=None, description="gross exposure over equity: '3'")
+    day_start: Duration = Field(default="0ns", description="after midnight UTC: '22h'")
+    week_start: Literal["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"] = Field(
+        default="monday", description="the day with which a week begins, at `day_start`"
+    )
+    mark_interval: Duration = Field(default="100ms", description="at most one valuation in so long at quotes of one instrument")
+
+
+class MessageRate(Section):
+    messages_max: int = Field(ge=1, le=1_000_000, description="orders, replaces and cancels in any one `window`")
+    window: PositiveDuration = Field(default="1s", description="in which messages are counted")
+    cancel_reserve: int = Field(default=0, ge=0, description="messages of these that only cancels may use")
+
+
+class ExecutionRate(Section):
+    executions_max: int = Field(ge=1, le=1_000_000, description="fills of one strategy on one side of an instrument")
+    window: PositiveDuration = Field(description="in which fills are counted")
+    then: Literal["deny", "halt"] = Field(default="deny", description="halt: one more stops the strategy")
+
+
+class RejectRate(Section):
+    rejects_max: int = Field(ge=1, le=1_000_000, description="refusals by venues in any one `window`; one more halts")
+    window: PositiveDuration = Field(description="in which refusals are counted")
+
+
+class StrategyRisk(Losses):
+    """The part of the account that one strategy may use."""
+
+    capital_max: Positive | None = Field(default=None, description="in the account's currency: notional, or its initial margin")
+    position_qty_max: dict[InstrumentId, Positive] = Field(default_factory=dict, description="by instrument, in its units")
+    open_orders_max: int | None = Field(default=None, ge=1, description="open orders of the strategy")
+    orders_max: int | None = Field(default=None, ge=1, le=1_000_000, description="new or replaced in any one `orders_window`")
+    orders_window: PositiveDuration = Field(default="1s", description="in which the strategy's orders are counted")
+    rejects: RejectRate | None = Field(default=None, description="refusals after which the strategy is halted")
 
 
 class Risk(Limits):
     orders_max: int = Field(default=100, ge=1, description="new or replaced orders in any one `orders_window`")
     orders_window: PositiveDuration = Field(default="1s", description="length of that window, at any moment")
+    self_trade: Literal["deny_other_strategies", "deny_any", "allow"] = Field(
+        default="deny_other_strategies", description="whose resting orders a new one must not be able to meet"
+    )
+    account: AccountRisk = Field(default_factory=AccountRisk, description="limits over everything the account holds")
+    messages: MessageRate | None = Field(default=None, description="rate of all messages to the venues")
+    executions: ExecutionRate | None = Field(default=None, description="throttle of repeated executions")
+    rejects: RejectRate | None = Field(default=None, description="refusals after which the account is halted")
+    strategies: dict[Name, StrategyRisk] = Field(default_factory=dict, description="budgets by strategy id")
     instruments: dict[InstrumentId, Limits] = Field(default_factory=dict, description="limits that differ for one instrument")
 
 

@@ -99,6 +99,13 @@ def _percentage(value: Any) -> str:
     return text
 
 
+def _conversion(value: Any) -> str:
+    """A rate, or the id of an instrument whose market is the rate."""
+    if isinstance(value, str) and "." in value and not _DECIMAL.match(value.strip()):
+        return value.strip()
+    return _positive(value)
+
+
 def parse_percentage_ppm(text: str) -> int:
     """ "5%" as 50_000 millionths."""
     return parse_fixed(text.removesuffix("%").strip(), PPM_SCALE - 2)
@@ -137,5 +144,6 @@ Duration = Annotated[str, BeforeValidator(_duration), _schema(_DURATION_PATTERN,
 PositiveDuration = Annotated[str, BeforeValidator(_positive_duration), _schema(_DURATION_PATTERN, "1s")]
 FeeRate = Annotated[str, BeforeValidator(_fee_rate), _schema(r"^[+-]?\d+(\.\d+)?\s*(%|bp)?$", "0.02%")]
 Percentage = Annotated[str, BeforeValidator(_percentage), _schema(r"^\d+(\.\d+)?\s*%$", "5%")]
+Conversion = Annotated[str, BeforeValidator(_conversion), _schema(r"^\S+$", "BTCUSDT.BINANCE")]
 Moment = Annotated[AwareDatetime, BeforeValidator(_moment)]
 Day = Annotated[date, BeforeValidator(_day)]

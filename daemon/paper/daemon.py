@@ -26,6 +26,7 @@ from core.events import (
     Started,
     StateRestored,
     Stopping,
+    TradingResumed,
     TradingStateSet,
 )
 from core.restore import capture
@@ -278,7 +279,7 @@ class Daemon:
     def resume(self, reason: str, uid: int) -> None:
         """The one way back to ACTIVE."""
         self._log.warning("resumed", uid=uid, reason=reason)
-        self.session.control("resume", uid, reason, lambda now: [TradingStateSet(now, now, TradingState.ACTIVE, reason)])
+        self.session.control("resume", uid, reason, lambda now: [TradingResumed(now, now, reason)])
 
     @property
     def is_flattening(self) -> bool:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from core.commands import CancelAll, CancelOrder, CancelTimer, ReplaceOrder, SetTimer, SubmitOrder
 from core.enums import OrderStatus, TradingState
 from core.errors import StateError
-from core.events import OrderDenied
+from core.events import FlattenRequested, LimitTripped, OrderDenied
 from core.restore import capture
 from core.trader import Trader
 from core.trader_state import TraderState
@@ -41,8 +41,11 @@ class Fold:
                 # A CancelAll before it, or the halt itself, may have asked already.
                 if order is not None and order.is_open and order.status is not OrderStatus.PENDING_CANCEL:
                     trader.orders.cancel_requested(order, record.ts)
-            case CancelAll() | SetTimer() | CancelTimer() | OrderDenied():
-                # A CancelAll comes from an event that has marked the orders by now; the others leave nothing behind.
+            case LimitTripped(strategy_id=strategy_id, state=state):
+                trader.risk.states.restrict(strategy_id, state)
+            case CancelAll() | SetTimer() | CancelTimer() | OrderDenied() | FlattenRequested():
+                # A CancelAll comes from an event that has marked the orders by now, what a FlattenRequested led to stands
+                # behind it; the others leave nothing.
                 return
             case _:
                 self._step(record)
@@ -55,7 +58,7 @@ class Fold:
         except StateError as error:
             # The run refused it in the same way and halted; the event changed nothing, and stays in the journal.
             self.problems.append(str(error))
-            self._trader.risk.trading_state = TradingState.HALTED
+            self._trader.risk.states.restrict("", TradingState.HALTED)
 
     def state(self) -> TraderState:
         return capture(self._trader)

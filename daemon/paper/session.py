@@ -14,7 +14,7 @@ from core.commands import CancelAll, CancelOrder, SubmitOrder
 from core.context import OutCommand
 from core.enums import TradingState
 from core.errors import StateError, StorageError, StrategyError
-from core.events import AnyEvent, ControlRequested, OrderFilled, TradingStateSet
+from core.events import AnyEvent, ControlRequested, OrderFilled, TradingResumed, TradingStateSet
 from core.restore import capture
 from core.trader import Trader
 from daemon.journal.writer import JournalWriter
@@ -107,17 +107,21 @@ class Session:
         booked = trader.portfolio.fills_booked
         try:
             made = trader.step(event)
+            denials = trader.denied
         except (StrategyError, StateError) as error:
             # What the step had decided was withdrawn; the replay raises at the same event.
             self.failure = self.failure or error
-            made = ()
-        else:
-            for denied in trader.denied:
-                append(denied)
+            made, denials = (), []
+        for tripped in trader.tripped:
+            append(tripped)
+            if not tripped.strategy_id:
+                self.halt_reason = f"{tripped.limit}: {tripped.value} is past {tripped.bound}"
+        for denied in denials:
+            append(denied)
         if isinstance(event, OrderFilled) and trader.portfolio.fills_booked != booked:
             self.fills.append(event)
             self.fills_count += 1
-        if isinstance(event, TradingStateSet):
+        if isinstance(event, TradingStateSet | TradingResumed) and not event.strategy_id:
             self.halt_reason = event.reason
         for command in made:
             append(command.command if isinstance(command, Approved) else command)

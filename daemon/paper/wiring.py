@@ -10,6 +10,7 @@ from typing import Any, assert_never
 import numpy.typing as npt
 
 from core.errors import ConfigError
+from core.strategy import Subscription
 from core.trader import Trader
 from core.trader_state import TraderState
 from core.units import NS_PER_SECOND, NS_PER_US, format_fixed, parse_fixed
@@ -30,6 +31,13 @@ SEED_STEP = 0x9E3779B97F4A7C15  # 2^64 / golden ratio: seeds of following runs s
 SEED_RANGE = 1 << 63
 
 
+class Silent:
+    """A strategy that is woken for nothing."""
+
+    def subscriptions(self) -> list[Subscription]:
+        return []
+
+
 def check_config(loaded: LoadedConfig) -> None:
     """Raises ConfigError for what a backtest can do and a paper session cannot."""
     config = loaded.config
@@ -46,9 +54,12 @@ def check_config(loaded: LoadedConfig) -> None:
 
 
 def build_bare_trader(loaded: LoadedConfig) -> Trader:
-    """A Trader without strategies: takes facts, decides nothing."""
+    """A Trader whose strategies have names and nothing else: it takes facts and decides nothing."""
     bare = replace(loaded, config=loaded.config.model_copy(update={"strategies": []}))
-    return build_trader(bare, 1)
+    trader = build_trader(bare, 1)
+    for table in loaded.config.strategies:
+        trader.add_strategy(table.id, Silent())
+    return trader
 
 
 def check_state(loaded: LoadedConfig, state: TraderState) -> None:

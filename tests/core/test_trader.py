@@ -29,6 +29,7 @@ from core.events import (
     Stopping,
     TimerFired,
     Trade,
+    TradingResumed,
     TradingStateSet,
 )
 from core.risk import InstrumentLimits, RateLimit
@@ -541,7 +542,7 @@ def test_halted_cancels_everything_and_lets_nothing_else_leave() -> None:
     assert {order.status.name for order in trader.orders.open_orders()} <= {"PENDING_CANCEL", "UNKNOWN"}
     trader.step(canceled(1, 6, ts=9))
     strategy.actions = {"on_quote": buying()}
-    trader.step(TradingStateSet(10, 10, TradingState.ACTIVE, "resumed"))
+    trader.step(TradingResumed(10, 10, "looked into"))
     assert any(isinstance(c.command, SubmitOrder) for c in trader.step(quote(ts=11)) if isinstance(c, Approved))
 
 

@@ -30,6 +30,7 @@ from core.events import (
     Started,
     StatusChanged,
     Stopping,
+    TradingResumed,
     TradingStateSet,
 )
 from core.identifiers import make_order_id
@@ -170,6 +171,8 @@ class Script:
         return self.step(f"market {status.name}", StatusChanged(self.now, self.now, self.key, status))
 
     def state(self, state: TradingState) -> Sequence[Any]:
+        if state is TradingState.ACTIVE:
+            return self.step(f"trading state {state.name}", TradingResumed(self.now, self.now, "test"))
         return self.step(f"trading state {state.name}", TradingStateSet(self.now, self.now, state, "test"))
 
     def stop(self) -> Sequence[Any]:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from core.approved import Approved
 from core.commands import ReplaceOrder, SubmitOrder
 from core.enums import MarketStatus, OrderStatus, Side, TradingState
-from core.events import AnyEvent, GapDetected, Quote, StatusChanged, Stopping, TradingStateSet
+from core.events import AnyEvent, GapDetected, Quote, StatusChanged, Stopping, TradingResumed, TradingStateSet
 from strategies.adaptive_spread_maker import AdaptiveSpreadMaker
 from strategies.inventory_skew_maker import InventorySkewMaker
 from strategies.symmetric_maker import SymmetricMaker
@@ -103,7 +103,7 @@ class Ordeal:
             self.interrupt(TradingStateSet(self.now, self.now, TradingState.HALTED, "test"))
             self.drain(5)
             self.must_be_silent = False
-            self.step(TradingStateSet(self.now, self.now, TradingState.ACTIVE, "test"))
+            self.step(TradingResumed(self.now, self.now, "test"))
         elif chance < 0.07:
             self.interrupt(StatusChanged(self.now, self.now, INSTRUMENT_ID, MarketStatus.AUCTION))
             self.drain(5)

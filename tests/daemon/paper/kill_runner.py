@@ -24,7 +24,7 @@ import anyio
 
 from core.commands import SubmitOrder
 from core.enums import Side, TradingState
-from core.events import OrderFilled, StateRestored, TradingStateSet
+from core.events import OrderFilled, StateRestored, TradingResumed, TradingStateSet
 from core.trader import Trader
 from daemon.config.loader import LoadedConfig, load_config
 from daemon.control.server import Handler
@@ -135,7 +135,7 @@ def audit(loaded: LoadedConfig, ledger: Path) -> dict[str, Any]:
         for record in TailReader(journal):
             if isinstance(record, StateRestored) and record.state.trading_state < state:
                 loosened.append(run.name)
-            if isinstance(record, TradingStateSet):
+            if isinstance(record, TradingStateSet | TradingResumed):
                 state = record.state
             if isinstance(record, SubmitOrder):
                 sent[record.client_order_id] += 1
