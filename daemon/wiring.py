@@ -72,6 +72,11 @@ def wire_backtest(loaded: LoadedConfig) -> Wired:
     return Wired(trader, venue, cash_start, ts_start, files, fraction, totals)
 
 
+def goes_by_the_clock(loaded: LoadedConfig) -> bool:
+    """A daemon that trades until it is stopped; else a run that ends with its data."""
+    return loaded.config.run.mode != "backtest"
+
+
 def build_trader(loaded: LoadedConfig, run_number: int) -> Trader:
     """The Trader of a configuration with its strategies, before its first event: a run's, or a replay's."""
     instruments = build_instruments(loaded)

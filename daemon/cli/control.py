@@ -20,7 +20,7 @@ def status(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps(content))
     else:
-        line = summary_of(content) if content["mode"] == "paper" else line_of(content)
+        line = summary_of(content) if "profit" in content else line_of(content)
         print(f"{content['run_id']}  {content['phase']}  {line}")
     return ExitCode.OK
 

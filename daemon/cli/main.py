@@ -154,7 +154,7 @@ def _verb(options: argparse.Namespace) -> Verb:
         case "paper" | "run":
             from daemon.cli import paper
 
-            return paper.paper if options.verb == "paper" else paper.run
+            return {"paper": paper.paper, "run": paper.run}[options.verb]
         case "reduce" | "resume" | "flatten" | "stop":
             from daemon.cli.control import act
 

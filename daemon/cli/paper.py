@@ -16,6 +16,7 @@ from daemon.config.loader import LoadedConfig, load_config
 from daemon.exit_codes import ExitCode
 from daemon.paper.control import Control
 from daemon.paper.daemon import Daemon
+from daemon.wiring import goes_by_the_clock
 
 
 def paper(options: argparse.Namespace) -> int:
@@ -26,9 +27,7 @@ def paper(options: argparse.Namespace) -> int:
 def run(options: argparse.Namespace) -> int:
     """The mode that the configuration names."""
     loaded = load_config(Path(options.config), options.overrides)
-    if loaded.config.run.mode == "backtest":
-        return backtest(options)
-    return _trade(loaded, options)
+    return _trade(loaded, options) if goes_by_the_clock(loaded) else backtest(options)
 
 
 def _trade(loaded: LoadedConfig, options: argparse.Namespace) -> int:

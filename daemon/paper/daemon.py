@@ -95,7 +95,8 @@ class Daemon:
         self._is_verified = False
         self._foreign: tuple[str, ...] = ()
         self._log: Any = structlog.get_logger("paper")
-        self._stop_ns_max = parse_duration_ns(loaded.config.paper.stop_timeout)
+        self._settings = loaded.config.paper
+        self._stop_ns_max = parse_duration_ns(self._settings.stop_timeout)
         self._session: Session | None = None
 
     @property
@@ -111,7 +112,7 @@ class Daemon:
 
     async def run(self, handler_of: Callable[[Daemon], Handler]) -> ExitCode:
         """Trade until the end. Raises ConfigError, DataError and StorageError where it cannot even begin."""
-        state = Path(self.loaded.config.paper.state_folder).absolute() / self.loaded.config.run.name
+        state = Path(self._settings.state_folder).absolute() / self.loaded.config.run.name
         folder = StateFolder(state)
         log_file: LogFile | None = None
         try:
@@ -158,15 +159,15 @@ class Daemon:
             order_run_number=self.run_number,
             tradingd=VERSION,
         )
-        settings = JournalSettings(sync=Sync(loaded.config.paper.sync), segment_bytes_max=SEGMENT_BYTES_MAX)
+        settings = JournalSettings(sync=Sync(self._settings.sync), segment_bytes_max=SEGMENT_BYTES_MAX)
         journal: JournalWriter = begin_journal(run_folder / JOURNAL_FOLDER, header, sealing, settings)
         self._point("begun")
         ts = clock.now()
-        inbox = Inbox(clock, loaded.config.paper.inbox_events_max)
+        inbox = Inbox(clock, self._settings.inbox_events_max)
         restored = StateRestored(ts, ts, self.recovered.previous_run, self.recovered.state)
         # The venue's side of the ledger begins with what the Trader holds: the state goes in before the adapter is made.
         session = Session(
-            trader, journal, folder, inbox, clock, snapshot_records=loaded.config.paper.snapshot_records, point=self._point
+            trader, journal, folder, inbox, clock, snapshot_records=self._settings.snapshot_records, point=self._point
         )
         session.process([restored])
         journal.make_durable()
@@ -246,7 +247,7 @@ class Daemon:
                 self.stop("stop", SIGNAL_UID, signal.Signals(number).name)
 
     async def _reconcile_regularly(self) -> None:
-        interval_s = parse_duration_ns(self.loaded.config.paper.reconcile_interval) / NS_PER_SECOND
+        interval_s = parse_duration_ns(self._settings.reconcile_interval) / NS_PER_SECOND
         while True:
             await anyio.sleep(interval_s)
             await self._guarded(self._reconcile)
@@ -356,11 +357,7 @@ class Daemon:
                 lambda now: [Stopping(now, now, reason, is_final=True), CancelAllRequested(now, now, reason)],
             )
         await self._wait_closed(reason)
-        if (
-            self.loaded.config.paper.flatten_on_stop
-            and session.storage_failure is None
-            and not await self._close_positions(reason)
-        ):
+        if self._settings.flatten_on_stop and session.storage_failure is None and not await self._close_positions(reason):
             self._log.error("positions are still open at the end")
         venue = await session.adapter.query(session.clock.now())
         # Between the venue's books and ours nothing is on its way any more, but for what has just come in.

@@ -47,7 +47,8 @@ def check_config(loaded: LoadedConfig) -> None:
         raise ConfigError(
             f"{loaded.file}: data: bars are known only when they have ended, too late for a paper session; use a backtest"
         )
-    if any(isinstance(data, FlowData) for data in config.data) and parse_speed(config.paper.speed) != 10**SPEED_SCALE:
+    is_real_time = parse_speed(config.paper.speed) == 10**SPEED_SCALE
+    if any(isinstance(data, FlowData) for data in config.data) and not is_real_time:
         raise ConfigError(
             f"{loaded.file}: paper.speed: the generated market goes by the clock: 1x; its rates are under data.market"
         )

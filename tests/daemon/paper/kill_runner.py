@@ -11,9 +11,9 @@ import asyncio
 import json
 import os
 import random
+import select
 import signal
 import sys
-import time
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
@@ -110,14 +110,12 @@ def fork_life(
             raise
         finally:
             os._exit(code)
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        found, status = os.waitpid(child, os.WNOHANG)
-        if found:
-            return status, True
-        time.sleep(0.002)
-    os.kill(child, number)
-    return os.waitpid(child, 0)[1], False
+    descriptor = os.pidfd_open(child)
+    has_ended = bool(select.select([descriptor], [], [], seconds)[0])
+    os.close(descriptor)
+    if not has_ended:
+        os.kill(child, number)
+    return os.waitpid(child, 0)[1], has_ended
 
 
 def audit(loaded: LoadedConfig, ledger: Path) -> dict[str, Any]:
