@@ -25,7 +25,7 @@ LARGE_BYTES = 1 << 26
 
 
 def backtest(options: argparse.Namespace) -> int:
-    overrides = list(options.overrides)
+    overrides = [*options.overrides, 'run.mode="backtest"']
     if options.pace is not None:
         overrides.append(f"run.pace={json.dumps(options.pace)}")
     if options.anchor is not None:
