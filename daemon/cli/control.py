@@ -11,9 +11,6 @@ from daemon.control.client import ask, find_daemon
 from daemon.exit_codes import ExitCode
 from daemon.progress import brief, line_of
 
-# flatten waits for the market; what it may take is the daemon's own paper.stop_timeout.
-FLATTEN_SECONDS_MAX = 60.0
-
 
 def status(options: argparse.Namespace) -> int:
     content = _ask(options, "GET", "/status")
@@ -38,7 +35,7 @@ def act(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps(content))
     else:
-        more = "" if "flat" not in content else "  flat" if content["flat"] else "  NOT FLAT"
+        more = {None: "", True: "  flat", False: "  NOT FLAT YET"}[content.get("flat")]
         print(f"{content['run_id']}  {options.verb}: {content['trading_state']}{more}: {content['reason']}")
     return ExitCode.MISMATCH if content.get("flat") is False else ExitCode.OK
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import anyio
+
 from core.enums import TradingState
 from core.errors import StorageError
 from daemon.control.wire import Request
@@ -12,6 +14,7 @@ from daemon.paper.views import fill_view, instruments_view, order_view, position
 from daemon.timestamps import iso
 
 REASON_CHARACTERS_MAX = 200
+FLATTEN_WAIT_S = 4.0  # then whoever asked hears how far it is; it goes on, within paper.stop_timeout
 ACTIONS = ("/halt", "/reduce", "/resume", "/flatten", "/stop")
 VIEWS = ("/status", "/orders", "/positions", "/fills")
 
@@ -62,8 +65,10 @@ class Control:
                     return 409, {"error": "trading is HALTED: not even closing orders leave; resume first, then flatten"}
                 if daemon.is_flattening:
                     return 409, {"error": "it is being done already"}
-                is_flat = await daemon.flatten(reason, request.uid)
-                return 200, {**self._brief(reason), "flat": is_flat}
+                daemon.start_flatten(reason, request.uid)
+                with anyio.move_on_after(FLATTEN_WAIT_S):
+                    await daemon.flattened.wait()
+                return 200, {**self._brief(reason), "flat": daemon.is_flat and not daemon.is_flattening}
             case _:
                 daemon.stop("stop", request.uid, reason)
                 return 200, {**self._brief(reason), "stopping": True}
@@ -105,7 +110,7 @@ class Control:
             "profit": profit_view(trader),
             "instruments": instruments_view(trader),
             "open_orders": sum(state.open_orders for state in trader.states.values()),
-            "orders_sent": trader.order_counter,
+            "orders_sent": session.orders_sent,
             "fills": session.fills_count,
             "events": session.events,
             "commands": session.commands,

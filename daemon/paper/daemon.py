@@ -14,6 +14,7 @@ from typing import Any
 
 import anyio
 import structlog
+from anyio.abc import TaskGroup
 
 from core.enums import TradingState
 from core.errors import TradingdError
@@ -91,6 +92,8 @@ class Daemon:
         self._error: TradingdError | None = None
         self._stop: tuple[str, int, str] | None = None  # action, who, why
         self._feed_ended = False
+        self.flattened = anyio.Event()
+        self._tasks: TaskGroup | None = None
         self._is_flattening = False
         self._is_verified = False
         self._foreign: tuple[str, ...] = ()
@@ -122,6 +125,7 @@ class Daemon:
             prepare_folder()
             listener = await open_listener(socket_of(self.run_id))
             async with anyio.create_task_group() as tasks:
+                self._tasks = tasks
                 tasks.start_soon(serve, listener, handler_of(self))
                 tasks.start_soon(self._watch_signals)
                 tasks.start_soon(self._feed)
@@ -286,33 +290,44 @@ class Daemon:
     def is_flattening(self) -> bool:
         return self._is_flattening
 
-    async def flatten(self, reason: str, uid: int) -> bool:
-        """REDUCING, everything canceled, then every position closed at the market. True when all is flat."""
+    def start_flatten(self, reason: str, uid: int) -> None:
+        """REDUCING, everything canceled, then every position closed at the market; `flattened` is set at its end.
+
+        It is the daemon's own task: whoever asked may go away. Raises StorageError where the journal refuses.
+        """
+        assert self._tasks is not None
+        self._log.warning("flatten", uid=uid, reason=reason)
         self._is_flattening = True
+        self.flattened = anyio.Event()
+        self.session.control(
+            "flatten",
+            uid,
+            reason,
+            lambda now: [TradingStateSet(now, now, TradingState.REDUCING, reason), CancelAllRequested(now, now, reason)],
+        )
+        self._tasks.start_soon(self._guarded, partial(self._flatten, reason))
+
+    async def _flatten(self, reason: str) -> None:
         try:
             with anyio.move_on_after(self._stop_ns_max / NS_PER_SECOND):
-                self.session.control(
-                    "flatten",
-                    uid,
-                    reason,
-                    lambda now: [TradingStateSet(now, now, TradingState.REDUCING, reason), CancelAllRequested(now, now, reason)],
-                )
                 await self._wait_closed(reason)
-                return await self._close_positions(reason)
+                await self._close_positions(reason)
         finally:
             self._is_flattening = False
-        return False
+            self.flattened.set()
+            self._log.warning("flattened", is_flat=self.is_flat)
 
     async def _close_positions(self, reason: str) -> bool:
         for _ in range(FLATTEN_TRIES_MAX):
-            if self._is_flat:
+            if self.is_flat:
                 return True
             self.session.apply(lambda now: [FlattenRequested(now, now, reason)])
             await self._wait_closed(reason)
-        return self._is_flat
+        return self.is_flat
 
     @property
-    def _is_flat(self) -> bool:
+    def is_flat(self) -> bool:
+        """No position is open."""
         return all(position.qty == 0 for position in self.session.trader.portfolio.by_instrument.values())
 
     async def _wait_closed(self, reason: str) -> None:

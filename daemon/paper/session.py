@@ -62,6 +62,7 @@ class Session:
         self.fills: deque[OrderFilled] = deque(maxlen=FILLS_SHOWN_MAX)
         self.events = 0
         self.commands = 0
+        self.orders_sent = 0
         self.fills_count = 0
         self.lag_ns = 0  # of the last event: from its stamp to its step
         self.lag_ns_max = 0
@@ -138,6 +139,7 @@ class Session:
     def _send(self, command: OutCommand) -> None:
         if isinstance(command, Approved):
             self.commands += 1
+            self.orders_sent += type(command.command) is SubmitOrder
             self.adapter.send(command)
             self._point("sent")
         else:
