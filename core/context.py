@@ -15,6 +15,7 @@ from core.instruments import Instrument
 from core.orders import TERMINAL, Order
 from core.portfolio import Position
 from core.strategy import Subscription
+from core.units import INT64_MAX
 
 if TYPE_CHECKING:
     from core.trader import Trader
@@ -158,6 +159,8 @@ class StrategyContext:
     def set_timer(self, name: str, at: int) -> None:
         if type(at) is not int:
             raise StrategyError(f"timer {name!r} needs a time in whole ns, not {at!r}")
+        if at > INT64_MAX:
+            raise StrategyError(f"timer {name!r}: {at} ns does not fit in 64 bits")
         self.cancel_timer(name)
         self._trader.set_timer(self, name, at)
 

@@ -192,7 +192,11 @@ class ExposureBook:
     def capital_of(self, budget: Budget, own: Share, grown: int, price: int) -> int | None:
         """The strategy's capital bound, in the account's currency, if `own` grew to `grown` units; None where it is unknown."""
         watch = own.watch
-        total = watch.margin_of(watch.value_at(price, grown))
+        total = price * grown * watch.factor
+        if total <= 0:
+            total = watch.value_at(price, grown)
+        if self.has_margin:
+            total = watch.margin_of(total)
         if not self._is_one_currency:
             converted = self._conversion.up(watch.of.currency, total)
             if converted is None:

@@ -10,6 +10,7 @@ from typing import Any
 from core.enums import OrderType, Side, TimeInForce
 from core.market_state import MarketState
 from core.risk_limits import PPM, Denied, InstrumentLimits
+from core.units import INT64_MAX
 
 # An enumeration's member costs a look-up in its class each time; these names cost none.
 _BUY = Side.BUY
@@ -175,6 +176,6 @@ def check_fields(command: Any) -> Denied | None:
         return Denied("order_display_qty", 0, command.quantity)
     expire_ts = command.expire_ts
     earliest = command.ts + 1 if command.time_in_force is TimeInForce.GTD else 0
-    if type(expire_ts) is not int or not expire_ts >= earliest:
+    if type(expire_ts) is not int or not earliest <= expire_ts <= INT64_MAX:
         return Denied("order_expire_ts", 0, earliest)
     return None

@@ -60,10 +60,11 @@ from core.risk_conversion import Conversion
 from core.risk_limits import AccountLimits
 from core.risk_pre_trade import PreTrade
 from core.risk_states import TradingStates
-from core.units import clamp_int64
+from core.units import INT64_MAX, INT64_MIN, clamp_int64
 
 NOTHING: tuple[OutCommand, ...] = ()
 DENIALS_PER_STEP_MAX = 1_000
+DENIED_NAME_MAX = 64  # characters of an instrument_id that no instrument has, as a denial keeps it
 
 Callback = Callable[..., None]
 
@@ -387,11 +388,15 @@ class Trader:
 
     def deny(self, order: Order, limit: str, value: int, bound: int) -> None:
         """Called by the context: the strategy hears of it after the callback that caused it has returned."""
-        # What was asked for may be any number; a record of the journal holds 64 bits.
+        # What was asked for may be anything a strategy came up with; the record of it must fit into the journal all the same.
+        name: Any = order.instrument_id
+        if not (type(name) is str and name.isascii() and len(name) <= DENIED_NAME_MAX) and not self._is_instrument(name):
+            name = ascii(name)[:DENIED_NAME_MAX]
         value, bound = clamp_int64(value), clamp_int64(bound)
-        self.denied.append(
-            OrderDenied(self.now, self.now, order.client_order_id, order.strategy_id, order.instrument_id, limit, value, bound)
-        )
+        self.denied.append(OrderDenied(self.now, self.now, order.client_order_id, order.strategy_id, name, limit, value, bound))
+
+    def _is_instrument(self, name: Any) -> bool:
+        return type(name) is str and name in self.instruments
 
     def _deliver_denials(self) -> None:
         # A strategy that answers every denial with another order would never end: what it sends now is heard of in turn, at most
@@ -551,7 +556,8 @@ class Trader:
             ("position", *key, p.qty, p.value_open, p.realized_pnl, p.fees, p.buy_qty, p.sell_qty) for key, p in positions
         ]
         for o in self.orders.orders.values():
-            price = o.price if type(o.price) is int else None  # a denied order may hold anything there
+            # A denied order may hold anything there.
+            price = o.price if type(o.price) is int and INT64_MIN <= o.price <= INT64_MAX else None
             quantities = (o.filled_qty, o.filled_value, o.leaves_qty, o.reserved_qty)
             records.append(("order", o.client_order_id, int(o.status), *quantities, price))
         return digest_of(records)

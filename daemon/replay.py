@@ -1,8 +1,8 @@
 """Feeds a journal's events through a fresh Trader and compares what it answers with what was recorded, byte for byte.
 
 The Trader is built from the configuration in the journal itself. Behind each event the journal holds what the Trader made of it:
-denials first, then commands, each in order (sim/driver.py writes them so). Nothing else of the run is needed: no market data, no
-venue, no clock.
+limits that tripped, denials, commands, each in order (sim/driver.py writes them so). Nothing else of the run is needed: no market
+data, no venue, no clock.
 """
 
 from __future__ import annotations
@@ -47,6 +47,7 @@ class Replayed:
     events: int = 0
     commands: int = 0
     denials: int = 0
+    trips: int = 0
     difference: Difference | None = None
     error: str = ""  # what the last event raised, in the run as in the replay
     ending: str = ""  # why the journal stops where it does; empty at a signed end
@@ -133,8 +134,10 @@ class _Walk:
             answer = next(self._answers, None)
             if answer is None or not self._is_same(record, answer):
                 return self._differ(number, record, answer)
-            if isinstance(record, OrderDenied | LimitTripped):
+            if isinstance(record, OrderDenied):
                 self._result.denials += 1
+            elif isinstance(record, LimitTripped):
+                self._result.trips += 1
             else:
                 self._result.commands += 1
             return True

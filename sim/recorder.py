@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from enum import IntEnum
 from typing import Any
 
 import msgspec
@@ -16,6 +17,7 @@ from core.enums import LiquiditySide, OrderStatus, Side
 from core.events import OrderFilled
 from core.orders import Order
 from core.trader import Trader
+from core.units import INT64_MAX, INT64_MIN
 from sim.metrics import MARKOUT_HORIZONS_NS, FillQuality, Inventory
 
 NEVER = (1 << 63) - 1
@@ -66,7 +68,7 @@ class OrderRow(msgspec.Struct, frozen=True, gc=False):
     time_in_force: str
     post_only: bool
     reduce_only: bool
-    quantity: int
+    quantity: int | None  # None: denied, and no number that fits in 64 bits
     price: int | None
     trigger_price: int | None
     price_scale: int
@@ -206,7 +208,11 @@ class Recorder:
 
     def order_closed(self, order: Order) -> None:
         """Once for each order: when it ends, is denied, or is still open at the end."""
-        tally = self.tallies[order.instrument_id]
+        # A denied order may hold anything; one of an instrument that nobody has is in the journal only.
+        tally = self.tallies.get(order.instrument_id) if type(order.instrument_id) is str else None
+        if tally is None:
+            assert order.status is OrderStatus.DENIED
+            return
         if order.filled_qty:
             tally.orders_filled += 1
         if order.status is OrderStatus.DENIED:
@@ -221,14 +227,14 @@ class Recorder:
                 order.client_order_id,
                 order.strategy_id,
                 order.instrument_id,
-                order.side.name,
-                order.order_type.name,
-                order.time_in_force.name,
-                order.post_only,
-                order.reduce_only,
-                order.quantity,
-                order.price,
-                order.trigger_price,
+                _name_of(order.side),
+                _name_of(order.order_type),
+                _name_of(order.time_in_force),
+                bool(order.post_only),
+                bool(order.reduce_only),
+                _whole_number(order.quantity),
+                _whole_number(order.price),
+                _whole_number(order.trigger_price),
                 instrument.price_scale,
                 instrument.qty_scale,
                 order.status.name,
@@ -290,3 +296,12 @@ class Recorder:
 def row_values(row: Any) -> tuple[Any, ...]:
     """A row's fields in order, for a data frame."""
     return tuple(getattr(row, name) for name in row.__struct_fields__)
+
+
+def _name_of(value: object) -> str:
+    """An enumeration member's name; what else a denied order holds there, as text."""
+    return value.name if isinstance(value, IntEnum) else ascii(value)
+
+
+def _whole_number(value: object) -> int | None:
+    return value if type(value) is int and INT64_MIN <= value <= INT64_MAX else None

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from daemon.audit.findings import Damage, Finding, Report
-from daemon.journal.anchor import Anchor
+from daemon.journal.anchor import Anchor, Anchors
 from daemon.journal.format import SEAL, Frame, seal_message
 from daemon.journal.keys import is_signed_by
 
@@ -13,12 +13,13 @@ from daemon.journal.keys import is_signed_by
 class AnchorCheck:
     """`see` every good seal of a journal, then ask for the findings."""
 
-    def __init__(self, anchors: Sequence[Anchor], damaged_lines: Sequence[int] = (), name: str = "anchor") -> None:
-        self._anchors = anchors
-        self._damaged_lines = damaged_lines
+    def __init__(self, found: Anchors, name: str = "anchor") -> None:
+        self._anchors = found.anchors
+        self._damaged_lines = found.damaged
+        self._unfinished_lines = found.unfinished
         self._name = name
         self._seen: dict[int, bytes] = {}
-        self._wanted = {anchor.frame for anchor in anchors}
+        self._wanted = {anchor.frame for anchor in found.anchors}
 
     def see(self, frame: Frame) -> None:
         if frame.number in self._wanted:
@@ -27,7 +28,8 @@ class AnchorCheck:
     def findings(self, report: Report) -> Iterator[Finding]:
         """What the anchors say against the journal that `report` is about; counts those that agree."""
         for line in self._damaged_lines:
-            yield self._finding(f"line {line} is no anchor: the anchor file itself was changed, or a crash cut it short")
+            yield self._finding(f"line {line} is no anchor: the anchor file itself was changed")
+        report.notes += [f"{self._name}: line {line} was not finished: a crash cut it short" for line in self._unfinished_lines]
         ours = [anchor for anchor in self._anchors if anchor.journal_id == report.journal_id]
         if not ours:
             others = sum(anchor.run_id == report.run_id for anchor in self._anchors)

@@ -122,4 +122,8 @@ class Contents:
             report.notes.append("no key was expected: the signatures prove that one key signed all of it, not whose key that is")
         if self._key is not None and not report.key_is_known:
             signed = f"signed by key {report.public_key}" if report.public_key else "not signed"
-            self._tell(frame, Damage.WRONG_KEY, f"{signed}; key {self._key} was expected")
+            self._tell(
+                frame,
+                Damage.WRONG_KEY,
+                f"{signed}; key {self._key} was expected: if another machine wrote it, name that one's public key (--key)",
+            )

@@ -11,6 +11,7 @@ from core.errors import StateError
 from core.events import (
     CancelRejected,
     GapDetected,
+    LimitTripped,
     OrderAccepted,
     OrderCanceled,
     OrderDenied,
@@ -24,6 +25,7 @@ from core.events import (
     Quote,
     ReplaceRejected,
     StatusChanged,
+    TradingResumed,
     TradingStateSet,
 )
 from core.instruments import Instrument
@@ -94,7 +96,9 @@ class OrderLife:
             return record.instrument_id in (None, order.instrument_id)
         if isinstance(record, StatusChanged | GapDetected):
             return record.instrument_id == order.instrument_id
-        return isinstance(record, TradingStateSet)
+        if isinstance(record, TradingStateSet | TradingResumed | LimitTripped):
+            return record.strategy_id in ("", order.strategy_id)
+        return False
 
     def _apply(self, record: Record) -> None:
         fact = self._facts.get(type(record))

@@ -46,14 +46,44 @@ from daemon.journal.format import Record
 from daemon.timestamps import iso
 
 # In which units a limit states its value and its bound (core/risk.py).
-QTY_LIMITS = {"order_qty_max", "instrument_lot", "position_qty_max", "trading_state_reducing", "order_display_qty"}
-PRICE_LIMITS = {"instrument_tick", "price_collar_ppm", "market_crossed", "market_price"}
-MONEY_LIMITS = {"order_notional_max"}
+QTY_LIMITS = {
+    "order_qty_max",
+    "instrument_lot",
+    "position_qty_max",
+    "strategy_position_qty_max",
+    "trading_state_reducing",
+    "order_display_qty",
+}
+PRICE_LIMITS = {"instrument_tick", "price_collar_ppm", "market_crossed", "market_locked", "market_price", "self_trade"}
+# Money of one instrument's settlement currency, and of the account's.
+NOTIONAL_LIMITS = {"order_notional_max"}
+ACCOUNT_MONEY_LIMITS = {
+    "strategy_capital_max",
+    "gross_exposure_max",
+    "net_exposure_max",
+    "initial_margin_max",
+    "leverage_max",
+    "daily_loss_max",
+    "weekly_loss_max",
+}
 
-
-SessionEvent = (
-    TradingResumed | LimitTripped | StateRestored | Reconciled | ControlRequested | CancelAllRequested | FlattenRequested
+MarketOrControl = (
+    Quote
+    | Trade
+    | Bar
+    | Book
+    | StatusChanged
+    | GapDetected
+    | TimerFired
+    | Started
+    | Stopping
+    | TradingStateSet
+    | TradingResumed
+    | LimitTripped
 )
+
+
+SessionEvent = StateRestored | Reconciled | ControlRequested | CancelAllRequested | FlattenRequested
 
 
 def order_name(client_order_id: int) -> str:
@@ -82,7 +112,8 @@ def describe(record: Record, instrument: Instrument | None) -> str:
     if isinstance(record, SubmitOrder | CancelOrder | ReplaceOrder | CancelAll | SetTimer | CancelTimer):
         return _command(record, instrument)
     if isinstance(
-        record, Quote | Trade | Bar | Book | StatusChanged | GapDetected | TimerFired | Started | Stopping | TradingStateSet
+        record,
+        MarketOrControl,
     ):
         return _market_or_control(record, instrument)
     if isinstance(record, SessionEvent):
@@ -206,9 +237,11 @@ def _denial(denied: OrderDenied, instrument: Instrument | None) -> str:
             return _qty(value, instrument)
         if denied.limit in PRICE_LIMITS:
             return _price(value, instrument)
-        if denied.limit in MONEY_LIMITS:
+        if denied.limit in NOTIONAL_LIMITS:
             currency = f" {instrument.settlement_currency}" if instrument is not None else ""
             return f"{format_fixed(value, MONEY_SCALE)}{currency}"
+        if denied.limit.partition(".")[0] in ACCOUNT_MONEY_LIMITS:
+            return _account_money(denied.limit, value)
         if denied.limit == "market_status":
             return MarketStatus(value).name
         if denied.limit == "trading_state":
@@ -218,16 +251,29 @@ def _denial(denied: OrderDenied, instrument: Instrument | None) -> str:
     return f"denied by our risk gate: {denied.limit}, value {shown(denied.value)}, bound {shown(denied.bound)}; nothing was sent"
 
 
+def _account_money(limit: str, value: int) -> str:
+    """In the account's currency, or in the one that stands behind the limit's name."""
+    currency = limit.partition(".")[2]
+    return f"{format_fixed(value, MONEY_SCALE)}{f' {currency}' if currency else ''}"
+
+
+def _trip(tripped: LimitTripped) -> str:
+    def shown(value: int) -> str:
+        return _account_money(tripped.limit, value) if tripped.limit.partition(".")[0] in ACCOUNT_MONEY_LIMITS else str(value)
+
+    who = f"strategy {tripped.strategy_id}" if tripped.strategy_id else "the account"
+    inputs = ", ".join(f"{name} {value}" for name, value in tripped.inputs)
+    made_of = f" (made of {inputs})" if inputs else ""
+    numbers = f"value {shown(tripped.value)}, bound {shown(tripped.bound)}{made_of}"
+    return f"{tripped.limit} tripped, {numbers}: {who} is {tripped.state.name}"
+
+
 def _reason(reason: Reason) -> str:
     return reason.name.lower().replace("_", " ")
 
 
 def _session_event(record: SessionEvent) -> str:
     match record:
-        case TradingResumed(state=state, reason=reason, strategy_id=strategy_id):
-            return f"{strategy_id or 'the account'} resumed to {state.name}: {reason}"
-        case LimitTripped(limit=limit, value=value, bound=bound, state=state, strategy_id=strategy_id):
-            return f"{strategy_id or 'the account'} is {state.name}: {limit} is {value}, past {bound}"
         case StateRestored(previous_run=previous_run, state=state):
             is_open = sum(order.leaves_qty > 0 for order in state.orders)
             left = f"{state.fills_booked} fills booked, {is_open} orders open, {state.trading_state.name}"
@@ -245,7 +291,7 @@ def _session_event(record: SessionEvent) -> str:
 
 
 def _market_or_control(
-    record: Quote | Trade | Bar | Book | StatusChanged | GapDetected | TimerFired | Started | Stopping | TradingStateSet,
+    record: MarketOrControl,
     instrument: Instrument | None,
 ) -> str:
     match record:
@@ -271,7 +317,11 @@ def _market_or_control(
             return f"run {run_id} started"
         case Stopping(reason=reason):
             return f"stopping: {reason}"
-        case TradingStateSet(state=state, reason=reason):
-            return f"trading state {state.name}: {reason}"
+        case TradingStateSet(state=state, reason=reason, strategy_id=strategy_id):
+            return f"trading state {state.name}{f' of {strategy_id}' if strategy_id else ''}: {reason}"
+        case TradingResumed(state=state, reason=reason, strategy_id=strategy_id):
+            return f"resumed to {state.name}{f' of {strategy_id}' if strategy_id else ''}: {reason}"
+        case LimitTripped():
+            return _trip(record)
         case _:
             assert_never(record)

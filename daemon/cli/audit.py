@@ -26,7 +26,7 @@ def verify(options: argparse.Namespace) -> int:
     key = known_key(Path(options.key) if options.key is not None else None)
     anchors = None
     if options.anchor is not None:
-        anchors = AnchorCheck(*read_anchors(Path(options.anchor)), name=options.anchor)
+        anchors = AnchorCheck(read_anchors(Path(options.anchor)), options.anchor)
     report = verify_journal(Path(options.journal), key=key, anchors=anchors)
     print(json.dumps(report.as_json()) if options.json else _text(report, options.journal))
     return EXIT_CODES[report.verdict]

@@ -22,7 +22,7 @@ def replay(options: argparse.Namespace) -> int:
 
 
 def _text(result: Replayed, name: str) -> str:
-    counted = f"{result.events:,} events, {result.commands:,} commands and {result.denials:,} denials"
+    counted = f"{result.events:,} events, {result.commands:,} commands, {result.denials:,} denials and {result.trips:,} trips"
     lines = [f"{name}: {'identical' if result.is_identical else 'DIFFERENT'}: {counted} replayed"]
     found = result.difference
     if found is not None:

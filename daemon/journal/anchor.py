@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
 from core.errors import ConfigError, StorageError
 from daemon.journal.format import DECODE_ERRORS, Frame, parse_frame
+
+BEGINNING = b'{"journal_id":"'
 
 
 class Anchor(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,19 +72,28 @@ class AnchorFile:
         return StorageError(f"{self._path}: the anchor cannot be written: {error.strerror or error}")
 
 
-def read_anchors(path: Path) -> tuple[list[Anchor], list[int]]:
-    """All anchors of a file in order, and the numbers of the lines that are none. Raises ConfigError where it cannot be read."""
+class Anchors(NamedTuple):
+    """What an anchor file holds: its anchors in order, and the numbers of the lines that are none, or only begin as one."""
+
+    anchors: list[Anchor]
+    damaged: list[int]
+    unfinished: list[int]
+
+
+def read_anchors(path: Path) -> Anchors:
+    """Raises ConfigError where the file cannot be read."""
     try:
         lines = path.read_bytes().split(b"\n")
     except OSError as error:
         raise ConfigError(f"{path}: the anchor file cannot be read: {error.strerror or error}") from None
-    anchors: list[Anchor] = []
-    damaged: list[int] = []
+    found = Anchors([], [], [])
     for number, line in enumerate(lines, 1):
         if not line:
             continue
         try:
-            anchors.append(msgspec.json.decode(line, type=Anchor))
+            found.anchors.append(msgspec.json.decode(line, type=Anchor))
         except DECODE_ERRORS:
-            damaged.append(number)
-    return anchors, damaged
+            # A power cut leaves the beginning of a line, and the next daemon goes on in a new one.
+            is_beginning = line.startswith(BEGINNING[: len(line)]) and not line.endswith(b"}")
+            (found.unfinished if is_beginning else found.damaged).append(number)
+    return found

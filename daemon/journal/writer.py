@@ -141,10 +141,9 @@ class JournalWriter:
         self._refuse_after_failure()
         batch = self._batch
         if batch:
-            for start in range(0, len(batch), BATCH_RECORDS_MAX):
-                part = batch[start : start + BATCH_RECORDS_MAX]
-                self._frame(Kind.RECORDS, self._encoder.encode(part))
-                self.records_written += len(part)
+            for count, payload in self._encoded(batch):
+                self._frame(Kind.RECORDS, payload)
+                self.records_written += count
             batch.clear()
             self._write_pending()
             if self.records_written - self._records_sealed >= self.settings.checkpoint_records:
@@ -153,6 +152,15 @@ class JournalWriter:
                 self._sync()
         if self._is_segment_full():
             self._next_segment(self.header)
+
+    def _encoded(self, batch: list[Record]) -> list[tuple[int, bytes]]:
+        """The batch as payloads of frames and their counts: all of it, before anything is chained."""
+        parts = [batch[start : start + BATCH_RECORDS_MAX] for start in range(0, len(batch), BATCH_RECORDS_MAX)]
+        try:
+            return [(len(part), self._encoder.encode(part)) for part in parts]
+        except (TypeError, ValueError, OverflowError) as error:
+            # A record that cannot be written is as bad as a disk that refuses: what followed it would stand on a gap.
+            raise self._stop(StorageError(f"{self.path}: a record cannot be written: {error}")) from error
 
     def make_durable(self) -> None:
         """Returns when everything appended is on the disk; with policy NONE, when the operating system has it."""

@@ -18,10 +18,19 @@ from core.portfolio import Position
 from core.risk import RateLimit
 from core.risk_conversion import ONE, Conversion
 from core.risk_exposure import ExposureBook
-from core.risk_limits import AccountLimits, ExposureLimit, LossLimits, StrategyBudget
+from core.risk_limits import (
+    AccountLimits,
+    ExecutionLimit,
+    ExposureLimit,
+    LossLimits,
+    MessageLimit,
+    SelfTrade,
+    StrategyBudget,
+)
 from core.trader import Trader
 from tests.core.account import CENT, MONEY, PERP, STOCK, WIDE, Desk
 from tests.core.records import CRUDE, EQUITY, INVERSE, PERPETUAL, filled, quote
+from tests.core.test_risk import HOSTILE
 
 BUY, SELL = Side.BUY, Side.SELL
 
@@ -446,6 +455,41 @@ def test_a_position_whose_market_was_never_seen_denies_what_would_grow() -> None
     desk.step(GapDetected(desk.now, desk.now, PERP))  # the last mark is kept
     assert desk.verdict(BUY, 1) == "sent"
     assert desk.verdict(BUY, 1, None, order_type=OrderType.LIMIT) == "sent"
+
+
+LEGAL_BESIDES: dict[str, tuple[Any, ...]] = {
+    "display_qty": (0,),
+    "expire_ts": (0,),
+    "trigger_price": (None,),
+    "post_only": (True, False),
+}
+
+
+@pytest.mark.parametrize(
+    "field", ["quantity", "price", "trigger_price", "time_in_force", "post_only", "display_qty", "expire_ts"]
+)
+def test_with_every_limit_on_nothing_of_a_wrong_kind_passes(field: str) -> None:
+    desk = Desk(
+        limits={"initial_margin_ppm": 1, "open_orders_max": 10**6, "is_locked_denied": True, "market_age_ns_max": 10**9},
+        exposure=ExposureLimit(gross_max=10**20, net_max=10**20),
+        leverage_ppm_max=10**12,
+        messages=MessageLimit(messages_max=10**5, cancel_reserve=1),
+        self_trade=SelfTrade.ANY,
+        executions=ExecutionLimit(executions_max=5, window_ns=5),
+        loss=LossLimits(daily_loss_max=1, weekly_loss_max=1, drawdown_ppm_max=1),
+        strategies={"a": StrategyBudget(capital_max=10**20, position_qty_max={STOCK: 10**9}, open_orders_max=10**6)},
+    )
+    desk.stock()
+    context = desk.trader.contexts[0]
+    base: dict[str, Any] = {"quantity": 1, "price": 10_000}
+    assert context.submit(STOCK, BUY, **base).status.name == "SUBMITTED"
+    passed = []
+    for value in HOSTILE:
+        if any(type(value) is type(fine) and value == fine for fine in LEGAL_BESIDES.get(field, ())):
+            continue
+        if context.submit(STOCK, BUY, **{**base, field: value}).status.name != "DENIED":
+            passed.append(value)
+    assert passed == []
 
 
 @pytest.mark.parametrize("value", [float("nan"), 1.0, True, "1", -1])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ from daemon.config.build_account import build_account_limits
 from daemon.config.loader import load_config
 from daemon.exit_codes import ExitCode
 from daemon.journal.reader import JournalReader
-from tests.daemon.session import CONFIG, tradingd, write_config
+from tests.daemon.session import CONFIG, ROOT, tradingd, write_config
 
 MONEY = 10**MONEY_SCALE
 
@@ -185,6 +186,20 @@ def test_each_mistake_names_its_key(tmp_path: Path, text: str, message: str) -> 
         built(tmp_path, text)
 
 
+def test_the_example_of_the_document_is_a_configuration(tmp_path: Path) -> None:
+    found = re.search(r"^```toml\n(.*?)^```$", (ROOT / "docs" / "RISK.md").read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    assert found is not None
+    head, _, rest = CONFIG.partition("[risk]")
+    text = f"{head}{found[1]}\n[[strategies]]{rest.partition('[[strategies]]')[2]}"
+    loaded = load_config(write_config(tmp_path, text))
+    limits = build_account_limits(loaded, build_instruments(loaded))
+    assert limits is not None
+    assert (limits.currency, limits.needs_equity, list(limits.strategies)) == ("USD", True, ["maker"])
+    run = json.loads(tradingd("backtest", write_config(tmp_path, text), "--json", cwd=tmp_path).stdout)
+    assert (run["status"], run["trips"], run["ledger_check"]) == ("complete", [], "ok")
+    assert run["fills"] > 0
+
+
 # A run.
 
 
@@ -204,7 +219,7 @@ def test_a_backtest_that_trips_the_daily_loss_ends_halted_with_everything_cancel
     folder = Path(run["folder"])
     orders = pl.read_parquet(folder / "orders.parquet")
     assert set(orders["status"].unique()) <= {"CANCELED", "FILLED", "REJECTED", "DENIED", "EXPIRED"}
-    with JournalReader(folder / "journal.tdj") as reader:
+    with JournalReader(folder / "journal") as reader:
         records = list(reader)
     (place,) = [index for index, record in enumerate(records) if isinstance(record, LimitTripped)]
     tripped = records[place]

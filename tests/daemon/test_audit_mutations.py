@@ -10,12 +10,24 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from core.errors import DataError
+from core.errors import DataError, StorageError
 from daemon.audit.findings import Report, Verdict
 from daemon.audit.verify import verify_segments
+from daemon.journal.format import Record
+from daemon.journal.reader import JournalReader
 from daemon.journal.writer import JournalSettings, JournalWriter, Sync
-from tests.daemon.audit_mutations import MUTATIONS, Segments
-from tests.daemon.journal_records import HEADER, OTHER_SIGNER, RECORDS, SIGNER, segments_in, write
+from tests.daemon.audit_mutations import (
+    MUTATIONS,
+    Segments,
+    cut_the_tail,
+    drop_bytes,
+    edit_a_byte,
+    edit_a_run,
+    forge_a_frame,
+    remove_frames,
+    rewrite_without_the_key,
+)
+from tests.daemon.journal_records import HEADER, OTHER_SIGNER, RECORDS, SIGNER, put_segments, segments_in, write
 
 COUNT = 20_000
 COUNT_SLOW = 1_000_000
@@ -74,6 +86,61 @@ def tamper(seed: int) -> str:
             f"AUDIT_SEED={seed} python -m pytest tests/daemon/test_audit_mutations.py -k one_seed"
         )
     return ""
+
+
+def read_all(path: Path) -> tuple[list[Record], str]:
+    """The records that the reader gives, and what it then complains of."""
+    found: list[Record] = []
+    try:
+        with JournalReader(path) as reader:
+            for record in reader:
+                found.append(record)
+    except DataError as error:
+        return found, str(error)
+    return found, ""
+
+
+def test_the_reader_gives_nothing_that_was_tampered_with(tmp_path: Path) -> None:
+    whole = {}
+    for index, base in enumerate(journals()):
+        put_segments(tmp_path / "whole", base)
+        whole[index] = read_all(tmp_path / "whole")[0]
+    for seed in range(2_000):
+        chance = random.Random(seed)
+        index = chance.randrange(len(whole))
+        mutation = chance.choice([each for each in MUTATIONS if each not in (rewrite_without_the_key, forge_a_frame)])
+        mutated = mutation(journals()[index], chance)
+        if mutated == journals()[index] or not mutated:
+            continue
+        put_segments(tmp_path / "journal", mutated)
+        found, complaint = read_all(tmp_path / "journal")
+        assert found == whole[index][: len(found)], (seed, mutation.__name__)
+        assert complaint, (seed, mutation.__name__)
+
+
+def test_a_journal_that_was_tampered_with_is_never_continued_as_something_else(tmp_path: Path) -> None:
+    """Opened again, it is refused, or what is left of it is what was written, and the cut stands in the journal."""
+    put_segments(tmp_path / "whole", journals()[2])
+    whole = read_all(tmp_path / "whole")[0]
+    outcomes = {"refused": 0, "continued": 0}
+    for seed in range(1_000):
+        chance = random.Random(seed)
+        mutated = chance.choice([edit_a_byte, edit_a_run, drop_bytes, cut_the_tail, remove_frames])(journals()[2], chance)
+        if mutated == journals()[2] or not mutated:
+            continue
+        path = tmp_path / str(seed)
+        put_segments(path, mutated)
+        try:
+            writer = JournalWriter(path, HEADER, settings=JournalSettings(sync=Sync.BATCH), signer=SIGNER, reopen=True)
+        except StorageError:
+            outcomes["refused"] += 1
+            continue
+        writer.append(RECORDS[0])
+        writer.close()
+        found, complaint = read_all(path)
+        assert (found[:-1], complaint) == (whole[: len(found) - 1], ""), seed
+        outcomes["continued"] += 1
+    assert min(outcomes.values()) > 50, outcomes
 
 
 def test_an_untouched_journal_is_whole() -> None:

@@ -13,6 +13,7 @@ from core.errors import ConfigError
 from core.events import (
     CancelRejected,
     GapDetected,
+    LimitTripped,
     OrderAccepted,
     OrderCanceled,
     OrderDenied,
@@ -27,6 +28,7 @@ from core.events import (
     ReplaceRejected,
     Started,
     StatusChanged,
+    TradingResumed,
     TradingStateSet,
 )
 from daemon.audit.record_text import describe
@@ -176,6 +178,15 @@ def test_an_event_that_the_order_could_not_take_is_marked(tmp_path: Path) -> Non
             OrderDenied(1, 2, ORDER, "m", ACME, "price_collar_ppm", 10_500, 10_200),
             "denied by our risk gate: price_collar_ppm, value 105.00, bound 102.00; nothing was sent",
         ),
+        (
+            OrderDenied(1, 2, ORDER, "m", ACME, "gross_exposure_max.EUR", 150_000_000_000, 100_000_000_000),
+            "denied by our risk gate: gross_exposure_max.EUR, value 1500.00000000 EUR, bound 1000.00000000 EUR; nothing was sent",
+        ),
+        (
+            LimitTripped(1, 2, "m", TradingState.REDUCING, "rejects_max", 21, 20, (("window_ns", 5),)),
+            "rejects_max tripped, value 21, bound 20 (made of window_ns 5): strategy m is REDUCING",
+        ),
+        (TradingResumed(1, 2, "looked at it"), "resumed to ACTIVE: looked at it"),
         (
             OrderDenied(1, 2, ORDER, "m", ACME, "trading_state", 2, 0),
             "denied by our risk gate: trading_state, value HALTED, bound ACTIVE; nothing was sent",

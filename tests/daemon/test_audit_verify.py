@@ -136,7 +136,7 @@ def anchored(tmp_path: Path) -> Anchored:
 
     def check(segments: dict[int, bytes]) -> Report:
         put_segments(tmp_path / "checked", segments)
-        return verify(tmp_path / "checked", anchors=AnchorCheck(*read_anchors(tmp_path / "anchor")))
+        return verify(tmp_path / "checked", anchors=AnchorCheck(read_anchors(tmp_path / "anchor")))
 
     return segments_in(tmp_path / "journal"), check
 
@@ -146,6 +146,16 @@ def test_an_anchored_journal_is_whole(anchored: Anchored) -> None:
     report = check(segments)
     assert (report.verdict, report.findings) == (Verdict.WHOLE, [])
     assert report.anchors == report.seals > 3
+
+
+def test_an_anchor_that_a_crash_cut_short_is_no_damage(tmp_path: Path, anchored: Anchored) -> None:
+    segments, check = anchored
+    whole = (tmp_path / "anchor").read_bytes()
+    for size in range(len(whole) - 700, len(whole)):
+        (tmp_path / "anchor").write_bytes(whole[:size])
+        AnchorFile(tmp_path / "anchor").close()
+        report = check(segments)
+        assert (report.verdict, report.findings) == (Verdict.WHOLE, []), size
 
 
 def test_a_cut_tail_shows_against_the_anchor(anchored: Anchored) -> None:

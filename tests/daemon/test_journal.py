@@ -6,12 +6,14 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from core.commands import SetTimer
 from core.errors import ConfigError, DataError, StorageError
 from daemon.journal.anchor import AnchorFile, read_anchors
 from daemon.journal.format import VERSION, Kind, Opened, Record, SegmentHeader, segment_name, segment_number
@@ -65,6 +67,21 @@ def test_a_full_batch_leaves_by_itself(tmp_path: Path) -> None:
     assert read(tmp_path / "journal") == [RECORDS[1]] * 3_000
 
 
+@pytest.mark.parametrize("at", [1 << 70, "\ud800", object()])
+def test_a_record_that_cannot_be_written_stops_the_writer(tmp_path: Path, at: Any) -> None:
+    writer = JournalWriter(tmp_path / "journal", HEADER)
+    writer.append(RECORDS[0])
+    writer.flush()
+    for _ in range(1_500):
+        writer.append(RECORDS[1])
+    writer.append(SetTimer(1, 1, at))
+    for use in (writer.flush, writer.flush, writer.close):
+        with pytest.raises(StorageError, match="a record cannot be written"):
+            use()
+    writer.abandon()
+    assert read(tmp_path / "journal", must_end=False) == RECORDS[:1]
+
+
 def test_the_file_is_laid_out_as_documented(tmp_path: Path) -> None:
     path = tmp_path / "journal"
     write(path, RECORDS, settings=JournalSettings(segment_bytes_max=1_100))
@@ -82,7 +99,7 @@ def test_the_file_is_laid_out_as_documented(tmp_path: Path) -> None:
             ("RECORDS", 4, 6, 0, 57),
             ("SEGMENT_END", 5, 9, 0, 72),
         ],
-        [("HEADER", 6, 9, 0, header_bytes[1]), ("RECORDS", 7, 9, 0, 42), ("END", 8, 11, 0, 72)],
+        [("HEADER", 6, 9, 0, header_bytes[1]), ("RECORDS", 7, 9, 0, 43), ("END", 8, 11, 0, 72)],
     ]
     payloads = [frames_in(data)[0].payload for _number, data in sorted(segments_in(path).items())]
     first, second = (msgspec.msgpack.decode(payload, type=SegmentHeader) for payload in payloads)
@@ -334,8 +351,8 @@ def test_anchors_are_appended_line_by_line(tmp_path: Path) -> None:
     with path.open("ab") as file:
         file.write(b'{"journal_id":"cut sho')
     AnchorFile(path).close()
-    anchors, damaged = read_anchors(path)
-    assert damaged == [len(anchors) + 1]
+    anchors, damaged, unfinished = read_anchors(path)
+    assert (damaged, unfinished) == ([], [len(anchors) + 1])
     assert {anchor.journal_id for anchor in anchors} == {"a" * 32, "b" * 32}
     for name in ("a", "b"):
         seals = [

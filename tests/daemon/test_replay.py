@@ -20,6 +20,7 @@ from daemon.journal.writer import JournalWriter
 from daemon.replay import replay
 from tests.daemon.journal_records import frames_in, put_segments, segments_in
 from tests.daemon.session import COMMAND, CONFIG, ROOT, Result, environment, run_of, tradingd, write_config
+from tests.daemon.test_account_limits import tripping_run
 from tests.daemon.test_recorded_sessions import NEEDED
 from tests.data_path import ROOT as DATA
 from tests.data_path import market_data
@@ -51,7 +52,7 @@ def test_the_session_of_the_tests_replays(tmp_path: Path) -> None:
     assert found["events"] >= run["events"]
     text = tradingd("replay", run["folder"], cwd=tmp_path)
     assert text.returncode == 0
-    assert text.stdout.startswith(f"{run['folder']}: identical: {found['events']:,} events, {found['commands']:,} commands and ")
+    assert text.stdout.startswith(f"{run['folder']}: identical: {found['events']:,} events, {found['commands']:,} commands, ")
     assert f"state digest {run['state_digest']} as in the run" in text.stdout
 
 
@@ -77,6 +78,16 @@ def test_denials_replay(tmp_path: Path) -> None:
     # The journal's own configuration, with what the command line had overridden.
     with JournalReader(Path(run["folder"])) as reader:
         assert sum(isinstance(record, OrderDenied) for record in reader) == found["denials"]
+
+
+def test_a_limit_that_trips_replays(tmp_path: Path) -> None:
+    code, run = tripping_run(tmp_path)
+    assert code == 7
+    found = check_identical(run, tmp_path)
+    assert found["trips"] == len(run["trips"]) == 1
+    shown = tradingd("audit", "show", run["folder"], "--kind", "limit_tripped", cwd=tmp_path)
+    assert "daily_loss_max tripped, value " in shown.stdout
+    assert shown.stdout.endswith(": the account is HALTED\n")
 
 
 FAILING = '''
