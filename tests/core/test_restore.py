@@ -1,4 +1,4 @@
-"""A Trader's state as records: taken down, restored in a fresh Trader, and taken down again it is the same; limits go on from it."""
+"""A Trader's state as records: restored in a fresh Trader and taken down again it is the same, and limits go on from it."""
 
 from __future__ import annotations
 
