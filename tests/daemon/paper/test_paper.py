@@ -204,3 +204,42 @@ def test_what_a_paper_session_cannot_do_is_refused(folder: Path, override: str, 
 def test_run_takes_the_mode_of_the_configuration(folder: Path) -> None:
     result = tradingd("run", folder / "session.toml", "--set", 'data.0.duration="2s"', "--json", cwd=folder)
     assert (result.returncode, json.loads(result.stdout)["status"]) == (0, "complete")
+
+
+FAILING = """
+from core.enums import Side
+from core.strategy import Subscription
+from pydantic import BaseModel
+
+class Failing:
+    class Params(BaseModel):
+        pass
+
+    def __init__(self, params, instruments):
+        self.quotes = 0
+
+    def subscriptions(self):
+        return [Subscription(instrument_id="ACME.SIM", quotes="size")]
+
+    def on_quote(self, context, quote):
+        self.quotes += 1
+        if self.quotes < 3:
+            context.submit("ACME.SIM", Side.BUY, 1, quote.bid_price - 50)
+        if self.quotes >= 3:
+            raise ValueError("a strategy's own mistake")
+"""
+
+
+def test_a_strategy_that_raises_ends_the_daemon_halted_and_the_replay_raises_too(folder: Path) -> None:
+    (folder / "failing_strategy.py").write_text(FAILING)
+    start = CONFIG.index("[strategies.params]")
+    write_config(folder, CONFIG[:start].replace("symmetric_maker", "failing_strategy:Failing"))
+    result = tradingd("paper", folder / "session.toml", cwd=folder)
+    assert (result.returncode, "a strategy's own mistake" in result.stderr) == (ExitCode.STRATEGY, True)
+    latch = json.loads((folder / "state" / "session" / "trading_state.json").read_text())
+    assert latch["state"] == "HALTED"
+    found = tradingd("replay", run_folder(folder, 1), "--json", cwd=folder)
+    replayed = json.loads(found.stdout)
+    assert (found.returncode, replayed["identical"], "own mistake" in replayed["error"]) == (0, True, True)
+    ended = [r for r in TailReader(run_folder(folder, 1) / "journal") if isinstance(r, OrderCanceled)]
+    assert len(ended) == 2, "what was open was seen out"

@@ -69,7 +69,7 @@ def test_a_disk_that_refuses_lets_no_order_out_and_cancels_everything(tmp_path: 
     end(session)
 
 
-def test_a_strategy_that_raises_halts_the_account_and_the_replay_agrees(tmp_path: Path) -> None:
+def test_a_strategy_that_raises_halts_the_account(tmp_path: Path) -> None:
     session = open_session(tmp_path)
     session.process([quote()])
     order = remembered(session).orders[0]
