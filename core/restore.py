@@ -89,7 +89,7 @@ def restore(trader: Trader, state: TraderState) -> None:
         position.fees = int(record.fees)
         position.buy_qty, position.sell_qty = record.buy_qty, record.sell_qty
         position.turnover = int(record.turnover)
-    trader.orders.restore([_order_of(each) for each in state.orders], state.executions)
+    trader.orders.restore([order_of(each) for each in state.orders], state.executions)
     trader.risk.states.restrict("", state.trading_state)
     for strategy_id, trading_state in state.strategy_states:
         trader.risk.states.restrict(strategy_id, trading_state)
@@ -148,7 +148,8 @@ def _order_record(order: Order) -> OrderRecord:
     return OrderRecord(*values)
 
 
-def _order_of(record: OrderRecord) -> Order:
+def order_of(record: OrderRecord) -> Order:
+    """The order that was taken down."""
     order = Order(*(getattr(record, name) for name in _AT_CREATION))
     for name in _LATER:
         value = getattr(record, name)

@@ -442,11 +442,12 @@ class Trader:
                 context.on_start(context)
 
     def _on_stopping(self, event: Stopping) -> None:
+        if event.is_final:
+            # First, so that it holds even where a strategy raises at its last word.
+            self._told = {}
         for context in self.contexts:
             if context.on_stop is not None:
                 context.on_stop(context, event.reason)
-        if event.is_final:
-            self._told = {}
 
     def _on_trading_state(self, event: TradingStateSet) -> None:
         self._require_scope(event.strategy_id)

@@ -104,7 +104,13 @@ def time_of(record: Record) -> int:
 def fields_of(record: Record) -> dict[str, Any]:
     """The record's fields by name; enumerations by name too."""
     plain = msgspec.structs.asdict(record)
-    return {key: value.name if hasattr(value, "name") else value for key, value in plain.items()}
+    return {key: _plain(value) for key, value in plain.items()}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, msgspec.Struct):
+        return {key: msgspec.to_builtins(part) for key, part in msgspec.structs.asdict(value).items()}
+    return value.name if hasattr(value, "name") else value
 
 
 def describe(record: Record, instrument: Instrument | None) -> str:

@@ -58,6 +58,7 @@ BATCH_EVENTS_MAX = 256  # between two turns of the control socket
 SEGMENT_BYTES_MAX = 1 << 24  # of a journal: behind a snapshot, a restart reads one segment
 POLL_S = 0.002
 CANCEL_AGAIN_S = 0.25
+SETTLE_S = 1.0  # within which a fill that the venue has booked is known here too
 FLATTEN_TRIES_MAX = 3
 # Executions are asked for again from so long before the last one known: a venue may report two of them out of order.
 EXECUTIONS_OVERLAP_NS = 60 * NS_PER_SECOND
@@ -135,6 +136,9 @@ class Daemon:
                 tasks.cancel_scope.cancel()
             return self._close()
         finally:
+            if self._session is not None:
+                # Closed by now, unless the start failed.
+                self._session.journal.abandon()
             folder.release()
             if log_file is not None:
                 log_file.abandon()
@@ -150,7 +154,7 @@ class Daemon:
         self._point("numbered")
         trader = build_trader(loaded, self.run_number)
         run_folder = folder.make_run_folder(self.run_number)
-        log_file = start_logging(run_folder / LOG_FILE, console=not self._quiet)
+        log_file = start_logging(run_folder / LOG_FILE, console=not self._quiet, is_prompt=True)
         self._listen_to_strategies(trader)
         if sealing.signer is None:
             self._log.warning("the journal is not signed", reason=sealing.unsigned_reason)
@@ -257,15 +261,22 @@ class Daemon:
             await self._guarded(self._reconcile)
 
     async def _reconcile(self) -> None:
-        """Compare positions while nothing is on its way between the venue's books and ours; a difference halts."""
+        """Compare positions with the venue's; a difference that is still there after a while halts."""
+        differences = await self._compare()
+        if not differences:
+            return
+        # A fill may have been on its way between the venue's books and ours.
+        await anyio.sleep(SETTLE_S)
+        is_lasting = await self._compare() == differences
+        if is_lasting and self._stop is None and self.session.trader.risk.trading_state is not TradingState.HALTED:
+            self.halt(f"the venue's positions are not ours: {'; '.join(differences)}")
+
+    async def _compare(self) -> tuple[str, ...]:
         session = self.session
         venue = await session.adapter.query(session.clock.now())
-        if len(session.inbox) or self._stop is not None:
-            return  # compared again at the next turn
         differences = tuple(position_differences(session.trader, venue))
         self.reconciliation = Reconciliation(session.clock.now(), self.reconciliation.count + 1, differences)
-        if differences and session.trader.risk.trading_state is not TradingState.HALTED:
-            self.halt(f"the venue's positions are not ours: {'; '.join(differences)}")
+        return differences
 
     # What an operator, or the daemon itself, can ask for.
 

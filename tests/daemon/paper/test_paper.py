@@ -101,6 +101,11 @@ def test_a_session_trades_is_killed_goes_on_and_replays(folder: Path) -> None:
     open_then = {order.client_order_id for order in restored.state.orders if order.leaves_qty}
     ended = {record.client_order_id for record in second if isinstance(record, OrderCanceled)}
     assert open_then <= ended
+    shown = tradingd("audit", "show", run_folder(folder, 2), "--json", cwd=folder)
+    assert json.loads(shown.stdout.splitlines()[0])["kind"] == "restored"
+    for order_id in open_then:
+        life = tradingd("audit", "show", run_folder(folder, 2), "--order", str(order_id), cwd=folder)
+        assert "CANCELED" in life.stdout, life
     ids = [record.client_order_id for record in first + second if isinstance(record, SubmitOrder)]
     assert len(ids) == len(set(ids))
 
