@@ -127,7 +127,7 @@ def resolve_path(loaded: LoadedConfig, text: str, where: str) -> Path:
         return value
 
     path = loaded.folder / Path(_VARIABLE.sub(expand, text)).expanduser()
-    if not path.is_file():
+    if not os.path.isfile(path):  # unlike Path.is_file, False for a name that is too long
         raise ConfigError(f"{loaded.file}: {where}: there is no file {path}")
     return path
 
