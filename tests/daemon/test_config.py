@@ -284,3 +284,10 @@ def test_a_data_file_with_an_impossible_name_is_absent(tmp_path: Path) -> None:
     name = "a" * 300
     table = f'{{format="trades", instrument_id="ACME.SIM", file="{name}"}}'
     assert problem(tmp_path, f"data.0={table}", "venue.fidelity=l2") == f"data[0].file: there is no file {tmp_path / name}"
+
+
+@pytest.mark.parametrize("choice", ["rejects_per_million=5", "post_only=slide"])
+def test_a_choice_that_bars_would_ignore_is_refused(tmp_path: Path, choice: str) -> None:
+    table = '{format="bars", instrument_id="ACME.SIM", file="b.csv", interval="1m"}'
+    expected = f"venue.{choice.partition('=')[0]}: the bar venue has no such choice; leave it out with fidelity 'bars'"
+    assert problem(tmp_path, f"data.0={table}", "venue.fidelity=bars", f"venue.{choice}") == expected
