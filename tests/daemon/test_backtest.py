@@ -448,3 +448,17 @@ def test_a_wrong_command_line_is_json_too(tmp_path: Path) -> None:
         check=False,
     )
     assert (done.returncode, json.loads(done.stdout)["error"]["exit_code"], done.stderr) == (2, 2, "")
+
+
+def test_output_onto_a_full_disk_is_a_storage_error(tmp_path: Path) -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [*COMMAND, "config", "schema"],
+            cwd=tmp_path,
+            env=environment(tmp_path),
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert (done.returncode, done.stderr) == (6, "tradingd: the output cannot be written: No space left on device\n")
