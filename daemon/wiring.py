@@ -127,6 +127,10 @@ def _check_fidelity(loaded: LoadedConfig) -> None:
                 f"{loaded.file}: venue.fidelity: {fidelity!r} cannot play data[{index}], which is {data.format!r}; "
                 f"use {' or '.join(map(repr, allowed))}"
             )
+    venue = loaded.config.venue
+    if fidelity == "bars" and (venue.rejects_per_million or venue.post_only != "reject"):
+        name = "rejects_per_million" if venue.rejects_per_million else "post_only"
+        raise ConfigError(f"{loaded.file}: venue.{name}: the bar venue has no such choice; leave it out with fidelity 'bars'")
     if fidelity in ("flow", "bars") and len(loaded.config.data) > 1:
         raise ConfigError(f"{loaded.file}: data: fidelity {fidelity!r} takes one data section, not {len(loaded.config.data)}")
 

@@ -3,26 +3,38 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Callable, Sequence
+from typing import NoReturn
 
 EPILOG = "Exit codes and every verb in full: docs/CLI.md. Keys of a configuration: docs/CONFIG.md, or `tradingd config schema`."
+
+USAGE = 2  # argparse's own code; daemon/exit_codes.py is not imported for a wrong command line
 
 Verb = Callable[[argparse.Namespace], int]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point of the console script; returns the exit code."""
-    parser = build_parser()
-    options = parser.parse_args(arguments)
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    options = build_parser(_JsonParser if "--json" in given else argparse.ArgumentParser).parse_args(given)
     # Heavy imports begin here: --help and a wrong command line are answered at once.
     from daemon.cli.errors import guarded
 
     return guarded(options, _verb(options))
 
 
-def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+class _JsonParser(argparse.ArgumentParser):
+    """Says what is wrong with a command line as JSON, as every other error under --json."""
+
+    def error(self, message: str) -> NoReturn:
+        print(json.dumps({"error": {"type": "UsageError", "message": message, "exit_code": USAGE}}))
+        sys.exit(USAGE)
+
+
+def build_parser(kind: type[argparse.ArgumentParser] = argparse.ArgumentParser) -> argparse.ArgumentParser:
+    parser = kind(
         prog="tradingd",
         description="A daemon for algorithmic trading: one strategy, from backtest to paper to live.",
         epilog=EPILOG,

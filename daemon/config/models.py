@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from daemon.config.text_types import (
     Conversion,
@@ -20,12 +20,15 @@ from daemon.config.text_types import (
     Percentage,
     Positive,
     PositiveDuration,
+    Zone,
+    moving_pace,
 )
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
 InstrumentId = Annotated[str, StringConstraints(pattern=r"^[^\s.][^\s]*\.[A-Za-z0-9_-]+$", max_length=64)]
 Currency = Annotated[str, StringConstraints(pattern=r"^[A-Z0-9]{2,12}$")]
-PathText = Annotated[str, StringConstraints(min_length=1)]
+# No zero byte: the operating system ends a name there.
+PathText = Annotated[str, StringConstraints(min_length=1, pattern=r"^[^\x00]*$")]
 
 
 class Section(BaseModel):
@@ -39,7 +42,7 @@ class Run(Section):
         default="backtest", description="backtest: event time, simulated venue; paper: the clock, simulated venue (docs/PAPER.md)"
     )
     seed: int = Field(default=1, ge=0, lt=1 << 63, description="seed of everything that is drawn at random")
-    pace: Annotated[str, StringConstraints(pattern=r"^(full|\d{1,6}(\.\d{1,3})?x)$")] = Field(
+    pace: Annotated[str, StringConstraints(pattern=r"^(full|\d{1,6}(\.\d{1,3})?x)$"), AfterValidator(moving_pace)] = Field(
         default="full", description='"full": as fast as it goes; "10x": ten simulated seconds in one real second'
     )
     journal: bool = Field(default=True, description="keep every event and command in the run folder")
@@ -119,7 +122,7 @@ class Table(Section):
     instrument_id: InstrumentId = Field(description="whose market this is")
     file: PathText = Field(description="CSV or Parquet, columns as in docs/DATA.md; .gz is fine")
     columns: dict[str, str] = Field(default_factory=dict, description="our name -> the file's, where they differ")
-    zone: str | None = Field(default=None, description="tz database name of the zone that stamps without an offset are meant in")
+    zone: Zone | None = Field(default=None, description="tz database name of the zone that stamps without an offset are meant in")
     raw_integers: bool = Field(default=False, description="integer columns hold points and units already")
     qty_cut: bool = Field(default=False, description="digits of a quantity beyond its scale are cut off instead of refused")
 
@@ -276,7 +279,7 @@ class StrategyRisk(Losses):
 
 
 class Risk(Limits):
-    orders_max: int = Field(default=100, ge=1, description="new or replaced orders in any one `orders_window`")
+    orders_max: int = Field(default=100, ge=1, le=1 << 20, description="new or replaced orders in any one `orders_window`")
     orders_window: PositiveDuration = Field(default="1s", description="length of that window, at any moment")
     self_trade: Literal["deny_other_strategies", "deny_any", "allow"] = Field(
         default="deny_other_strategies", description="whose resting orders a new one must not be able to meet"
