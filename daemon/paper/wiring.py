@@ -21,6 +21,7 @@ from daemon.paper.simulated_adapter import SimulatedAdapter
 from daemon.sources import open_source
 from daemon.wiring import build_trader, simulated_venue, wire_venue
 from sim.driver import Venue
+from sim.flow_venue import FlowVenue
 from sim.tape import TapeVenue, merge_tapes
 
 Rows = npt.NDArray[Any]
@@ -94,12 +95,15 @@ def open_simulated(loaded: LoadedConfig, trader: Trader, clock: Clock) -> Simula
         case FlowData():
             venue = wire_venue(_generated_from_now(loaded, first, trader, clock), instruments, subscriptions)[0]
         case LobsterData() | BinanceData() | TradesData() | QuotesData():
-            inner = simulated_venue(loaded, instruments, subscriptions)
-            venue = _recorded(loaded, trader, clock, inner)
+            venue = _recorded(loaded, trader, clock, simulated_venue(loaded, instruments, subscriptions))
         case BarsData():
             raise AssertionError("check_config has refused bars")
         case _:
             assert_never(first)
+    assert isinstance(venue, FlowVenue | TapeVenue)
+    for key, position in positions.items():
+        # The venue holds reduce-only orders to the position that the account carries over.
+        venue.inner.set_position(key, position)
     return SimulatedAdapter(venue, clock, positions)
 
 

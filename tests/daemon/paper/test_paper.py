@@ -90,6 +90,8 @@ def test_a_session_trades_is_killed_goes_on_and_replays(folder: Path) -> None:
     with paper(folder) as daemon:
         status = ask(folder, "status")
         assert status["recovered"]["previous_run"] == 1
+        # What it closes now was opened in the life before: the venue knows of it.
+        assert ask(folder, "flatten")["flat"]
         assert end(daemon) == ExitCode.OK
     for run in (1, 2):
         result = tradingd("replay", run_folder(folder, run), "--json", cwd=folder)
