@@ -148,7 +148,7 @@ def wire_venue(
             return _wire_tape(loaded, instruments, subscriptions)
 
 
-def _require_extension(loaded: LoadedConfig) -> None:
+def require_extension(loaded: LoadedConfig) -> None:
     if extension() is None:
         raise ConfigError(
             f"{loaded.file}: venue.fidelity: {loaded.config.venue.fidelity!r} needs the C extension, which is not built here: "
@@ -167,7 +167,7 @@ def instrument_index(loaded: LoadedConfig, instruments: list[Instrument], instru
 def _wire_tape(
     loaded: LoadedConfig, instruments: list[Instrument], subscriptions: Sequence[Subscription]
 ) -> tuple[DriverVenue, list[Path], Callable[[], float], Callable[[], dict[str, int]], int]:
-    _require_extension(loaded)
+    require_extension(loaded)
     from sim.tape import TapeVenue, merge_tapes
 
     sources: list[Source] = []
@@ -193,7 +193,7 @@ def _wire_flow(
     loaded: LoadedConfig, data: FlowData, instruments: list[Instrument], subscriptions: Sequence[Subscription]
 ) -> tuple[DriverVenue, list[Path], Callable[[], float], Callable[[], dict[str, int]], int]:
     """The generated market."""
-    _require_extension(loaded)
+    require_extension(loaded)
     from native.flow import Flow
     from sim.flow_venue import FlowVenue
     from sim.order_flow import flow_config, settings_from_mapping

@@ -19,10 +19,8 @@ from daemon.config.models import BarsData, BinanceData, FlowData, LobsterData, Q
 from daemon.paper.clock import Clock
 from daemon.paper.simulated_adapter import SimulatedAdapter
 from daemon.sources import open_source
-from daemon.wiring import build_trader, simulated_venue, wire_venue
+from daemon.wiring import build_trader, require_extension, simulated_venue, wire_venue
 from sim.driver import Venue
-from sim.flow_venue import FlowVenue
-from sim.tape import TapeVenue, merge_tapes
 
 Rows = npt.NDArray[Any]
 # The generated market of one run goes on for ten years; a run does not.
@@ -42,6 +40,7 @@ class Silent:
 def check_config(loaded: LoadedConfig) -> None:
     """Raises ConfigError for what a backtest can do and a paper session cannot."""
     config = loaded.config
+    require_extension(loaded)
     if config.run.pace != "full":
         raise ConfigError(f"{loaded.file}: run.pace: is for backtests; a paper session goes by the clock (see paper.speed)")
     if any(isinstance(data, BarsData) for data in config.data):
@@ -83,7 +82,11 @@ def parse_speed(text: str) -> int:
 
 
 def open_simulated(loaded: LoadedConfig, trader: Trader, clock: Clock) -> SimulatedAdapter:
-    """The venue of the configuration, its market beginning now."""
+    """The venue of the configuration, its market beginning now. Raises ConfigError where the C extension is not built."""
+    require_extension(loaded)
+    from sim.flow_venue import FlowVenue
+    from sim.tape import TapeVenue
+
     positions = {key: position.qty for key, position in trader.portfolio.by_instrument.items()}
     seed = (loaded.config.run.seed + (trader.run_number - 1) * SEED_STEP) % SEED_RANGE
     run = loaded.config.run.model_copy(update={"seed": seed})
@@ -122,6 +125,8 @@ def _generated_from_now(loaded: LoadedConfig, data: FlowData, trader: Trader, cl
 
 
 def _recorded(loaded: LoadedConfig, trader: Trader, clock: Clock, inner: Any) -> Venue:
+    from sim.tape import TapeVenue, merge_tapes
+
     index_of = {instrument_id: index for index, instrument_id in enumerate(trader.instruments)}
     sources = []
     for position, data in enumerate(loaded.config.data):
