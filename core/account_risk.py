@@ -181,6 +181,10 @@ class AccountRisk:
                 raise ConfigError(f"risk: there is a budget for strategy {strategy_id!r}, which does not exist")
         return self.evaluate(now)
 
+    def restored(self) -> None:
+        """Positions are there that no fill of this run made: none of them has a market yet."""
+        self._equity.restored()
+
     def market(self, state: MarketState, now: int) -> Sequence[LimitTripped]:
         """Values one instrument at its market and judges; not again before the interval has passed."""
         state.mark_due_ns = now + self._interval_ns

@@ -9,6 +9,7 @@ from __future__ import annotations
 import msgspec
 
 from core.enums import AggressorSide, LiquiditySide, MarketStatus, Reason, Side, TradingState
+from core.trader_state import TraderState
 
 
 class Event(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -84,9 +85,10 @@ class Started(Event, frozen=True, array_like=True, gc=False, tag="started"):
 
 
 class Stopping(Event, frozen=True, array_like=True, gc=False, tag="stopping"):
-    """The last event a strategy sees."""
+    """The last event a strategy sees; is_final: it does not even hear of what becomes of its orders."""
 
     reason: str
+    is_final: bool = False
 
 
 class TradingStateSet(Event, frozen=True, array_like=True, gc=False, tag="trading_state"):
@@ -120,6 +122,42 @@ class LimitTripped(Event, frozen=True, array_like=True, tag="limit_tripped"):
     value: int
     bound: int
     inputs: tuple[tuple[str, int], ...]
+
+
+class StateRestored(Event, frozen=True, array_like=True, tag="restored"):
+    """Where this run begins: what the runs before it left. Facts that the venue adds follow, then Started.
+
+    Until Started no strategy hears of anything.
+    """
+
+    previous_run: int  # 0: there was none
+    state: TraderState
+
+
+class Reconciled(Event, frozen=True, array_like=True, gc=False, tag="reconciled"):
+    """Orders, fills and positions agree with what the venue says, after `facts` events that said what had changed."""
+
+    facts: int
+
+
+class ControlRequested(Event, frozen=True, array_like=True, gc=False, tag="control"):
+    """Somebody asked for something over the control socket or by a signal: who and why. What follows from it are events too."""
+
+    action: str
+    uid: int  # of the process that asked; -1: a signal, or the daemon itself
+    reason: str
+
+
+class CancelAllRequested(Event, frozen=True, array_like=True, gc=False, tag="cancel_all_requested"):
+    """Every open order is to be canceled, in any trading state."""
+
+    reason: str
+
+
+class FlattenRequested(Event, frozen=True, array_like=True, gc=False, tag="flatten_requested"):
+    """Every strategy's position is to be closed at the market, by reduce-only orders through the risk gate."""
+
+    reason: str
 
 
 # Orders. client_order_id is ours (core/identifiers.py); venue ids appear at the adapter's edge and in OrderAccepted.
@@ -228,6 +266,11 @@ AnyEvent = (
     | Started
     | Stopping
     | TradingStateSet
+    | StateRestored
+    | Reconciled
+    | ControlRequested
+    | CancelAllRequested
+    | FlattenRequested
     | TradingResumed
     | LimitTripped
     | AnyOrderEvent

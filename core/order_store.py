@@ -7,6 +7,7 @@ reserved quantity from the moment it is submitted until a fact from the venue en
 from __future__ import annotations
 
 from collections import OrderedDict, deque
+from collections.abc import Iterable, Sequence
 
 from core.commands import ReplaceOrder, SubmitOrder
 from core.enums import OrderStatus, Side
@@ -58,6 +59,27 @@ class OrderStore:
             if (instrument_id is None or order.instrument_id == instrument_id)
             and (strategy_id is None or order.strategy_id == strategy_id)
         ]
+
+    def executions(self) -> list[tuple[int, str]]:
+        """(client_order_id, execution_id) of the fills booked, oldest first, as far as they are remembered."""
+        return list(self._seen_executions)
+
+    def restore(self, orders: Sequence[Order], executions: Iterable[tuple[int, str]]) -> None:
+        """Orders and executions of runs before this one, oldest first; their reservations count again."""
+        assert not self.orders, "a restore comes before the first order"
+        for order in orders:
+            self.orders[order.client_order_id] = order
+            if not order.is_open:
+                self._closed.append(order.client_order_id)
+                continue
+            self._open[order.client_order_id] = order
+            state = self._states[order.instrument_id]
+            state.open_orders += 1
+            if state.watch is not None:
+                state.watch.reserve(order.strategy_id, order.side, 0, 1)
+            reserved_qty, order.reserved_qty = order.reserved_qty, 0
+            self._reserve(order, reserved_qty)
+        self._seen_executions.update(dict.fromkeys(executions))
 
     # Requests of ours.
 

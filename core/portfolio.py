@@ -59,7 +59,10 @@ class Position:
         return realized
 
     def unrealized_pnl(self, bid_price: int, ask_price: int) -> int:
-        """Profit if the open quantity were valued at the middle of bid and ask."""
+        """Profit if the open quantity were worth the mean of its values at bid and at ask.
+
+        For a linear instrument that is its value at the middle; for an inverse one the two differ in the second order.
+        """
         if self.qty == 0:
             return 0
         instrument = self.instrument

@@ -41,6 +41,14 @@ class Equity:
             self._revalue(key)
         return found
 
+    def restored(self) -> None:
+        """Takes up the positions that a restart found; equity is unknown until each has seen its market."""
+        for (strategy_id, key), position in self._portfolio.by_strategy.items():
+            watched = self._positions.get(strategy_id)
+            if watched is not None:
+                watched[key] = position
+        self._unmarked.update(key for key, position in self._portfolio.by_instrument.items() if position.qty)
+
     def filled(self, strategy_id: str, state: MarketState) -> tuple[int, int] | None:
         """A fill was booked: its instrument is valued anew, at its market now; returns what `mark` does."""
         key = state.instrument.instrument_id

@@ -14,13 +14,16 @@ from core.blame import blame
 from core.commands import CancelAll, CancelOrder, CancelTimer, ReplaceOrder, SetTimer, SubmitOrder
 from core.context import OutCommand, StrategyContext
 from core.digest import StreamDigest, digest_of
-from core.enums import OrderStatus, Reason, TradingState
+from core.enums import OrderStatus, OrderType, Reason, Side, TradingState
 from core.errors import ConfigError, StateError, StrategyError
 from core.events import (
     AnyEvent,
     Bar,
     Book,
+    CancelAllRequested,
     CancelRejected,
+    ControlRequested,
+    FlattenRequested,
     GapDetected,
     LimitTripped,
     OrderAccepted,
@@ -34,8 +37,10 @@ from core.events import (
     OrderRestated,
     OrderTriggered,
     Quote,
+    Reconciled,
     ReplaceRejected,
     Started,
+    StateRestored,
     StatusChanged,
     Stopping,
     TimerFired,
@@ -49,6 +54,7 @@ from core.market_state import MarketState
 from core.order_store import OrderStore
 from core.orders import Order
 from core.portfolio import Portfolio
+from core.restore import restore
 from core.risk import InstrumentLimits, RateLimit, RiskGate
 from core.risk_conversion import Conversion
 from core.risk_limits import AccountLimits
@@ -93,6 +99,9 @@ class Trader:
         self.duplicate_fills = 0
         self.contexts: list[StrategyContext] = []
         self._by_strategy: dict[str, StrategyContext] = {}
+        # Who hears of orders: the same dictionary, but an empty one between StateRestored and Started.
+        self._told = self._by_strategy
+        self.marks_restored: dict[str, int] = {}  # last price of runs before this one, for who needs any price at all
         self._timers: dict[int, tuple[StrategyContext, str]] = {}
         self.timer_counter = 0
         self.out: list[OutCommand] = []
@@ -132,6 +141,11 @@ class Trader:
             TradingResumed: self._on_resumed,
             Started: self._on_started,
             Stopping: self._on_stopping,
+            StateRestored: self._on_restored,
+            Reconciled: self._on_reconciled,
+            ControlRequested: self._on_control_requested,
+            CancelAllRequested: self._on_cancel_all_requested,
+            FlattenRequested: self._on_flatten_requested,
         }
         if self.account_risk is not None and self.account_risk.needs_marks:
             # Who configures no limit that needs the market's value pays nothing for it.
@@ -346,7 +360,7 @@ class Trader:
         position = self.portfolio.book(order.strategy_id, fill)
         if self.account_risk is not None:
             self._judge_fill(self.account_risk, order, fill)
-        context = self._by_strategy.get(order.strategy_id)
+        context = self._told.get(order.strategy_id)
         if context is None:
             return
         if context.on_fill is not None:
@@ -368,7 +382,7 @@ class Trader:
             self._trip(tripped)
 
     def _tell(self, order: Order, event: AnyEvent) -> None:
-        context = self._by_strategy.get(order.strategy_id)
+        context = self._told.get(order.strategy_id)
         if context is not None and context.on_order is not None:
             context.on_order(context, order, event)
 
@@ -419,6 +433,7 @@ class Trader:
             context.on_timer(context, name)
 
     def _on_started(self, _event: Started) -> None:
+        self._told = self._by_strategy
         if self.account_risk is not None:
             for tripped in self.account_risk.started(self._by_strategy, self.now):
                 self._trip(tripped)
@@ -427,6 +442,9 @@ class Trader:
                 context.on_start(context)
 
     def _on_stopping(self, event: Stopping) -> None:
+        if event.is_final:
+            # First, so that it holds even where a strategy raises at its last word.
+            self._told = {}
         for context in self.contexts:
             if context.on_stop is not None:
                 context.on_stop(context, event.reason)
@@ -493,6 +511,29 @@ class Trader:
         for order in self.orders.open_orders(instrument_id, strategy_id):
             reserved[order.side] += order.reserved_qty
         return self.portfolio.position_of(strategy_id, instrument_id).qty, reserved[0], reserved[1]
+
+    def _on_restored(self, event: StateRestored) -> None:
+        restore(self, event.state)
+        self._told = {}
+
+    def _on_reconciled(self, _event: Reconciled) -> None:
+        for context in self.contexts:
+            if context.on_reconciled is not None:
+                context.on_reconciled(context)
+
+    def _on_control_requested(self, _event: ControlRequested) -> None:
+        """Kept in the journal for who and why; what is to happen comes as an event of its own."""
+
+    def _on_cancel_all_requested(self, _event: CancelAllRequested) -> None:
+        self._cancel_scope("")
+
+    def _on_flatten_requested(self, _event: FlattenRequested) -> None:
+        for context in self.contexts:
+            for instrument_id in self.instruments:
+                qty = self.portfolio.position_of(context.strategy_id, instrument_id).qty
+                if qty:
+                    side = Side.SELL if qty > 0 else Side.BUY
+                    context.submit(instrument_id, side, abs(qty), order_type=OrderType.MARKET, reduce_only=True)
 
     # Views.
 

@@ -294,13 +294,16 @@ class Backtest:
 
     def _finish(self, error: TradingdError | None) -> Outcome:
         wall_ns = time.perf_counter_ns() - self._wall_start_ns
+        journal_records = None
         if self._journal is not None:
             self._journal.close()
+            journal_records = self._journal.records_written
+            self._journal = None
         self.folder.add_fills(self.recorder.take_fills())
         self.folder.add_orders(self.recorder.take_orders())
         self.folder.write_equity(self.recorder.samples)
         self.folder.close_tables()
-        run = self._record(error, wall_ns)
+        run = self._record(error, wall_ns, journal_records)
         self._log.info("run ended", status=run["status"], ledger_check=run["ledger_check"])
         self.log_file.close()
         folder = self.folder.publish(run)
@@ -313,7 +316,7 @@ class Backtest:
             return ExitCode.MISMATCH
         return {"halted": ExitCode.HALTED, "interrupted": ExitCode.INTERRUPTED}.get(self._stop.status, ExitCode.OK)
 
-    def _record(self, error: TradingdError | None, wall_ns: int) -> dict[str, Any]:
+    def _record(self, error: TradingdError | None, wall_ns: int, journal_records: int | None) -> dict[str, Any]:
         """The content of run.json. What is above "wall_s" of two equal runs differs in run_id and folder only."""
         loaded, driver, trader = self.loaded, self.driver, self.driver.trader
         config = loaded.config
@@ -349,7 +352,7 @@ class Backtest:
             "trading_state": trader.risk.trading_state.name,
             "trips": [_trip(tripped) for tripped in driver.tripped],
             "duplicate_fills": trader.duplicate_fills,
-            "journal_records": None if self._journal is None else self._journal.records_written,
+            "journal_records": journal_records,
             "ledger_check": check_ledger(trader, self.folder.path / "fills.parquet", self._wired.cash_start),
             "commands": trader.commands_digest.count,
             "commands_digest": trader.commands_digest.hexdigest(),

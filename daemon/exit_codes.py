@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-from core.errors import CapacityError, ConfigError, DataError, StorageError, StrategyError, TradingdError, UnitError
+from core.errors import CapacityError, ConfigError, DataError, RefusedError, StorageError, StrategyError, TradingdError, UnitError
 
 
 class ExitCode(IntEnum):
@@ -20,6 +20,7 @@ class ExitCode(IntEnum):
     NOT_RUNNING = 9  # status or halt found nobody to ask
     CAPACITY = 10  # a named limit was reached
     UNFINISHED = 11  # audit verify: nothing is damaged, but the journal has no signed end
+    REFUSED = 12  # a running daemon understood the request and refuses it
     INTERRUPTED = 130  # SIGINT or SIGTERM; what was done so far is kept and marked
 
 
@@ -35,6 +36,8 @@ def exit_code_of(error: TradingdError) -> ExitCode:
             return ExitCode.STORAGE
         case CapacityError():
             return ExitCode.CAPACITY
+        case RefusedError():
+            return ExitCode.REFUSED
         case _:
             # A StateError in a simulated run is the simulation's own contradiction.
             return ExitCode.INTERNAL

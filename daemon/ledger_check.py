@@ -37,7 +37,7 @@ def check_ledger(trader: Trader, fills: Path, cash_start: dict[str, int]) -> str
     accounts: dict[str, _Line] = {}
     strategies: dict[tuple[str, str], _Line] = {}
     cash = dict(cash_start)
-    for row in pl.read_parquet(fills, columns=_COLUMNS).iter_rows(named=True):
+    for row in pl.read_parquet(fills, columns=_COLUMNS, glob=False).iter_rows(named=True):
         instrument = trader.instruments[row["instrument_id"]]
         _apply(accounts.setdefault(row["instrument_id"], _Line()), instrument, row)
         _apply(strategies.setdefault((row["strategy_id"], row["instrument_id"]), _Line()), instrument, row)

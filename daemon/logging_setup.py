@@ -13,19 +13,20 @@ import structlog
 from core.errors import StorageError
 
 BUFFER_BYTES = 1 << 16
+BY_LINE = 1
 
 
 class LogFile:
     """The end of structlog's chain: every line goes to the file, and to the console where there is one."""
 
-    def __init__(self, path: Path, console: TextIO | None) -> None:
+    def __init__(self, path: Path, console: TextIO | None, *, is_prompt: bool = False) -> None:
         self._path = path
         self._console = console
         # On a terminal the display has the place; only what somebody must see interrupts it.
         is_terminal = console is not None and console.isatty()
         self._console_levels = ("warning", "error", "critical") if is_terminal else ("info", "warning", "error", "critical")
         try:
-            self._file = path.open("a", encoding="utf-8", buffering=BUFFER_BYTES)
+            self._file = path.open("a", encoding="utf-8", buffering=BY_LINE if is_prompt else BUFFER_BYTES)
         except OSError as error:
             raise self._refused(error) from error
 
@@ -60,9 +61,12 @@ class LogFile:
         return StorageError(f"{self._path}: the log cannot be written: {error.strerror or error}")
 
 
-def start_logging(path: Path, *, console: bool) -> LogFile:
-    """Begin logging to `path`, and to stderr too where `console`; the caller closes what is returned."""
-    log_file = LogFile(path, sys.stderr if console else None)
+def start_logging(path: Path, *, console: bool, is_prompt: bool = False) -> LogFile:
+    """Begin logging to `path`, and to stderr too where `console`; the caller closes what is returned.
+
+    `is_prompt`: each line is in the file at once, for a daemon that somebody watches and that may be killed.
+    """
+    log_file = LogFile(path, sys.stderr if console else None, is_prompt=is_prompt)
     structlog.configure(
         processors=[structlog.processors.add_log_level, structlog.processors.TimeStamper(fmt="iso", utc=True), log_file],
         cache_logger_on_first_use=False,

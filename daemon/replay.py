@@ -17,8 +17,9 @@ import msgspec
 from core.approved import Approved
 from core.commands import CancelAll, CancelOrder, CancelTimer, ReplaceOrder, SetTimer, SubmitOrder
 from core.context import OutCommand
+from core.enums import TradingState
 from core.errors import ConfigError, StateError, StrategyError
-from core.events import AnyEvent, LimitTripped, OrderDenied
+from core.events import AnyEvent, LimitTripped, OrderDenied, TradingStateSet
 from core.trader import Trader
 from daemon.config.loader import load_effective
 from daemon.journal.format import JournalHeader, Record
@@ -124,7 +125,8 @@ class _Walk:
         self._answers: Iterator[Record] = iter(())
         self._event: AnyEvent | None = None
         self._number = 0
-        self._raised: StrategyError | StateError | None = None
+        self._raised: StrategyError | StateError | None = None  # the first one
+        self._has_halted = False  # and after it
 
     def take(self, number: int, record: Record) -> bool:
         """False at the first difference."""
@@ -142,13 +144,18 @@ class _Walk:
         left = next(self._answers, None)
         if left is not None:
             return self._differ(number, None, left)
-        if self._raised is not None:
+        if self._raised is not None and not self._goes_on(record):
             return self._differ(number, record, None)
         self._number = number
         self._event = record
         self._result.events += 1
         self._step(record)
         return True
+
+    def _goes_on(self, record: Record) -> bool:
+        """A daemon halts after an error and sees its orders out; a backtest ends there."""
+        self._has_halted |= isinstance(record, TradingStateSet) and record.state is TradingState.HALTED
+        return self._has_halted
 
     def finish(self, *, is_whole: bool) -> None:
         """Where the journal is whole, nothing of the last answer may be left over; where it was cut short, some may."""
@@ -164,8 +171,8 @@ class _Walk:
             out = self._trader.step(event)
         except (StrategyError, StateError) as error:
             # The run ended here as well, if this is the journal's last event; what the step had decided was withdrawn.
-            self._raised = error
-            self._answers = iter([*self._trader.tripped])
+            self._raised = self._raised or error
+            self._answers = iter(list(self._trader.tripped))
             return
         self._answers = iter([*self._trader.tripped, *self._trader.denied, *_commands(out)])
 

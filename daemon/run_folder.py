@@ -79,8 +79,9 @@ class RunFolder:
 
     def __init__(self, final: Path) -> None:
         self.final = final
+        _check_name(final)
         self.path = final.with_name(f".{final.name}.incomplete")
-        if final.exists() and (not final.is_dir() or any(final.iterdir())):
+        if self._guard(lambda: final.exists() and (not final.is_dir() or any(final.iterdir()))):
             raise ConfigError(f"{final}: is there already; a run folder is never written over: choose another with --out")
         self._guard(self._prepare)
         self._parts: dict[str, int] = {"fills": 0, "orders": 0}
@@ -123,7 +124,7 @@ class RunFolder:
         elif len(parts) == 1:
             parts[0].rename(target)
         else:
-            pl.scan_parquet(parts).sink_parquet(target)
+            pl.scan_parquet(parts, glob=False).sink_parquet(target)
             for part in parts:
                 part.unlink()
 
@@ -151,6 +152,18 @@ class RunFolder:
             return write()
         except (OSError, pl.exceptions.PolarsError) as error:
             raise StorageError(f"{self.final}: the run folder cannot be written: {_reason(error)}") from error
+
+
+def _check_name(folder: Path) -> None:
+    if not folder.name:
+        raise ConfigError(f"{folder}: is no name for a run folder")
+    if "\0" in str(folder):
+        raise ConfigError(f"{str(folder)!r}: a zero byte cannot be part of a folder's name")
+    try:
+        str(folder).encode("utf-8")
+    except UnicodeEncodeError:
+        # Parquet files are written by polars, which takes names as text.
+        raise ConfigError(f"{str(folder)!r}: the run folder's name must be UTF-8 text; choose another with --out") from None
 
 
 def _reason(error: Exception) -> str:

@@ -46,6 +46,8 @@ _FIDELITY_OF_FORMAT = {
     "quotes": ("l2",),
     "bars": ("bars",),
 }
+# What the bar venue does not heed; `config show` writes every key, so the default itself is no mistake.
+_NOT_WITH_BARS = ("self_trade_prevention", "rejects_per_million", "post_only", "orders_max", "timers_max")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +70,13 @@ def wire_backtest(loaded: LoadedConfig) -> Wired:
     _check_fidelity(loaded)
     subscriptions = [subscription for context in trader.contexts for subscription in context.subscriptions]
     instruments = list(trader.instruments.values())
-    venue, files, fraction, totals, ts_start = _wire_venue(loaded, instruments, subscriptions)
+    venue, files, fraction, totals, ts_start = wire_venue(loaded, instruments, subscriptions)
     return Wired(trader, venue, cash_start, ts_start, files, fraction, totals)
+
+
+def goes_by_the_clock(loaded: LoadedConfig) -> bool:
+    """A daemon that trades until it is stopped; else a run that ends with its data."""
+    return loaded.config.run.mode != "backtest"
 
 
 def build_trader(loaded: LoadedConfig, run_number: int) -> Trader:
@@ -122,11 +129,15 @@ def _check_fidelity(loaded: LoadedConfig) -> None:
                 f"{loaded.file}: venue.fidelity: {fidelity!r} cannot play data[{index}], which is {data.format!r}; "
                 f"use {' or '.join(map(repr, allowed))}"
             )
+    venue = loaded.config.venue
+    for name in _NOT_WITH_BARS if fidelity == "bars" else ():
+        if getattr(venue, name) != Venue.model_fields[name].default:
+            raise ConfigError(f"{loaded.file}: venue.{name}: the bar venue has no such choice; leave it out with fidelity 'bars'")
     if fidelity in ("flow", "bars") and len(loaded.config.data) > 1:
         raise ConfigError(f"{loaded.file}: data: fidelity {fidelity!r} takes one data section, not {len(loaded.config.data)}")
 
 
-def _wire_venue(
+def wire_venue(
     loaded: LoadedConfig, instruments: list[Instrument], subscriptions: Sequence[Subscription]
 ) -> tuple[DriverVenue, list[Path], Callable[[], float], Callable[[], dict[str, int]], int]:
     first = loaded.config.data[0]
@@ -139,7 +150,7 @@ def _wire_venue(
             return _wire_tape(loaded, instruments, subscriptions)
 
 
-def _require_extension(loaded: LoadedConfig) -> None:
+def require_extension(loaded: LoadedConfig) -> None:
     if extension() is None:
         raise ConfigError(
             f"{loaded.file}: venue.fidelity: {loaded.config.venue.fidelity!r} needs the C extension, which is not built here: "
@@ -158,7 +169,7 @@ def instrument_index(loaded: LoadedConfig, instruments: list[Instrument], instru
 def _wire_tape(
     loaded: LoadedConfig, instruments: list[Instrument], subscriptions: Sequence[Subscription]
 ) -> tuple[DriverVenue, list[Path], Callable[[], float], Callable[[], dict[str, int]], int]:
-    _require_extension(loaded)
+    require_extension(loaded)
     from sim.tape import TapeVenue
     from sim.tape_merge import merge_tapes
 
@@ -184,7 +195,7 @@ def _wire_flow(
     loaded: LoadedConfig, data: FlowData, instruments: list[Instrument], subscriptions: Sequence[Subscription]
 ) -> tuple[DriverVenue, list[Path], Callable[[], float], Callable[[], dict[str, int]], int]:
     """The generated market."""
-    _require_extension(loaded)
+    require_extension(loaded)
     from native.flow import Flow
     from sim.flow_venue import FlowVenue
     from sim.order_flow import flow_config, settings_from_mapping
@@ -227,7 +238,6 @@ def _wire_bars(
     from sim.bar_venue import BarVenue
     from sim.data.tables import read_bars
 
-    _refuse_what_bars_ignore(loaded)
     index = instrument_index(loaded, instruments, data.instrument_id, "data[0]")
     path = resolve_path(loaded, data.file, "data[0].file")
     interval_ns = parse_duration_ns(data.interval)
@@ -255,17 +265,6 @@ def _wire_bars(
     ts_start = int(rows["ts_event"][0]) - interval_ns
     venue = BarTape(inner, ts_start)
     return venue, [path], lambda: inner.rows / len(rows), venue.totals, ts_start
-
-
-def _refuse_what_bars_ignore(loaded: LoadedConfig) -> None:
-    """ConfigError for a key that a run on bars would not heed, unless it stands at its default."""
-    venue = loaded.config.venue
-    for name in ("self_trade_prevention", "rejects_per_million", "post_only", "orders_max", "timers_max"):
-        if (value := getattr(venue, name)) != Venue.model_fields[name].default:
-            raise ConfigError(
-                f"{loaded.file}: venue.{name}: bars do not heed this key, so {value!r} would change nothing; "
-                "leave it out, or use another fidelity"
-            )
 
 
 def simulated_venue(loaded: LoadedConfig, instruments: list[Instrument], subscriptions: Sequence[Subscription]) -> Any:

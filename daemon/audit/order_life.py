@@ -24,6 +24,7 @@ from core.events import (
     OrderTriggered,
     Quote,
     ReplaceRejected,
+    StateRestored,
     StatusChanged,
     TradingResumed,
     TradingStateSet,
@@ -33,6 +34,7 @@ from core.market_state import MarketState
 from core.order_store import OrderStore
 from core.orders import Order
 from core.portfolio import Position
+from core.restore import order_of
 from daemon.journal.format import Record
 
 
@@ -89,6 +91,8 @@ class OrderLife:
     def _touches(self, record: Record) -> bool:
         if getattr(record, "client_order_id", None) == self.client_order_id:
             return True
+        if isinstance(record, StateRestored):
+            return any(order.client_order_id == self.client_order_id for order in record.state.orders)
         order = self._order
         if order is None or not order.is_open:
             return False
@@ -105,6 +109,12 @@ class OrderLife:
         order = self._order
         if fact is not None:
             fact(record)
+        elif isinstance(record, StateRestored):
+            # Sent by a run before this one: its life goes on from here.
+            (found,) = [order_of(each) for each in record.state.orders if each.client_order_id == self.client_order_id]
+            self.instrument = self._instruments.get(found.instrument_id)
+            self._order = found
+            self._store.restore([found], ())
         elif isinstance(record, SubmitOrder):
             if order is not None:
                 raise StateError(f"order {record.client_order_id} was sent a second time")

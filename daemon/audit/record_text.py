@@ -11,7 +11,10 @@ from core.enums import AggressorSide, MarketStatus, OrderType, Reason, Side, Tim
 from core.events import (
     Bar,
     Book,
+    CancelAllRequested,
     CancelRejected,
+    ControlRequested,
+    FlattenRequested,
     GapDetected,
     LimitTripped,
     OrderAccepted,
@@ -25,8 +28,10 @@ from core.events import (
     OrderRestated,
     OrderTriggered,
     Quote,
+    Reconciled,
     ReplaceRejected,
     Started,
+    StateRestored,
     StatusChanged,
     Stopping,
     TimerFired,
@@ -78,6 +83,9 @@ MarketOrControl = (
 )
 
 
+SessionEvent = StateRestored | Reconciled | ControlRequested | CancelAllRequested | FlattenRequested
+
+
 def order_name(client_order_id: int) -> str:
     """Run number and counter, as venues see them behind the prefix."""
     return f"{client_order_id >> COUNTER_BITS}-{client_order_id & COUNTER_MAX}"
@@ -96,7 +104,13 @@ def time_of(record: Record) -> int:
 def fields_of(record: Record) -> dict[str, Any]:
     """The record's fields by name; enumerations by name too."""
     plain = msgspec.structs.asdict(record)
-    return {key: value.name if hasattr(value, "name") else value for key, value in plain.items()}
+    return {key: _plain(value) for key, value in plain.items()}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, msgspec.Struct):
+        return {key: msgspec.to_builtins(part) for key, part in msgspec.structs.asdict(value).items()}
+    return value.name if hasattr(value, "name") else value
 
 
 def describe(record: Record, instrument: Instrument | None) -> str:
@@ -108,6 +122,8 @@ def describe(record: Record, instrument: Instrument | None) -> str:
         MarketOrControl,
     ):
         return _market_or_control(record, instrument)
+    if isinstance(record, SessionEvent):
+        return _session_event(record)
     return _order_event(record, instrument)
 
 
@@ -260,6 +276,24 @@ def _trip(tripped: LimitTripped) -> str:
 
 def _reason(reason: Reason) -> str:
     return reason.name.lower().replace("_", " ")
+
+
+def _session_event(record: SessionEvent) -> str:
+    match record:
+        case StateRestored(previous_run=previous_run, state=state):
+            is_open = sum(order.leaves_qty > 0 for order in state.orders)
+            left = f"{state.fills_booked} fills booked, {is_open} orders open, {state.trading_state.name}"
+            return f"begins with what run {previous_run} left: {left}" if previous_run else "the account begins"
+        case Reconciled(facts=facts):
+            return f"agrees with the venue, after {facts} facts from it"
+        case ControlRequested(action=action, uid=uid, reason=reason):
+            return f"{action} asked for by {f'user {uid}' if uid >= 0 else 'the daemon or a signal'}: {reason}"
+        case CancelAllRequested(reason=reason):
+            return f"everything is to be canceled: {reason}"
+        case FlattenRequested(reason=reason):
+            return f"every position is to be closed: {reason}"
+        case _:
+            assert_never(record)
 
 
 def _market_or_control(

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import anyio
 
+from core.errors import ConfigError
 from daemon.backtest import Backtest, Outcome
 from daemon.config.effective import config_digest
 from daemon.config.loader import LoadedConfig, load_config
@@ -25,11 +26,13 @@ LARGE_BYTES = 1 << 26
 
 
 def backtest(options: argparse.Namespace) -> int:
-    overrides = list(options.overrides)
+    overrides = [*options.overrides, 'run.mode="backtest"']
     if options.pace is not None:
         overrides.append(f"run.pace={json.dumps(options.pace)}")
     if options.anchor is not None:
         overrides.append(f"audit.anchor={json.dumps(str(Path(options.anchor).absolute()))}")
+    if options.out == "":
+        raise ConfigError("--out: a folder's name is missing")
     loaded = load_config(Path(options.config), overrides)
     outcome = anyio.run(partial(_run, loaded, options), backend_options={"use_uvloop": False})
     if options.json:

@@ -1,30 +1,117 @@
-"""`tradingd status` and `tradingd halt`: ask a running daemon over its control socket."""
+"""The verbs that talk to a running daemon: ask it over its control socket, print what it says."""
 
 from __future__ import annotations
 
 import argparse
 import json
+from typing import Any
 
 from core.errors import RefusedError
 from daemon.control.client import ask, find_daemon
 from daemon.exit_codes import ExitCode
-from daemon.progress import line_of
+from daemon.progress import brief, line_of
 
 
 def status(options: argparse.Namespace) -> int:
-    code, content = ask(find_daemon(options.run), "GET", "/status")
-    _require(code, content)
-    print(json.dumps(content) if options.json else f"{content['run_id']}  {content['phase']}  {line_of(content)}")
+    content = _ask(options, "GET", "/status")
+    if options.json:
+        print(json.dumps(content))
+    else:
+        line = summary_of(content) if "profit" in content else line_of(content)
+        print(f"{content['run_id']}  {content['phase']}  {line}")
     return ExitCode.OK
 
 
 def halt(options: argparse.Namespace) -> int:
-    code, content = ask(find_daemon(options.run), "POST", "/halt", {"reason": options.reason})
-    _require(code, content)
-    print(json.dumps(content) if options.json else f"{content['run_id']}  halting: {content['reason']}")
+    content = _ask(options, "POST", "/halt", {"reason": options.reason})
+    what = content.get("trading_state", "halting")
+    print(json.dumps(content) if options.json else f"{content['run_id']}  {what}: {content['reason']}")
     return ExitCode.OK
 
 
-def _require(code: int, content: dict[str, object]) -> None:
+def act(options: argparse.Namespace) -> int:
+    """reduce, resume, flatten and stop."""
+    content = _ask(options, "POST", f"/{options.verb}", {"reason": options.reason})
+    if options.json:
+        print(json.dumps(content))
+    else:
+        more = {None: "", True: "  flat", False: "  NOT FLAT YET"}[content.get("flat")]
+        print(f"{content['run_id']}  {options.verb}: {content['trading_state']}{more}: {content['reason']}")
+    return ExitCode.MISMATCH if content.get("flat") is False else ExitCode.OK
+
+
+def orders(options: argparse.Namespace) -> int:
+    content = _ask(options, "GET", "/orders")
+    rows = [
+        (
+            o["order_id"],
+            o["strategy_id"],
+            o["instrument_id"],
+            o["side"],
+            o["leaves_qty"],
+            o["price"] or o["order_type"],
+            o["status"],
+        )
+        for o in content["orders"]
+    ]
+    _print(options, content, ("order", "strategy", "instrument", "side", "leaves", "price", "status"), rows)
+    return ExitCode.OK
+
+
+def positions(options: argparse.Namespace) -> int:
+    content = _ask(options, "GET", "/positions")
+    rows = [
+        (
+            p["strategy_id"] or "(account)",
+            p["instrument_id"],
+            p["quantity"],
+            p["average_price"],
+            p["realized_pnl"],
+            p["unrealized_pnl"],
+            p["fees"],
+            p["currency"],
+        )
+        for p in content["positions"]
+    ]
+    rows += [("(cash)", "", "", None, amount, None, "", currency) for currency, amount in content["cash"].items()]
+    titles = ("strategy", "instrument", "quantity", "average", "realized", "unrealized", "fees", "currency")
+    _print(options, content, titles, rows)
+    return ExitCode.OK
+
+
+def fills(options: argparse.Namespace) -> int:
+    content = _ask(options, "GET", "/fills")
+    rows = [
+        (f["time"], f["order_id"], f["instrument_id"], f["side"], f["quantity"], f["price"], f["liquidity_side"], f["commission"])
+        for f in content["fills"]
+    ]
+    _print(options, content, ("time", "order", "instrument", "side", "quantity", "price", "liquidity", "commission"), rows)
+    return ExitCode.OK
+
+
+def summary_of(content: dict[str, Any]) -> str:
+    """One line of a session that goes by the clock: state, market, position, profit."""
+    parts = [content["trading_state"]]
+    for key, item in content["instruments"].items():
+        parts.append(f"{key} {item['bid'] or '-'}/{item['ask'] or '-'} position {item['position']}")
+    parts += [f"profit {brief(money['net_pnl'])} {currency}" for currency, money in content["profit"].items()]
+    parts.append(f"{content['fills']:,} fills  {content['open_orders']} open orders  {content['events']:,} events")
+    return "  ".join(parts)
+
+
+def _print(options: argparse.Namespace, content: dict[str, Any], titles: tuple[str, ...], rows: list[tuple[Any, ...]]) -> None:
+    """The answer as JSON, or as columns as wide as what is in them."""
+    if options.json:
+        print(json.dumps(content))
+        return
+    lines = [titles, *[tuple("-" if cell is None else str(cell) for cell in row) for row in rows]]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(titles))]
+    for line in lines:
+        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+
+
+def _ask(options: argparse.Namespace, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+    code, content = ask(find_daemon(options.run), method, path, body)
     if code != 200:
         raise RefusedError(f"the daemon refused: {content.get('error', code)}")
+    return content

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from core.errors import ConfigError, InputError, UnitError
 from core.feed import FrameDecoder
 from core.instruments import Instrument
 from core.units import NS_PER_SECOND, parse_duration_ns
+from daemon.config.text_types import parse_zone
 from daemon.exit_codes import ExitCode
 from sim.data.check import CheckOptions, run_check
 from sim.data.check_binance import Scales
@@ -25,7 +27,7 @@ from sim.data.tables import TableSource, guess_table_scales
 def check(options: argparse.Namespace) -> int:
     files = [Path(name) for name in options.files]
     for path in files:
-        if not path.is_file():
+        if not os.path.isfile(path):  # unlike Path.is_file, False for a name that is too long
             raise ConfigError(f"{path}: there is no such file")
     try:
         result = run_check(options.format, files, _options(options, files))
@@ -46,6 +48,8 @@ def _options(options: argparse.Namespace, files: list[Path]) -> CheckOptions:
             interval_ns = parse_duration_ns(options.interval)
         except UnitError as error:
             raise ConfigError(f"--interval: {error}") from None
+        if interval_ns == 0:
+            raise ConfigError(f"--interval: {options.interval!r} must be above 0")
     return CheckOptions(
         new_decoder=_binance_decoder(),
         table=_table(options, files),
@@ -63,6 +67,11 @@ def _table(options: argparse.Namespace, files: list[Path]) -> TableSource | None
         if not equals:
             raise ConfigError(f"--column {pair}: write it as OURS=THEIRS, for example --column ts_event=timestamp")
         columns[ours] = theirs
+    if options.zone is not None:
+        try:
+            parse_zone(options.zone)
+        except ValueError as error:
+            raise ConfigError(f"--zone: {error}") from None
     return guess_table_scales(files[0], TableSource(files[0], 0, columns=columns, zone=options.zone))
 
 

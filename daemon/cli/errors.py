@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import json
 import os
 import sys
@@ -29,8 +30,19 @@ def guarded(options: argparse.Namespace, verb: Callable[[argparse.Namespace], in
         return tell(KeyboardInterrupt("interrupted"), ExitCode.INTERRUPTED, options)
     except BrokenPipeError:
         # Whoever read our output has closed it, as `| head` does. Python would complain again at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _silence_output()
         return ExitCode.OK
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        # What files refuse is a StorageError by now: this is our own output, into a file on a full disk.
+        _silence_output()
+        print(f"tradingd: the output cannot be written: {error.strerror}", file=sys.stderr)
+        return ExitCode.STORAGE
+
+
+def _silence_output() -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def tell(error: BaseException, code: ExitCode, options: argparse.Namespace) -> int:

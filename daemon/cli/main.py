@@ -3,32 +3,45 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Callable, Sequence
+from typing import NoReturn
 
 EPILOG = "Exit codes and every verb in full: docs/CLI.md. Keys of a configuration: docs/CONFIG.md, or `tradingd config schema`."
+
+USAGE = 2  # argparse's own code; daemon/exit_codes.py is not imported for a wrong command line
 
 Verb = Callable[[argparse.Namespace], int]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point of the console script; returns the exit code."""
-    parser = build_parser()
-    options = parser.parse_args(arguments)
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    options = build_parser(_JsonParser if "--json" in given else argparse.ArgumentParser).parse_args(given)
     # Heavy imports begin here: --help and a wrong command line are answered at once.
     from daemon.cli.errors import guarded
 
     return guarded(options, _verb(options))
 
 
-def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+class _JsonParser(argparse.ArgumentParser):
+    """Says what is wrong with a command line as JSON, as every other error under --json."""
+
+    def error(self, message: str) -> NoReturn:
+        print(json.dumps({"error": {"type": "UsageError", "message": message, "exit_code": USAGE}}))
+        sys.exit(USAGE)
+
+
+def build_parser(kind: type[argparse.ArgumentParser] = argparse.ArgumentParser) -> argparse.ArgumentParser:
+    parser = kind(
         prog="tradingd",
         description="A daemon for algorithmic trading: one strategy, from backtest to paper to live.",
         epilog=EPILOG,
     )
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
     _add_backtest(verbs)
+    _add_paper(verbs)
     _add_data(verbs)
     _add_control(verbs)
     _add_config(verbs)
@@ -66,6 +79,16 @@ def _add_backtest(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     _add_json(parser)
 
 
+def _add_paper(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    paper = verbs.add_parser("paper", help="trade by the clock at the simulated venue, until it is stopped")
+    run = verbs.add_parser("run", help="run a configuration in the mode that it names")
+    for parser in (paper, run):
+        parser.add_argument("config", metavar="CONFIG", help="a TOML file; config/paper.toml to begin with")
+        _add_set(parser)
+        _add_json(parser)
+    run.set_defaults(out=None, anchor=None, pace=None)
+
+
 def _add_data(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     data = verbs.add_parser("data", help="look at market-data files").add_subparsers(
         dest="action", metavar="ACTION", required=True
@@ -82,8 +105,17 @@ def _add_data(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
 def _add_control(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     status = verbs.add_parser("status", help="ask a running daemon where it stands")
     halt = verbs.add_parser("halt", help="cancel everything in a running daemon and stop new orders; a backtest ends")
-    halt.add_argument("--reason", default="operator", help="kept in the journal and the report")
-    for parser in (status, halt):
+    reduce = verbs.add_parser("reduce", help="let only orders leave that shrink a position")
+    flatten = verbs.add_parser("flatten", help="cancel everything, close every position at the market, stay REDUCING")
+    stop = verbs.add_parser("stop", help="end a running daemon in order")
+    resume = verbs.add_parser("resume", help="trade again after a halt or a reduce")
+    for parser in (halt, reduce, flatten, stop):
+        parser.add_argument("--reason", default="operator", help="kept in the journal and the report")
+    resume.add_argument("--reason", required=True, help="why it may trade again; kept in the journal")
+    orders = verbs.add_parser("orders", help="print the open orders of a running daemon")
+    positions = verbs.add_parser("positions", help="print its positions and cash")
+    fills = verbs.add_parser("fills", help="print its last fills, at most 1,000")
+    for parser in (status, halt, reduce, resume, flatten, stop, orders, positions, fills):
         parser.add_argument("--run", metavar="RUN_ID", help="which one; needed only while several run")
         _add_json(parser)
 
@@ -131,10 +163,24 @@ def _verb(options: argparse.Namespace) -> Verb:
             from daemon.cli.data import check
 
             return check
-        case "status" | "halt":
+        case "paper" | "run":
+            from daemon.cli import paper
+
+            return {"paper": paper.paper, "run": paper.run}[options.verb]
+        case "reduce" | "resume" | "flatten" | "stop":
+            from daemon.cli.control import act
+
+            return act
+        case "status" | "halt" | "orders" | "positions" | "fills":
             from daemon.cli import control
 
-            return control.status if options.verb == "status" else control.halt
+            return {
+                "status": control.status,
+                "halt": control.halt,
+                "orders": control.orders,
+                "positions": control.positions,
+                "fills": control.fills,
+            }[options.verb]
         case "config":
             from daemon.cli import config
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -121,7 +122,7 @@ def _limits_of(loaded: LoadedConfig, risk: Risk, instrument: Instrument) -> Inst
 def resolve_path(loaded: LoadedConfig, text: str, where: str) -> Path:
     """A path of the configuration that must exist: ${NAME} from the environment, relative ones from the file's folder."""
     path = expand_path(loaded, text, where)
-    if not path.is_file():
+    if not os.path.isfile(path):  # unlike Path.is_file, False for a name that is too long
         raise ConfigError(f"{loaded.file}: {where}: there is no file {path}")
     return path
 

@@ -22,6 +22,7 @@ from daemon.config.text_types import TomlFloat
 
 Model = TypeVar("Model", bound=BaseModel)
 CONFIG_BYTES_MAX = 1 << 20
+KEY_DEPTH_MAX = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,11 +85,20 @@ def read_toml(path: Path) -> dict[str, Any]:
     if len(data) > CONFIG_BYTES_MAX:
         raise ConfigError(f"{path}: {len(data)} bytes is no configuration; at most {CONFIG_BYTES_MAX}")
     try:
-        return tomllib.loads(data.decode("utf-8"), parse_float=TomlFloat)
+        # An editor may have put a byte-order mark in front.
+        return _parse_toml(data.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: is not UTF-8 text: byte {error.start}") from None
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:
         raise ConfigError(f"{path}: is not valid TOML: {error}") from None
+
+
+def _parse_toml(text: str) -> dict[str, Any]:
+    """Raises ValueError for everything that tomllib cannot read: numbers of thousands of digits and endless nesting too."""
+    try:
+        return tomllib.loads(text, parse_float=TomlFloat)
+    except RecursionError:
+        raise ValueError("tables or lists are nested too deeply") from None
 
 
 def refuse_not_finite(value: Any, file: str, path: str = "") -> None:
@@ -125,20 +135,23 @@ def apply_override(table: dict[str, Any], override: str) -> None:
 
 def _split_key(text: str, override: str) -> list[str]:
     try:
-        tree: Any = tomllib.loads(f"{text} = 0")
-    except tomllib.TOMLDecodeError:
+        tree: Any = _parse_toml(f"{text} = 0")
+        keys: list[str] = []
+        while isinstance(tree, dict):
+            # A comment is no key, and a line break would make two.
+            ((key, tree),) = tree.items()
+            keys.append(key)
+        if len(keys) > KEY_DEPTH_MAX:
+            raise ValueError(f"more than {KEY_DEPTH_MAX} parts")
+    except ValueError:
         raise ConfigError(f'--set {override}: {text!r} is not a key; quote parts with dots: risk.instruments."A.B".x') from None
-    keys: list[str] = []
-    while isinstance(tree, dict):
-        ((key, tree),) = tree.items()
-        keys.append(key)
     return keys
 
 
 def _parse_value(text: str) -> Any:
     try:
-        return tomllib.loads(f"value = {text}", parse_float=TomlFloat)["value"]
-    except tomllib.TOMLDecodeError:
+        return _parse_toml(f"value = {text}")["value"]
+    except ValueError:
         return text
 
 

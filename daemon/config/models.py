@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from daemon.config.text_types import (
     Conversion,
@@ -22,12 +22,15 @@ from daemon.config.text_types import (
     PositiveDuration,
     Sigma,
     TimeOfDay,
+    Zone,
+    moving_pace,
 )
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
 InstrumentId = Annotated[str, StringConstraints(pattern=r"^[^\s.][^\s]*\.[A-Za-z0-9_-]+$", max_length=64)]
 Currency = Annotated[str, StringConstraints(pattern=r"^[A-Z0-9]{2,12}$")]
-PathText = Annotated[str, StringConstraints(min_length=1)]
+# No zero byte: the operating system ends a name there.
+PathText = Annotated[str, StringConstraints(min_length=1, pattern=r"^[^\x00]*$")]
 
 
 class Section(BaseModel):
@@ -37,9 +40,11 @@ class Section(BaseModel):
 
 class Run(Section):
     name: Name = Field(description="what the run is called; part of its run_id")
-    mode: Literal["backtest"] = Field(default="backtest", description="event time, simulated venue")
+    mode: Literal["backtest", "paper"] = Field(
+        default="backtest", description="backtest: event time, simulated venue; paper: the clock, simulated venue (docs/PAPER.md)"
+    )
     seed: int = Field(default=1, ge=0, lt=1 << 63, description="seed of everything that is drawn at random")
-    pace: Annotated[str, StringConstraints(pattern=r"^(full|\d{1,6}(\.\d{1,3})?x)$")] = Field(
+    pace: Annotated[str, StringConstraints(pattern=r"^(full|\d{1,6}(\.\d{1,3})?x)$"), AfterValidator(moving_pace)] = Field(
         default="full", description='"full": as fast as it goes; "10x": ten simulated seconds in one real second'
     )
     journal: bool = Field(default=True, description="keep every event and command in the run folder")
@@ -123,7 +128,7 @@ class Table(Section):
     instrument_id: InstrumentId = Field(description="whose market this is")
     file: PathText = Field(description="CSV or Parquet, columns as in docs/DATA.md; .gz is fine")
     columns: dict[str, str] = Field(default_factory=dict, description="our name -> the file's, where they differ")
-    zone: str | None = Field(default=None, description="tz database name of the zone that stamps without an offset are meant in")
+    zone: Zone | None = Field(default=None, description="tz database name of the zone that stamps without an offset are meant in")
     raw_integers: bool = Field(default=False, description="integer columns hold points and units already")
     qty_cut: bool = Field(default=False, description="digits of a quantity beyond its scale are cut off instead of refused")
 
@@ -284,7 +289,7 @@ class StrategyRisk(Losses):
 
 
 class Risk(Limits):
-    orders_max: int = Field(default=100, ge=1, description="new or replaced orders in any one `orders_window`")
+    orders_max: int = Field(default=100, ge=1, le=1 << 20, description="new or replaced orders in any one `orders_window`")
     orders_window: PositiveDuration = Field(default="1s", description="length of that window, at any moment")
     self_trade: Literal["deny_other_strategies", "deny_any", "allow"] = Field(
         default="deny_other_strategies", description="whose resting orders a new one must not be able to meet"
@@ -322,6 +327,29 @@ class Audit(Section):
     )
 
 
+class Paper(Section):
+    """What a daemon that runs by the clock needs beside the rest."""
+
+    state_folder: PathText = Field(
+        default="state", description="where each account keeps its state: below it, a folder `run.name`"
+    )
+    speed: Annotated[str, StringConstraints(pattern=r"^\d{1,4}(\.\d{1,3})?x$")] = Field(
+        default="1x", description="recorded data: recorded seconds in a real one; its stamps are moved to now"
+    )
+    sync: Literal["before_send", "batch", "none"] = Field(
+        default="before_send", description="when the disk has the journal: before a new order leaves, at each batch, or never"
+    )
+    inbox_events_max: int = Field(
+        default=10_000, ge=16, le=1_000_000, description="events that may wait; market data is conflated when it is full"
+    )
+    snapshot_records: int = Field(
+        default=200_000, ge=100, le=100_000_000, description="journal records between two snapshots: what a restart reads at most"
+    )
+    stop_timeout: PositiveDuration = Field(default="5s", description="longest time that a stop takes to cancel, verify and end")
+    flatten_on_stop: bool = Field(default=False, description="close every position at the market before the end")
+    reconcile_interval: PositiveDuration = Field(default="30s", description="between two comparisons with the venue's own books")
+
+
 class RunConfig(Section):
     run: Run
     account: Account = Field(default_factory=Account)
@@ -332,6 +360,7 @@ class RunConfig(Section):
     strategies: list[StrategyTable] = Field(min_length=1, description="called in this order")
     report: Report = Field(default_factory=Report)
     audit: Audit = Field(default_factory=Audit)
+    paper: Paper = Field(default_factory=Paper)
 
     @model_validator(mode="after")
     def _strategy_ids_are_unique(self) -> RunConfig:

@@ -5,12 +5,14 @@ TOML's own numbers are kept as they were typed (`TomlFloat`), so that 0.1 is exa
 
 from __future__ import annotations
 
+import difflib
 import re
+import zoneinfo
 from datetime import date, datetime
 from fractions import Fraction
 from typing import Annotated, Any
 
-from pydantic import AwareDatetime, BeforeValidator, WithJsonSchema
+from pydantic import AfterValidator, AwareDatetime, BeforeValidator, WithJsonSchema
 
 from core.errors import UnitError
 from core.instruments import parse_fee_rate
@@ -146,6 +148,22 @@ def _day(value: Any) -> Any:
         raise ValueError(f"{value!r} is not a date; write for example 2026-01-05") from None
 
 
+def moving_pace(text: str) -> str:
+    """A pace at which simulated time moves. Raises ValueError."""
+    if text != "full" and not text.strip("0.x"):
+        raise ValueError(f"{text!r} must be above 0")
+    return text
+
+
+def parse_zone(name: str) -> str:
+    """The name, where the tz database has it. Raises ValueError."""
+    if name not in zoneinfo.available_timezones():
+        close = difflib.get_close_matches(name, sorted(zoneinfo.available_timezones()), n=1)
+        hint = f"; did you mean {close[0]!r}?" if close else ""
+        raise ValueError(f"{name!r} is no zone of the tz database{hint}")
+    return name
+
+
 def _schema(pattern: str, example: str) -> WithJsonSchema:
     return WithJsonSchema({"type": ["string", "number"], "pattern": pattern, "examples": [example]})
 
@@ -165,3 +183,4 @@ Percentage = Annotated[str, BeforeValidator(_percentage), _schema(r"^\d+(\.\d+)?
 Conversion = Annotated[str, BeforeValidator(_conversion), _schema(r"^\S+$", "BTCUSDT.BINANCE")]
 Moment = Annotated[AwareDatetime, BeforeValidator(_moment)]
 Day = Annotated[date, BeforeValidator(_day)]
+Zone = Annotated[str, AfterValidator(parse_zone)]

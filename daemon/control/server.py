@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import msgspec
 from anyio.abc import SocketAttribute, SocketListener, SocketStream
 
 from core.errors import StorageError
@@ -65,7 +66,8 @@ async def serve(opened: Listener, handler: Handler) -> None:
 
 
 async def _reply(stream: SocketStream, handler: Handler) -> bytes:
-    if not _is_same_user(stream):
+    uid = _uid_of(stream)
+    if uid is not None and uid not in (os.getuid(), 0):
         return reply_bytes(403, {"error": "only the user who runs the daemon, or root, may ask"})
     parser = RequestParser()
     try:
@@ -75,15 +77,16 @@ async def _reply(stream: SocketStream, handler: Handler) -> bytes:
                 request = parser.receive(await stream.receive())
             except anyio.EndOfStream:
                 raise BadRequestError(400, "the request ended too early") from None
-        status, content = await handler(request)
+        status, content = await handler(request if uid is None else msgspec.structs.replace(request, uid=uid))
     except BadRequestError as error:
         return reply_bytes(error.status, {"error": str(error)})
     return reply_bytes(status, content)
 
 
-def _is_same_user(stream: SocketStream) -> bool:
+def _uid_of(stream: SocketStream) -> int | None:
+    """The user at the other end; None where the system does not say."""
     raw = stream.extra(SocketAttribute.raw_socket)
     if not hasattr(socket, "SO_PEERCRED"):
-        return True  # the folder's and the socket's modes are what protects here
+        return None  # the folder's and the socket's modes are what protects here
     _pid, uid, _gid = _PEER.unpack(raw.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size))
-    return uid in (os.getuid(), 0)
+    return int(uid)

@@ -41,6 +41,7 @@ class Request(msgspec.Struct, frozen=True):
     method: str
     path: str
     body: dict[str, Any]
+    uid: int = -1  # of the process that asked; -1: not known
 
 
 class RequestParser:

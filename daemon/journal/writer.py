@@ -42,6 +42,7 @@ from daemon.journal.format import (
 from daemon.journal.keys import Signer
 from daemon.journal.lock import LOCK_FILE
 from daemon.journal.reopen import Cut, End, Resume, find_end
+from daemon.journal.tail import Place
 
 Value = TypeVar("Value")
 
@@ -121,6 +122,11 @@ class JournalWriter:
     def records_durable(self) -> int:
         """Records that survive a power cut: those of the last sync."""
         return self._records_durable
+
+    @property
+    def place(self) -> Place:
+        """Where the journal ends now: what is flushed, not what has gathered."""
+        return Place(self._segment, self._number, self._hash, self.records_written)
 
     @property
     def token(self) -> int:

@@ -280,7 +280,7 @@ def is_parquet(path: Path) -> bool:
 
 def _parquet_frames(path: Path) -> Iterator[tuple[pl.DataFrame, int]]:
     try:
-        table = pl.scan_parquet(path)
+        table = pl.scan_parquet(path, glob=False)
         rows = table.select(pl.len()).collect().item()
         size = path.stat().st_size
         for start in range(0, rows, ROWS_PER_CHUNK):

@@ -420,3 +420,45 @@ def test_output_that_nobody_reads_is_no_error(tmp_path: Path) -> None:
         script, shell=True, cwd=tmp_path, env={**environment(tmp_path), "PYTHONUNBUFFERED": "1"}, capture_output=True, check=False
     )
     assert (result.stdout, result.stderr) == (b'{\n  "$defs"', b"")
+
+
+def test_a_run_in_a_folder_named_like_a_pattern_agrees_with_its_ledger(tmp_path: Path) -> None:
+    path = write_config(tmp_path)
+    done = tradingd("backtest", path, "--json", "--out", tmp_path / "run[1]", cwd=tmp_path)
+    run = json.loads(done.stdout)
+    assert (done.returncode, run["ledger_check"], run["fills"] > 0) == (0, "ok", True)
+
+
+def test_an_interval_or_a_zone_that_is_none_is_a_named_mistake(tmp_path: Path) -> None:
+    file = tmp_path / "bars.csv"
+    file.write_text("ts_event,open,high,low,close\n2026-01-05T14:30:00,1,1,1,1\n")
+    none = tradingd("data", "check", "bars", file, "--interval", "0s", cwd=tmp_path)
+    assert (none.returncode, none.stderr) == (3, "tradingd: --interval: '0s' must be above 0\n")
+    zone = tradingd("data", "check", "bars", file, "--interval", "1m", "--zone", "UTX", cwd=tmp_path)
+    assert (zone.returncode, zone.stderr) == (3, "tradingd: --zone: 'UTX' is no zone of the tz database; did you mean 'UTC'?\n")
+
+
+def test_a_wrong_command_line_is_json_too(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [*COMMAND, "backtest", "--json", "--nope"],
+        cwd=tmp_path,
+        env=environment(tmp_path),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, json.loads(done.stdout)["error"]["exit_code"], done.stderr) == (2, 2, "")
+
+
+def test_output_onto_a_full_disk_is_a_storage_error(tmp_path: Path) -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [*COMMAND, "config", "schema"],
+            cwd=tmp_path,
+            env=environment(tmp_path),
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert (done.returncode, done.stderr) == (6, "tradingd: the output cannot be written: No space left on device\n")

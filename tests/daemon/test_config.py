@@ -281,7 +281,7 @@ def test_bars_heed_both_latencies_and_refuse_keys_they_do_not_heed(tmp_path: Pat
     assert isinstance(venue, BarTape)
     assert (venue.inner.rules.latency_ns, venue.inner.rules.response_ns) == (1_000_000, 1_000_000)
     assert problem(tmp_path, f"venue.{key}={value}", text=text) == (
-        f"venue.{key}: bars do not heed this key, so {value!r} would change nothing; leave it out, or use another fidelity"
+        f"venue.{key}: the bar venue has no such choice; leave it out with fidelity 'bars'"
     )
 
 
@@ -301,3 +301,52 @@ def test_every_key_has_a_description_in_the_schema() -> None:
     schema = RunConfig.model_json_schema(by_alias=True)
     assert schema["additionalProperties"] is False
     assert schema["$defs"]["Risk"]["properties"]["orders_max"]["description"].startswith("new or replaced orders")
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("#x=1", "--set #x=1: '#x' is not a key"),
+        ("a\nb.c=1", "--set a\nb.c=1: 'a\\nb.c' is not a key"),
+        (f"{'a.' * 3000}b=1", "is not a key"),
+        (f"risk.orders_max={'9' * 5000}", "risk.orders_max: input should be a valid integer"),
+        (f"risk.orders_max={'9' * 40}", "risk.orders_max: input should be less than or equal to 1048576"),
+        (f"risk.orders_max={'[' * 5000}", "risk.orders_max: input should be a valid integer"),
+        ("run.pace=0x", "run.pace: '0x' must be above 0"),
+        ("run.pace=0.000x", "run.pace: '0.000x' must be above 0"),
+        ('run.runs_folder="a\\u0000b"', "run.runs_folder: string should match pattern"),
+        ('instruments.include=["a\\u0000b"]', "instruments.include[0]: string should match pattern"),
+    ],
+    ids=lambda text: text[:24],
+)
+def test_what_nobody_would_type_is_a_named_mistake_too(tmp_path: Path, override: str, expected: str) -> None:
+    assert expected in problem(tmp_path, override)
+
+
+def test_a_byte_order_mark_and_windows_line_endings_change_nothing(tmp_path: Path) -> None:
+    plain = load_config(write_config(tmp_path))
+    assert load_config(write_config(tmp_path, "\ufeff" + CONFIG.replace("\n", "\r\n"))) == plain
+
+
+def test_endless_nesting_and_endless_numbers_in_a_file_are_named(tmp_path: Path) -> None:
+    assert problem(tmp_path, text="x = " + "[" * 5000) == "is not valid TOML: tables or lists are nested too deeply"
+    assert "is not valid TOML: Exceeds the limit" in problem(tmp_path, text="x = " + "9" * 5000)
+
+
+def test_a_zone_that_does_not_exist_is_named_with_the_closest_one(tmp_path: Path) -> None:
+    table = '{format="trades", instrument_id="ACME.SIM", file="t.csv", zone="Europe/Berlim"}'
+    expected = "data[0].zone: 'Europe/Berlim' is no zone of the tz database; did you mean 'Europe/Berlin'?"
+    assert expected in problem(tmp_path, f"data.0={table}", "venue.fidelity=l2")
+
+
+def test_a_data_file_with_an_impossible_name_is_absent(tmp_path: Path) -> None:
+    name = "a" * 300
+    table = f'{{format="trades", instrument_id="ACME.SIM", file="{name}"}}'
+    assert problem(tmp_path, f"data.0={table}", "venue.fidelity=l2") == f"data[0].file: there is no file {tmp_path / name}"
+
+
+@pytest.mark.parametrize("choice", ["rejects_per_million=5", "post_only=slide"])
+def test_a_choice_that_bars_would_ignore_is_refused(tmp_path: Path, choice: str) -> None:
+    table = '{format="bars", instrument_id="ACME.SIM", file="b.csv", interval="1m"}'
+    expected = f"venue.{choice.partition('=')[0]}: the bar venue has no such choice; leave it out with fidelity 'bars'"
+    assert problem(tmp_path, f"data.0={table}", "venue.fidelity=bars", f"venue.{choice}") == expected

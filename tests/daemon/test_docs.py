@@ -42,8 +42,9 @@ def test_every_exit_code_is_in_the_document() -> None:
 def test_every_verb_is_in_the_document(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         build_parser().parse_args(["--help"])
-    verbs = set(re.findall(r"^    ([a-z]+) ", capsys.readouterr().out, re.MULTILINE))
-    assert verbs == {"backtest", "data", "status", "halt", "config", "audit", "replay", "report", "version"}
+    verbs = set(re.findall(r"^    ([a-z]+)(?: |$)", capsys.readouterr().out, re.MULTILINE))
+    running = {"status", "orders", "positions", "fills", "halt", "reduce", "resume", "flatten", "stop"}
+    assert verbs == {"backtest", "paper", "run", "data", "config", "audit", "replay", "report", "version"} | running
     assert verbs == set(re.findall(r"^\| `([a-z]+)", CLI, re.MULTILINE))
 
 

@@ -92,3 +92,25 @@ def test_what_is_no_run_folder(tmp_path: Path) -> None:
     (tmp_path / "run.json").write_text(json.dumps([1]), encoding="utf-8")
     with pytest.raises(ConfigError, match=r"run\.json: is not the record of a run"):
         read_run(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [("/", "is no name for a run folder"), ("a\0b", "a zero byte"), ("a\udcff", "must be UTF-8 text")],
+)
+def test_a_name_that_no_table_can_be_written_under(tmp_path: Path, name: str, expected: str) -> None:
+    with pytest.raises(ConfigError, match=expected):
+        RunFolder(tmp_path / name)
+
+
+def test_a_name_that_is_too_long_is_a_storage_error(tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match="File name too long"):
+        RunFolder(tmp_path / ("a" * 300))
+
+
+def test_characters_of_a_pattern_in_the_name_are_only_characters(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "run[1]*")
+    folder.add_orders([order(1)])
+    folder.add_orders([order(2)])
+    folder.close_tables()
+    assert pl.read_parquet(folder.path / "orders.parquet", glob=False)["client_order_id"].to_list() == [1, 2]

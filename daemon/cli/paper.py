@@ -1,0 +1,47 @@
+"""`tradingd paper` and `tradingd run`: load, trade by the clock, end in order."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+from functools import partial
+from pathlib import Path
+
+import anyio
+
+from daemon.cli.backtest import backtest
+from daemon.cli.control import summary_of
+from daemon.config.loader import LoadedConfig, load_config
+from daemon.exit_codes import ExitCode
+from daemon.paper.control import Control
+from daemon.paper.daemon import Daemon
+from daemon.wiring import goes_by_the_clock
+
+
+def paper(options: argparse.Namespace) -> int:
+    loaded = load_config(Path(options.config), [*options.overrides, 'run.mode="paper"'])
+    return _trade(loaded, options)
+
+
+def run(options: argparse.Namespace) -> int:
+    """The mode that the configuration names."""
+    loaded = load_config(Path(options.config), options.overrides)
+    return _trade(loaded, options) if goes_by_the_clock(loaded) else backtest(options)
+
+
+def _trade(loaded: LoadedConfig, options: argparse.Namespace) -> int:
+    daemon = Daemon(loaded, quiet=options.json)
+    # The faster loop where it is installed; nothing else depends on it.
+    use_uvloop = importlib.util.find_spec("uvloop") is not None
+    code = anyio.run(partial(_run, daemon), backend_options={"use_uvloop": use_uvloop})
+    status = Control(daemon).status()
+    if options.json:
+        print(json.dumps(status))
+    else:
+        print(f"{status['run_id']}  ended  {summary_of(status)}")
+    return code
+
+
+async def _run(daemon: Daemon) -> ExitCode:
+    return await daemon.run(lambda made: Control(made).answer)

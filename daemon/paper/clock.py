@@ -1,0 +1,31 @@
+"""The one clock of a running daemon: ns UTC that never go back, whatever is done to the machine's own clock."""
+
+from __future__ import annotations
+
+import time
+from typing import Protocol
+
+
+class Clock(Protocol):
+    def now(self) -> int:
+        """ns UTC, never less than any value before."""
+
+
+class SystemClock:
+    """Follows the wall clock where that is ahead, and runs on with the monotonic one where it was set back.
+
+    `floor` is the last stamp of the runs before this one: a clock that was set back while nothing ran cannot make time go back.
+    """
+
+    def __init__(self, floor: int = 0) -> None:
+        self._anchor_ns = max(time.time_ns(), floor)
+        self._anchor_monotonic_ns = time.monotonic_ns()
+
+    def now(self) -> int:
+        elapsed_ns = time.monotonic_ns() - self._anchor_monotonic_ns
+        ts = self._anchor_ns + elapsed_ns
+        wall = time.time_ns()
+        if wall > ts:
+            self._anchor_ns, self._anchor_monotonic_ns = wall, self._anchor_monotonic_ns + elapsed_ns
+            return wall
+        return ts

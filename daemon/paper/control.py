@@ -1,0 +1,135 @@
+"""Answers the control socket of a running session. Every action is recorded with who asked and why before it has any effect."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import anyio
+
+from core.enums import TradingState
+from core.errors import StorageError
+from daemon.control.wire import Request
+from daemon.paper.daemon import Daemon
+from daemon.paper.views import fill_view, instruments_view, order_view, positions_view, profit_view
+from daemon.timestamps import iso
+
+REASON_CHARACTERS_MAX = 200
+FLATTEN_WAIT_S = 4.0  # then whoever asked hears how far it is; it goes on, within paper.stop_timeout
+ACTIONS = ("/halt", "/reduce", "/resume", "/flatten", "/stop")
+VIEWS = ("/status", "/orders", "/positions", "/fills")
+
+Reply = tuple[int, dict[str, Any]]
+
+
+class Control:
+    """The requests of one daemon."""
+
+    def __init__(self, daemon: Daemon) -> None:
+        self._daemon = daemon
+
+    async def answer(self, request: Request) -> Reply:
+        if request.path in VIEWS:
+            if request.method != "GET":
+                return 405, {"error": f"{request.path} does not take {request.method}"}
+            return 200, self._view(request.path)
+        if request.path not in ACTIONS:
+            return 404, {"error": f"there is no {request.path} here; GET {', '.join(VIEWS)}; POST {', '.join(ACTIONS)}"}
+        if request.method != "POST":
+            return 405, {"error": f"{request.path} does not take {request.method}"}
+        reason = request.body.get("reason", "" if request.path == "/resume" else "operator")
+        if not isinstance(reason, str) or len(reason) > REASON_CHARACTERS_MAX:
+            return 400, {"error": f"reason must be text of at most {REASON_CHARACTERS_MAX} characters"}
+        if self._daemon.phase == "stopping":
+            return 409, {"error": "the daemon is stopping"}
+        try:
+            return await self._act(request, reason)
+        except StorageError as error:
+            # The loop finds it too, cancels everything and ends.
+            return 503, {"error": str(error)}
+
+    async def _act(self, request: Request, reason: str) -> Reply:
+        daemon = self._daemon
+        match request.path:
+            case "/halt":
+                daemon.halt(reason, request.uid)
+            case "/reduce":
+                if self._state is TradingState.HALTED:
+                    return 409, {"error": "trading is HALTED, which is stricter; only resume loosens it"}
+                daemon.set_state("reduce", TradingState.REDUCING, reason, request.uid)
+            case "/resume":
+                if not reason.strip():
+                    return 400, {"error": "resume needs a reason: it is kept in the journal"}
+                daemon.resume(reason, request.uid)
+            case "/flatten":
+                if self._state is TradingState.HALTED:
+                    return 409, {"error": "trading is HALTED: not even closing orders leave; resume first, then flatten"}
+                if daemon.is_flattening:
+                    return 409, {"error": "it is being done already"}
+                daemon.start_flatten(reason, request.uid)
+                with anyio.move_on_after(FLATTEN_WAIT_S):
+                    await daemon.flattened.wait()
+                return 200, {**self._brief(reason), "flat": daemon.is_flat and not daemon.is_flattening}
+            case _:
+                daemon.stop("stop", request.uid, reason)
+                return 200, {**self._brief(reason), "stopping": True}
+        return 200, self._brief(reason)
+
+    @property
+    def _state(self) -> TradingState:
+        return self._daemon.session.trader.risk.trading_state
+
+    def _brief(self, reason: str) -> dict[str, Any]:
+        return {"run_id": self._daemon.run_id, "trading_state": self._state.name, "reason": reason}
+
+    def _view(self, path: str) -> dict[str, Any]:
+        session = self._daemon.session
+        trader = session.trader
+        match path:
+            case "/orders":
+                return {"orders": [order_view(trader, order) for order in trader.orders.open_orders()]}
+            case "/positions":
+                return positions_view(trader)
+            case "/fills":
+                return {"fills": [fill_view(trader, fill) for fill in session.fills], "count": session.fills_count}
+            case _:
+                return self.status()
+
+    def status(self) -> dict[str, Any]:
+        daemon = self._daemon
+        session, inbox, found = daemon.session, daemon.session.inbox, daemon.reconciliation
+        trader = session.trader
+        latched = session.latched
+        return {
+            "run_id": daemon.run_id,
+            "name": daemon.loaded.config.run.name,
+            "mode": "paper",
+            "phase": daemon.phase,
+            "trading_state": self._state.name,
+            "trading_state_reason": latched.reason,
+            "time": iso(session.clock.now()),
+            "profit": profit_view(trader),
+            "instruments": instruments_view(trader),
+            "open_orders": sum(state.open_orders for state in trader.states.values()),
+            "orders_sent": session.orders_sent,
+            "fills": session.fills_count,
+            "events": session.events,
+            "commands": session.commands,
+            "queue_depth": len(inbox),
+            "queue_depth_max": inbox.depth_max,
+            "conflated": inbox.conflated,
+            "event_lag_us": session.lag_ns // 1_000,
+            "event_lag_us_max": session.lag_ns_max // 1_000,
+            "timers": len(session.timers),
+            "journal_records": session.journal.records_written,
+            "journal_records_durable": session.journal.records_durable,
+            "last_reconcile": {
+                "time": iso(found.ts),
+                "count": found.count,
+                "differences": list(found.differences),
+            },
+            "recovered": {
+                "previous_run": daemon.recovered.previous_run,
+                "records_read": daemon.recovered.records_read,
+                "snapshot_records": daemon.recovered.snapshot_records,
+            },
+        }

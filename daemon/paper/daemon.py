@@ -1,0 +1,418 @@
+"""The daemon of one account: a start that is also recovery, the loop beside its feed and its control socket, an end in order.
+
+Start: lock, fold what is there, a new run number, a journal that begins with that state, the venue's own word, then Started.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import anyio
+import structlog
+from anyio.abc import TaskGroup
+
+from core.enums import TradingState
+from core.errors import TradingdError
+from core.events import (
+    AnyEvent,
+    CancelAllRequested,
+    FlattenRequested,
+    OrderEvent,
+    Reconciled,
+    Started,
+    StateRestored,
+    Stopping,
+    TradingResumed,
+    TradingStateSet,
+)
+from core.restore import capture
+from core.trader import Trader
+from core.units import NS_PER_SECOND, parse_duration_ns
+from daemon.config.effective import effective
+from daemon.config.loader import LoadedConfig
+from daemon.control.server import Handler, open_listener, serve
+from daemon.control.socket_path import prepare_folder, socket_of
+from daemon.exit_codes import ExitCode
+from daemon.journal.format import JOURNAL_FOLDER, JournalHeader
+from daemon.journal.opening import begin_journal, open_sealing
+from daemon.journal.writer import JournalSettings, JournalWriter, Sync
+from daemon.logging_setup import LogFile, start_logging
+from daemon.paper.adapter import Adapter
+from daemon.paper.clock import Clock, SystemClock
+from daemon.paper.inbox import Inbox
+from daemon.paper.reconcile import last_fill_ts, position_differences, reconcile
+from daemon.paper.recovery import Recovered, recover
+from daemon.paper.session import SIGNAL_UID, Point, Session, no_point
+from daemon.paper.state_folder import StateFolder
+from daemon.paper.wiring import build_bare_trader, check_config, check_state, open_simulated
+from daemon.run_folder import LOG_FILE
+from daemon.version import VERSION
+from daemon.wiring import build_trader
+
+BATCH_EVENTS_MAX = 256  # between two turns of the control socket
+SEGMENT_BYTES_MAX = 1 << 24  # of a journal: behind a snapshot, a restart reads one segment
+POLL_S = 0.002
+CANCEL_AGAIN_S = 0.25
+SETTLE_S = 1.0  # within which a fill that the venue has booked is known here too
+FLATTEN_TRIES_MAX = 3
+# Executions are asked for again from so long before the last one known: a venue may report two of them out of order.
+EXECUTIONS_OVERLAP_NS = 60 * NS_PER_SECOND
+
+OpenAdapter = Callable[[LoadedConfig, Trader, Clock], Adapter]
+
+
+@dataclass(slots=True)
+class Reconciliation:
+    """The last comparison with the venue's own books."""
+
+    ts: int = 0
+    count: int = 0
+    differences: tuple[str, ...] = ()
+
+
+class Daemon:
+    """Make it, then `await run()` once. `open_adapter` and `point` are for tests: another venue, and places to die at."""
+
+    def __init__(
+        self, loaded: LoadedConfig, *, quiet: bool, open_adapter: OpenAdapter = open_simulated, point: Point = no_point
+    ) -> None:
+        check_config(loaded)
+        self.loaded = loaded
+        self.phase = "starting"
+        self.reconciliation = Reconciliation()
+        self.recovered = Recovered(state=capture(build_bare_trader(loaded)))
+        self.run_number = 0
+        self._quiet = quiet
+        self._open_adapter = open_adapter
+        self._point = point
+        self._error: TradingdError | None = None
+        self._stop: tuple[str, int, str] | None = None  # action, who, why
+        self._feed_ended = False
+        self.flattened = anyio.Event()
+        self._tasks: TaskGroup | None = None
+        self._is_flattening = False
+        self._is_verified = False
+        self._foreign: tuple[str, ...] = ()
+        self._log: Any = structlog.get_logger("paper")
+        self._settings = loaded.config.paper
+        self._stop_ns_max = parse_duration_ns(self._settings.stop_timeout)
+        self._session: Session | None = None
+
+    @property
+    def session(self) -> Session:
+        assert self._session is not None
+        return self._session
+
+    @property
+    def run_id(self) -> str:
+        return f"{self.loaded.config.run.name}-{self.run_number}"
+
+    # The whole run.
+
+    async def run(self, handler_of: Callable[[Daemon], Handler]) -> ExitCode:
+        """Trade until the end. Raises ConfigError, DataError and StorageError where it cannot even begin."""
+        state = Path(self._settings.state_folder).absolute() / self.loaded.config.run.name
+        folder = StateFolder(state)
+        log_file: LogFile | None = None
+        try:
+            self._point("locked")
+            self._session, log_file = self._open(folder)
+            await self._reconcile_at_start()
+            prepare_folder()
+            listener = await open_listener(socket_of(self.run_id))
+            async with anyio.create_task_group() as tasks:
+                self._tasks = tasks
+                tasks.start_soon(serve, listener, handler_of(self))
+                tasks.start_soon(self._watch_signals)
+                tasks.start_soon(self._feed)
+                tasks.start_soon(self._reconcile_regularly)
+                await self._guarded(self._loop)
+                await self._end()
+                tasks.cancel_scope.cancel()
+            return self._close()
+        finally:
+            if self._session is not None:
+                # Closed by now, unless the start failed.
+                self._session.journal.abandon()
+            folder.release()
+            if log_file is not None:
+                log_file.abandon()
+
+    def _open(self, folder: StateFolder) -> tuple[Session, LogFile]:
+        """Everything up to the first record: reads first, then leaves its traces in an order that a crash cannot turn round."""
+        loaded = self.loaded
+        self.recovered = recover(folder, partial(build_bare_trader, loaded))
+        check_state(loaded, self.recovered.state)
+        sealing = open_sealing(loaded)
+        clock = SystemClock(self.recovered.ts + 1)
+        self.run_number = folder.next_run()
+        self._point("numbered")
+        trader = build_trader(loaded, self.run_number)
+        run_folder = folder.make_run_folder(self.run_number)
+        log_file = start_logging(run_folder / LOG_FILE, console=not self._quiet, is_prompt=True)
+        self._listen_to_strategies(trader)
+        if sealing.signer is None:
+            self._log.warning("the journal is not signed", reason=sealing.unsigned_reason)
+        header = JournalHeader(
+            run_id=self.run_id,
+            run_number=self.run_number,
+            mode="paper",
+            config=effective(loaded),
+            instruments=list(trader.instruments.values()),
+            order_run_number=self.run_number,
+            tradingd=VERSION,
+        )
+        settings = JournalSettings(sync=Sync(self._settings.sync), segment_bytes_max=SEGMENT_BYTES_MAX)
+        journal: JournalWriter = begin_journal(run_folder / JOURNAL_FOLDER, header, sealing, settings)
+        self._point("begun")
+        ts = clock.now()
+        inbox = Inbox(clock, self._settings.inbox_events_max)
+        restored = StateRestored(ts, ts, self.recovered.previous_run, self.recovered.state)
+        # The venue's side of the ledger begins with what the Trader holds: the state goes in before the adapter is made.
+        session = Session(
+            trader, journal, folder, inbox, clock, snapshot_records=self._settings.snapshot_records, point=self._point
+        )
+        session.process([restored])
+        journal.make_durable()
+        self._point("restored")
+        session.adapter = self._open_adapter(loaded, trader, clock)
+        for problem in self.recovered.problems:
+            self._log.error("a record of the run before was refused", problem=problem)
+        return session, log_file
+
+    async def _reconcile_at_start(self) -> None:
+        """The venue's own word on what we think is open, before anything new may leave."""
+        session = self.session
+        since_ts = max(last_fill_ts(session.trader) - EXECUTIONS_OVERLAP_NS, 0)
+        venue = await session.adapter.query(since_ts)
+        facts = reconcile(session.trader, venue, session.clock.now())
+        for event in facts.events:
+            self._log.info("reconciled", fact=repr(event))
+        session.process(facts.events)
+        session.journal.make_durable()
+        self._point("reconciled")
+        self.reconciliation = Reconciliation(
+            session.clock.now(), len(facts.events), tuple(position_differences(session.trader, venue))
+        )
+        self._foreign = facts.foreign
+
+    def _start_trading(self) -> None:
+        session = self.session
+        session.apply(lambda now: [Started(now, now, self.run_id), Reconciled(now, now, self.reconciliation.count)])
+        wrong = [*self._foreign, *self.reconciliation.differences]
+        if wrong:
+            # Somebody else's orders, or a position that no fill explains: a person has to look.
+            self.halt(f"at the start the venue says otherwise: {'; '.join(wrong)}")
+        self.phase = "running"
+        self._log.info(
+            "ready",
+            run_id=self.run_id,
+            previous_run=self.recovered.previous_run,
+            records_read=self.recovered.records_read,
+            trading_state=session.trader.risk.trading_state.name,
+        )
+
+    # The tasks.
+
+    async def _guarded(self, task: Callable[[], Awaitable[None]]) -> None:
+        """Run it; what is no bug ends the session in order."""
+        try:
+            await task()
+        except TradingdError as error:
+            self._error = self._error or error
+
+    async def _loop(self) -> None:
+        """Await one event, then take a batch without awaiting."""
+        session = self.session
+        self._start_trading()
+        while self._stop is None and session.storage_failure is None and session.failure is None:
+            with anyio.move_on_after(self._sleep_s_max()):
+                await session.inbox.wait()
+            session.drain_inbox(BATCH_EVENTS_MAX)
+            session.fire_timers()
+            await anyio.sleep(0)
+
+    def _sleep_s_max(self) -> float | None:
+        due = self.session.timers.next_ts()
+        return None if due is None else max(due - self.session.clock.now(), 0) / NS_PER_SECOND
+
+    async def _feed(self) -> None:
+        async def run() -> None:
+            await self.session.adapter.run(self.session.inbox)
+
+        await self._guarded(run)
+        self._feed_ended = True
+        self.stop("stop", SIGNAL_UID, "the feed has ended" if self._error is None else str(self._error))
+
+    async def _watch_signals(self) -> None:
+        with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+            async for number in signals:
+                self.stop("stop", SIGNAL_UID, signal.Signals(number).name)
+
+    async def _reconcile_regularly(self) -> None:
+        interval_s = parse_duration_ns(self._settings.reconcile_interval) / NS_PER_SECOND
+        while True:
+            await anyio.sleep(interval_s)
+            await self._guarded(self._reconcile)
+
+    async def _reconcile(self) -> None:
+        """Compare positions with the venue's; a difference that is still there after a while halts."""
+        differences = await self._compare()
+        if not differences:
+            return
+        # A fill may have been on its way between the venue's books and ours.
+        await anyio.sleep(SETTLE_S)
+        is_lasting = await self._compare() == differences
+        if is_lasting and self._stop is None and self.session.trader.risk.trading_state is not TradingState.HALTED:
+            self.halt(f"the venue's positions are not ours: {'; '.join(differences)}")
+
+    async def _compare(self) -> tuple[str, ...]:
+        session = self.session
+        venue = await session.adapter.query(session.clock.now())
+        differences = tuple(position_differences(session.trader, venue))
+        self.reconciliation = Reconciliation(session.clock.now(), self.reconciliation.count + 1, differences)
+        return differences
+
+    # What an operator, or the daemon itself, can ask for.
+
+    def stop(self, action: str, uid: int, reason: str) -> None:
+        if self._stop is None:
+            self._stop = (action, uid, reason)
+            self.session.inbox.wake()
+
+    def halt(self, reason: str, uid: int = SIGNAL_UID) -> None:
+        self.set_state("halt", TradingState.HALTED, reason, uid)
+
+    def set_state(self, action: str, state: TradingState, reason: str, uid: int) -> None:
+        self._log.warning("trading state", action=action, state=state.name, uid=uid, reason=reason)
+        self.session.control(action, uid, reason, lambda now: [TradingStateSet(now, now, state, reason)])
+
+    def resume(self, reason: str, uid: int) -> None:
+        """The one way back to ACTIVE."""
+        self._log.warning("resumed", uid=uid, reason=reason)
+        self.session.control("resume", uid, reason, lambda now: [TradingResumed(now, now, reason)])
+
+    @property
+    def is_flattening(self) -> bool:
+        return self._is_flattening
+
+    def start_flatten(self, reason: str, uid: int) -> None:
+        """REDUCING, everything canceled, then every position closed at the market; `flattened` is set at its end.
+
+        It is the daemon's own task: whoever asked may go away. Raises StorageError where the journal refuses.
+        """
+        assert self._tasks is not None
+        self._log.warning("flatten", uid=uid, reason=reason)
+        self._is_flattening = True
+        self.flattened = anyio.Event()
+        self.session.control(
+            "flatten",
+            uid,
+            reason,
+            lambda now: [TradingStateSet(now, now, TradingState.REDUCING, reason), CancelAllRequested(now, now, reason)],
+        )
+        self._tasks.start_soon(self._guarded, partial(self._flatten, reason))
+
+    async def _flatten(self, reason: str) -> None:
+        try:
+            with anyio.move_on_after(self._stop_ns_max / NS_PER_SECOND):
+                await self._wait_closed(reason)
+                await self._close_positions(reason)
+        finally:
+            self._is_flattening = False
+            self.flattened.set()
+            self._log.warning("flattened", is_flat=self.is_flat)
+
+    async def _close_positions(self, reason: str) -> bool:
+        for _ in range(FLATTEN_TRIES_MAX):
+            if self.is_flat:
+                return True
+            self.session.apply(lambda now: [FlattenRequested(now, now, reason)])
+            await self._wait_closed(reason)
+        return self.is_flat
+
+    @property
+    def is_flat(self) -> bool:
+        """No position is open."""
+        return all(position.qty == 0 for position in self.session.trader.portfolio.by_instrument.values())
+
+    async def _wait_closed(self, reason: str) -> None:
+        """Until no order is open; what strategies send meanwhile is canceled too. The caller bounds it."""
+        again_at = anyio.current_time() + CANCEL_AGAIN_S
+        while self.session.has_open_orders:
+            await anyio.sleep(POLL_S)
+            if self.phase == "stopping":
+                await self._take_answers()
+            if anyio.current_time() >= again_at and self.session.has_open_orders:
+                again_at = anyio.current_time() + CANCEL_AGAIN_S
+                self.session.apply(lambda now: [CancelAllRequested(now, now, reason)])
+
+    async def _take_answers(self) -> None:
+        """At the end only what concerns orders still counts; the market is not ours any more."""
+        session = self.session
+        if self._feed_ended:
+            await session.adapter.run(session.inbox)
+        events: Sequence[AnyEvent] = [event for event in session.inbox.take(BATCH_EVENTS_MAX) if isinstance(event, OrderEvent)]
+        if events:
+            session.process(events)
+
+    # The end.
+
+    async def _end(self) -> None:
+        """Cancel, flatten where asked, verify; within `stop_timeout`, whatever happens outside."""
+        self.phase = "stopping"
+        action, uid, reason = self._stop or ("stop", SIGNAL_UID, str(self._error or self.session.storage_failure))
+        self._log.warning("stopping", reason=reason, uid=uid)
+        with anyio.move_on_after(self._stop_ns_max / NS_PER_SECOND, shield=True) as bound:
+            await self._guarded(partial(self._end_in_order, action, uid, reason))
+        if bound.cancelled_caught:
+            self._log.error("the stop took too long", open_orders=self.session.has_open_orders)
+
+    async def _end_in_order(self, action: str, uid: int, reason: str) -> None:
+        session = self.session
+        if session.storage_failure is None:
+            session.control(
+                action,
+                uid,
+                reason,
+                lambda now: [Stopping(now, now, reason, is_final=True), CancelAllRequested(now, now, reason)],
+            )
+        await self._wait_closed(reason)
+        if self._settings.flatten_on_stop and session.storage_failure is None and not await self._close_positions(reason):
+            self._log.error("positions are still open at the end")
+        venue = await session.adapter.query(session.clock.now())
+        # Between the venue's books and ours nothing is on its way any more, but for what has just come in.
+        await self._take_answers()
+        differences = tuple(position_differences(session.trader, venue))
+        self.reconciliation = Reconciliation(session.clock.now(), self.reconciliation.count + 1, differences)
+        if venue.open_orders or differences:
+            self._log.error("the venue says otherwise", open_orders=len(venue.open_orders), differences=differences)
+        self._is_verified = not venue.open_orders and not differences
+
+    def _close(self) -> ExitCode:
+        session = self.session
+        error = self._error or session.storage_failure or session.failure
+        if session.storage_failure is None:
+            self._point("closing")
+            session.snapshot()
+            session.journal.close()
+        else:
+            session.journal.abandon()
+        self._log.info("ended", error=str(error) if error else "", verified=self._is_verified)
+        if error is not None:
+            raise error
+        return ExitCode.OK if self._is_verified else ExitCode.MISMATCH
+
+    def _listen_to_strategies(self, trader: Trader) -> None:
+        log = structlog.get_logger("strategy")
+
+        def listen(now: int, strategy_id: str, message: str, fields: dict[str, Any]) -> None:
+            log.info(message, strategy=strategy_id, ts=now, **fields)
+
+        for context in trader.contexts:
+            context.listener = listen

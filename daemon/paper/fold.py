@@ -1,0 +1,64 @@
+"""Folds a journal's records into the state that they left: the facts only, no strategy is asked anything.
+
+It is a Trader without strategies that takes the events as the run's own Trader did, and the recorded commands as made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from core.commands import CancelAll, CancelOrder, CancelTimer, ReplaceOrder, SetTimer, SubmitOrder
+from core.enums import OrderStatus, TradingState
+from core.errors import StateError
+from core.events import FlattenRequested, LimitTripped, OrderDenied
+from core.restore import capture
+from core.trader import Trader
+from core.trader_state import TraderState
+from daemon.journal.format import Record
+
+
+class Fold:
+    """`apply` every record in order, then ask for `state`. `problems` holds what the order state machine refused."""
+
+    def __init__(self, make_trader: Callable[[], Trader]) -> None:
+        self._trader = make_trader()
+        self.records = 0
+        self.ts = 0
+        self.problems: list[str] = []
+
+    def apply(self, record: Record) -> None:
+        self.records += 1
+        trader = self._trader
+        match record:
+            case SubmitOrder():
+                trader.orders.submitted(trader.orders.create(record))
+            case ReplaceOrder():
+                order = trader.orders.get(record.client_order_id)
+                if order is not None:
+                    trader.orders.replace_requested(order, record)
+            case CancelOrder():
+                order = trader.orders.get(record.client_order_id)
+                # A CancelAll before it, or the halt itself, may have asked already.
+                if order is not None and order.is_open and order.status is not OrderStatus.PENDING_CANCEL:
+                    trader.orders.cancel_requested(order, record.ts)
+            case LimitTripped(strategy_id=strategy_id, state=state):
+                trader.risk.states.restrict(strategy_id, state)
+            case CancelAll() | SetTimer() | CancelTimer() | OrderDenied() | FlattenRequested():
+                # A CancelAll comes from an event that has marked the orders by now, what a FlattenRequested led to stands
+                # behind it; the others leave nothing.
+                return
+            case _:
+                self._step(record)
+
+    def _step(self, event: Record) -> None:
+        assert not isinstance(event, SubmitOrder | ReplaceOrder | CancelOrder | CancelAll | SetTimer | CancelTimer)
+        self.ts = event.ts_init
+        try:
+            self._trader.step(event)
+        except StateError as error:
+            # The run refused it in the same way and halted; the event changed nothing, and stays in the journal.
+            self.problems.append(str(error))
+            self._trader.risk.states.restrict("", TradingState.HALTED)
+
+    def state(self) -> TraderState:
+        return capture(self._trader)

@@ -1,0 +1,121 @@
+"""What the runs before this one left: the newest good snapshot and the journal behind it. Reads only, so it may be done again.
+
+A run counts from the moment its journal has a first record, StateRestored: before that it cannot have sent anything, and the run
+before it is what holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+
+import msgspec
+
+from core.enums import TradingState
+from core.errors import DataError
+from core.events import StateRestored
+from core.restore import capture
+from core.trader import Trader
+from core.trader_state import TraderState
+from daemon.config.loader import load_effective
+from daemon.journal.format import JOURNAL_FOLDER, Record
+from daemon.journal.reader import JournalDamage, JournalReader, segments_of
+from daemon.journal.tail import BEGINNING, Place, TailReader
+from daemon.paper.fold import Fold
+from daemon.paper.snapshot import read_snapshot, snapshots_of
+from daemon.paper.state_folder import StateFolder
+from daemon.paper.wiring import build_bare_trader
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recovered:
+    """`previous_run` 0: nothing traded here before. `records_read` is what the restart had to read."""
+
+    state: TraderState
+    previous_run: int = 0
+    ts: int = 0  # of the last event
+    records_read: int = 0
+    snapshot_records: int = 0
+    problems: tuple[str, ...] = ()
+
+
+def recover(folder: StateFolder, make_trader: Callable[[], Trader]) -> Recovered:
+    """Fold what is there; the latched trading state wins where it is stricter.
+
+    `make_trader` gives the empty state of an account that never traded. Runs before are folded under their own configuration,
+    which is in their journals. Raises JournalDamage where a journal has more wrong with it than an unfinished end, StorageError
+    for a damaged latch.
+    """
+    latch = folder.read_latch()
+    found: Recovered | None = None
+    for run_number in folder.run_numbers():
+        found = _recover_run(folder.run_folder(run_number), run_number)
+        if found is not None:
+            break
+    if found is None:
+        found = Recovered(state=capture(make_trader()))
+    state = _with_trading_state(found.state, max(found.state.trading_state, latch.state))
+    return Recovered(
+        state=state,
+        previous_run=found.previous_run,
+        ts=max(found.ts, latch.ts),
+        records_read=found.records_read,
+        snapshot_records=found.snapshot_records,
+        problems=found.problems,
+    )
+
+
+def _with_trading_state(state: TraderState, trading_state: TradingState) -> TraderState:
+    return msgspec.structs.replace(state, trading_state=trading_state)
+
+
+def _recover_run(run_folder: Path, run_number: int) -> Recovered | None:
+    """None where the run never began."""
+    journal = run_folder / JOURNAL_FOLDER
+    if not journal.is_dir() or not segments_of(journal) or next(iter(TailReader(journal)), None) is None:
+        return None
+    header = JournalReader(journal, must_end=False).header
+    loaded = load_effective(header.config, journal)
+
+    def make_trader() -> Trader:
+        return build_bare_trader(loaded)
+
+    for path in snapshots_of(run_folder):
+        snapshot = read_snapshot(path)
+        if snapshot is None:
+            continue
+        # The snapshot is a state as a run begins with one: the fold starts from it in the same way.
+        start = StateRestored(snapshot.ts, snapshot.ts, run_number, snapshot.state)
+        try:
+            return _fold(journal, run_number, make_trader, snapshot.place, start)
+        except JournalDamage:
+            # The journal beside it is another one, or ends before it. From its beginning it says itself what is wrong.
+            continue
+    return _fold(journal, run_number, make_trader, BEGINNING, None)
+
+
+def _fold(
+    journal: Path, run_number: int, make_trader: Callable[[], Trader], place: Place, start: StateRestored | None
+) -> Recovered:
+    reader = TailReader(journal, place)
+    fold = Fold(make_trader)
+    records: Iterator[Record] = iter(reader)
+    if start is not None:
+        fold.apply(start)
+    else:
+        first = next(records)
+        if not isinstance(first, StateRestored):
+            raise DataError(f"the journal of a run begins with {type(first).__name__}, not with a state", file=str(journal))
+        records = chain((first,), records)
+    for record in records:
+        fold.apply(record)
+    return Recovered(
+        state=fold.state(),
+        previous_run=run_number,
+        ts=fold.ts,
+        records_read=fold.records - (start is not None),
+        snapshot_records=place.records,
+        problems=tuple(fold.problems),
+    )

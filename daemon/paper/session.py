@@ -1,0 +1,240 @@
+"""The synchronous middle of the daemon: events into journal and Trader, its commands into the journal and out to the venue.
+
+The order of things, for each batch: every event, what the Trader made of it, one journal write; a new order id is on the disk
+before its order leaves (policy `before_send`); then everything leaves. No await in here.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+
+from core.approved import Approved
+from core.commands import CancelAll, CancelOrder, SubmitOrder
+from core.context import OutCommand
+from core.enums import TradingState
+from core.errors import StateError, StorageError, StrategyError
+from core.events import AnyEvent, ControlRequested, OrderFilled, TradingResumed, TradingStateSet
+from core.restore import capture
+from core.trader import Trader
+from daemon.journal.writer import JournalWriter
+from daemon.paper.adapter import Adapter
+from daemon.paper.clock import Clock
+from daemon.paper.inbox import Inbox
+from daemon.paper.snapshot import Snapshot, write_snapshot
+from daemon.paper.state_folder import Latch, StateFolder
+from daemon.paper.timers import Timers
+
+FILLS_SHOWN_MAX = 1_000
+SIGNAL_UID = -1
+
+# Called with a name at each point where a crash would find something half done; tests die there.
+Point = Callable[[str], None]
+
+
+def no_point(_name: str) -> None:
+    return
+
+
+class Session:
+    """One run of one Trader against one adapter, which is set once the Trader knows what it holds and before anything leaves."""
+
+    adapter: Adapter
+
+    def __init__(
+        self,
+        trader: Trader,
+        journal: JournalWriter,
+        folder: StateFolder,
+        inbox: Inbox,
+        clock: Clock,
+        *,
+        snapshot_records: int,
+        point: Point = no_point,
+    ) -> None:
+        self.trader = trader
+        self.journal = journal
+        self.inbox = inbox
+        self.clock = clock
+        self.timers = Timers()
+        self.failure: StrategyError | StateError | None = None  # the first one; it halted the session
+        self.storage_failure: StorageError | None = None
+        self.fills: deque[OrderFilled] = deque(maxlen=FILLS_SHOWN_MAX)
+        self.events = 0
+        self.commands = 0
+        self.orders_sent = 0
+        self.fills_count = 0
+        self.lag_ns = 0  # of the last event: from its stamp to its step
+        self.lag_ns_max = 0
+        self.halt_reason = ""
+        self._folder = folder
+        self._snapshot_records = snapshot_records
+        self._snapshot_at = 0
+        self._latched = folder.read_latch()
+        self._point = point
+
+    # Events.
+
+    def process(self, events: Sequence[AnyEvent]) -> None:
+        """Take a batch. Raises StorageError where the journal or the latch refuses; then none of the batch's orders left."""
+        if self.storage_failure is not None:
+            self._drain(events)
+            return
+        out: list[OutCommand] = []
+        try:
+            for event in events:
+                self._take(event, out)
+                if self.failure is not None and self.trader.risk.trading_state is not TradingState.HALTED:
+                    # An order state or a strategy that cannot be trusted: halt first, account for it after.
+                    self._take(self._halt_event(f"{type(self.failure).__name__}: {self.failure}"), out)
+            self._point("stepped")
+            self._journal(out)
+            self._point("journaled")
+        except StorageError as error:
+            self.storage_failure = error
+            self._emergency(out)
+            raise
+        for command in out:
+            self._send(command)
+        self._latch()
+        self._snapshot_if_due()
+
+    def _take(self, event: AnyEvent, out: list[OutCommand]) -> None:
+        trader, append = self.trader, self.journal.append
+        append(event)
+        self.events += 1
+        self.lag_ns = self.clock.now() - event.ts_init
+        self.lag_ns_max = max(self.lag_ns_max, self.lag_ns)
+        booked = trader.portfolio.fills_booked
+        try:
+            made = trader.step(event)
+            denials = trader.denied
+        except (StrategyError, StateError) as error:
+            # What the step had decided was withdrawn; the replay raises at the same event.
+            self.failure = self.failure or error
+            made, denials = (), []
+        for tripped in trader.tripped:
+            append(tripped)
+            if not tripped.strategy_id:
+                self.halt_reason = f"{tripped.limit}: {tripped.value} is past {tripped.bound}"
+        for denied in denials:
+            append(denied)
+        if isinstance(event, OrderFilled) and trader.portfolio.fills_booked != booked:
+            self.fills.append(event)
+            self.fills_count += 1
+        if isinstance(event, TradingStateSet | TradingResumed) and not event.strategy_id:
+            self.halt_reason = event.reason
+        for command in made:
+            append(command.command if isinstance(command, Approved) else command)
+        out += made
+
+    def _journal(self, out: Sequence[OutCommand]) -> None:
+        if any(isinstance(command, Approved) and type(command.command) is SubmitOrder for command in out):
+            self.journal.make_durable()
+            # Whoever has taken the account over meanwhile trades it; two must not.
+            self._folder.check_lock()
+        else:
+            self.journal.flush()
+
+    def _send(self, command: OutCommand) -> None:
+        if isinstance(command, Approved):
+            self.commands += 1
+            self.orders_sent += type(command.command) is SubmitOrder
+            self.adapter.send(command)
+            self._point("sent")
+        else:
+            self.timers.schedule(command)
+
+    def fire_timers(self) -> None:
+        """Those due by the stamp that they get: while older events wait in the inbox, the strategies' time is theirs."""
+        due = self.timers.pop_due(self._now())
+        if due:
+            self.process(due)
+
+    def drain_inbox(self, events_max: int) -> int:
+        """Process what has come in, at most so much; returns how much."""
+        events = self.inbox.take(events_max)
+        if events:
+            self.process(events)
+        return len(events)
+
+    def _now(self) -> int:
+        """The stamp of an event of our own. It overtakes what waits in the inbox, so it is not later: time never goes back."""
+        now = max(self.clock.now(), self.trader.now)
+        oldest = self.inbox.oldest_ts()
+        return now if oldest is None else max(self.trader.now, min(now, oldest))
+
+    # Control.
+
+    def control(self, action: str, uid: int, reason: str, make_events: Callable[[int], Sequence[AnyEvent]]) -> None:
+        """Record who asked for what and why, and take the events that follow from it, at once."""
+        now = self._now()
+        self.process([ControlRequested(now, now, action, uid, reason), *make_events(now)])
+        self.inbox.wake()
+
+    def apply(self, make_events: Callable[[int], Sequence[AnyEvent]]) -> None:
+        """Events of the daemon's own, stamped now."""
+        self.process(make_events(self._now()))
+
+    def _halt_event(self, reason: str) -> TradingStateSet:
+        now = self.trader.now
+        return TradingStateSet(now, now, TradingState.HALTED, reason)
+
+    # What must not be lost.
+
+    def _latch(self) -> None:
+        """Keep the trading state on the disk wherever it has changed."""
+        state = self.trader.risk.trading_state
+        if state is not self._latched.state:
+            latch = Latch(state, self.halt_reason, self.trader.now)
+            try:
+                self.journal.make_durable()
+                self._folder.write_latch(latch)
+            except StorageError as error:
+                self.storage_failure = error
+                self._emergency(())
+                raise
+            self._latched = latch
+            self._point("latched")
+
+    @property
+    def latched(self) -> Latch:
+        return self._latched
+
+    def _snapshot_if_due(self) -> None:
+        if self.journal.records_written - self._snapshot_at < self._snapshot_records or self.failure is not None:
+            return
+        self.snapshot()
+
+    def snapshot(self) -> None:
+        self.journal.make_durable()
+        place = self.journal.place
+        write_snapshot(
+            self.journal.path.parent,
+            Snapshot(place=place, ts=self.trader.now, state=capture(self.trader)),
+        )
+        self._snapshot_at = place.records
+        self._point("snapshot")
+
+    def _emergency(self, out: Sequence[OutCommand]) -> None:
+        """The journal is gone: no new order leaves, cancels do, and everything is canceled. The next start asks the venue."""
+        for command in out:
+            if isinstance(command, Approved) and isinstance(command.command, CancelOrder | CancelAll):
+                self.adapter.send(command)
+        self._drain([self._halt_event(f"the disk refuses: {self.storage_failure}")])
+
+    def _drain(self, events: Sequence[AnyEvent]) -> None:
+        """Take events without a journal: only cancels leave."""
+        for event in events:
+            try:
+                made = self.trader.step(event)
+            except (StrategyError, StateError) as error:
+                self.failure = self.failure or error
+                continue
+            for command in made:
+                if isinstance(command, Approved) and isinstance(command.command, CancelOrder | CancelAll):
+                    self.adapter.send(command)
+
+    @property
+    def has_open_orders(self) -> bool:
+        return any(state.open_orders for state in self.trader.states.values())

@@ -1,0 +1,93 @@
+"""The folder that holds one account's paper trading: lock, run number, latched trading state, and a folder for each run.
+
+state/NAME/lock                 held while a daemon trades this account; a fencing token in it (daemon/journal/lock.py)
+state/NAME/.run_number          the last run number given
+state/NAME/trading_state.json   ACTIVE, REDUCING or HALTED, and why
+state/NAME/runs/000001/journal  one run's journal: begins with what the runs before it left
+state/NAME/runs/000001/snapshot-000000123456.tds   what the journal's first 123,456 records come to
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from core.enums import TradingState
+from core.errors import StorageError
+from daemon.journal.lock import LOCK_FILE, WriterLock
+from daemon.paper.durable_file import replace_file, sync_folder
+from daemon.run_number import next_run_number
+
+LATCH_FILE = "trading_state.json"
+RUNS_FOLDER = "runs"
+
+
+@dataclass(frozen=True, slots=True)
+class Latch:
+    """The trading state that a restart keeps."""
+
+    state: TradingState
+    reason: str = ""
+    ts: int = 0
+
+
+class StateFolder:
+    """Held by this process from here on. Raises StorageError where another daemon holds it, or the disk refuses."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            (path / RUNS_FOLDER).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StorageError(f"{path}: the state folder cannot be made: {error.strerror or error}") from error
+        try:
+            self._lock = WriterLock(path / LOCK_FILE)
+        except StorageError as error:
+            raise StorageError(f"{path}: another daemon trades this account, or the lock cannot be had: {error}") from error
+
+    def check_lock(self) -> None:
+        """Raises StorageError where another daemon has taken the account over."""
+        self._lock.check()
+
+    def release(self) -> None:
+        self._lock.release()
+
+    def next_run(self) -> int:
+        """The number of a new run, durable before it is returned."""
+        return next_run_number(self.path)
+
+    def run_folder(self, run_number: int) -> Path:
+        return self.path / RUNS_FOLDER / f"{run_number:06d}"
+
+    def make_run_folder(self, run_number: int) -> Path:
+        folder = self.run_folder(run_number)
+        try:
+            folder.mkdir()
+            sync_folder(folder.parent)
+        except OSError as error:
+            raise StorageError(f"{folder}: the run folder cannot be made: {error.strerror or error}") from error
+        return folder
+
+    def run_numbers(self) -> list[int]:
+        """Runs that have a folder, the newest first."""
+        return sorted((int(entry.name) for entry in (self.path / RUNS_FOLDER).iterdir() if entry.name.isdigit()), reverse=True)
+
+    def read_latch(self) -> Latch:
+        """ACTIVE where there is none yet. Raises StorageError for a damaged one: it may have said HALTED."""
+        path = self.path / LATCH_FILE
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            return Latch(TradingState[content["state"]], str(content["reason"]), int(content["ts"]))
+        except FileNotFoundError:
+            return Latch(TradingState.ACTIVE)
+        except OSError as error:
+            raise StorageError(f"{path}: cannot be read: {error.strerror or error}") from error
+        except (ValueError, KeyError, TypeError) as error:
+            raise StorageError(
+                f'{path}: is damaged ({error}); write {{"state": "HALTED", "reason": "", "ts": 0}} to it'
+            ) from error
+
+    def write_latch(self, latch: Latch) -> None:
+        content = {"state": latch.state.name, "reason": latch.reason, "ts": latch.ts}
+        replace_file(self.path / LATCH_FILE, json.dumps(content).encode() + b"\n")

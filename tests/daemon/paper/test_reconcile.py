@@ -1,0 +1,116 @@
+"""Our orders against the venue's word: every difference becomes an event, and after those events there is none."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from core.commands import ReplaceOrder
+from core.enums import LiquiditySide, OrderStatus, Reason, Side
+from core.events import (
+    AnyEvent,
+    CancelAllRequested,
+    CancelRejected,
+    OrderAccepted,
+    OrderCanceled,
+    OrderFilled,
+    OrderOutcomeUnknown,
+    OrderReplaced,
+)
+from core.trader import Trader
+from daemon.paper.adapter import VenueOrder, VenueState
+from daemon.paper.reconcile import position_differences, reconcile
+from tests.daemon.paper.harness import INSTRUMENT, START, open_session, quote
+
+NOW = START + 1_000
+
+
+def trader_with_order(folder: Path, *events: str) -> tuple[Trader, int]:
+    """A Trader with one buy order of 1, and what happened to it."""
+    session = open_session(folder)
+    session.process([quote()])
+    trader = session.trader
+    (order,) = trader.orders.open_orders()
+    order_id = order.client_order_id
+    for name in events:
+        match name:
+            case "accepted":
+                trader.step(OrderAccepted(START, START, order_id, 10_000, 1))
+            case "unknown":
+                trader.step(OrderOutcomeUnknown(START, START, order_id))
+            case "cancel":
+                trader.step(CancelAllRequested(START, START, "test"))
+            case "replace":
+                trader.orders.replace_requested(order, ReplaceOrder(START, order_id, 1, 9_999))
+    session.journal.abandon()
+    session._folder.release()
+    return trader, order_id
+
+
+def fill(order_id: int, execution_id: str = "x1") -> OrderFilled:
+    return OrderFilled(
+        START + 5, START + 5, order_id, INSTRUMENT, execution_id, Side.BUY, 10_000, 1, 0, LiquiditySide.MAKER, 0, "USD"
+    )
+
+
+def resting(order_id: int | None, price: int = 10_000) -> VenueOrder:
+    return VenueOrder(order_id, INSTRUMENT, Side.BUY, price, 1)
+
+
+@pytest.mark.parametrize("before", [(), ("accepted",), ("unknown",), ("accepted", "cancel"), ("accepted", "replace")])
+@pytest.mark.parametrize("truth", ["gone", "filled", "resting"])
+def test_whatever_we_knew_the_venue_decides(tmp_path: Path, before: tuple[str, ...], truth: str) -> None:
+    trader, order_id = trader_with_order(tmp_path, *before)
+    position = 1 if truth == "filled" else 0
+    venue = VenueState(
+        open_orders=(resting(order_id),) if truth == "resting" else (),
+        executions=(fill(order_id),) if truth == "filled" else (),
+        positions={INSTRUMENT: position},
+    )
+    facts = reconcile(trader, venue, NOW)
+    assert facts.foreign == ()
+    for event in facts.events:
+        trader.step(event)
+    order = trader.orders.get(order_id)
+    assert order is not None
+    wanted = {"gone": OrderStatus.CANCELED, "filled": OrderStatus.FILLED, "resting": OrderStatus.ACCEPTED}
+    assert order.status is wanted[truth]
+    assert not order.replace_in_flight or truth != "resting"
+    assert position_differences(trader, venue) == []
+    assert reconcile(trader, venue, NOW).events == (), "done twice is done once"
+
+
+def test_an_order_that_is_gone_is_recorded_as_such(tmp_path: Path) -> None:
+    trader, order_id = trader_with_order(tmp_path, "accepted")
+    events = reconcile(trader, VenueState((), (), {}), NOW).events
+    assert events == (OrderCanceled(NOW, NOW, order_id, 1, Reason.UNKNOWN_ORDER),)
+
+
+@pytest.mark.parametrize(
+    ("before", "expected"),
+    [
+        ((), OrderAccepted(NOW, NOW, 0, 10_000, 1)),
+        (("accepted", "cancel"), CancelRejected(NOW, NOW, 0, Reason.NONE)),
+        (("accepted", "replace"), OrderReplaced(NOW, NOW, 0, 10_000, 1)),
+    ],
+    ids=["acknowledged", "the cancel was lost", "the replace was answered"],
+)
+def test_an_order_that_rests_is_taken_over(tmp_path: Path, before: tuple[str, ...], expected: AnyEvent) -> None:
+    trader, order_id = trader_with_order(tmp_path, *before)
+    events = reconcile(trader, VenueState((resting(order_id),), (), {}), NOW).events
+    assert events == (msgspec.structs.replace(expected, client_order_id=order_id),)
+
+
+def test_what_is_not_ours_is_named_and_left_alone(tmp_path: Path) -> None:
+    trader, order_id = trader_with_order(tmp_path, "accepted")
+    venue = VenueState((resting(order_id), resting(None), resting(order_id + 1)), (fill(order_id + 2),), {})
+    facts = reconcile(trader, venue, NOW)
+    assert facts.events == ()
+    assert len(facts.foreign) == 3
+
+
+def test_a_position_that_no_fill_explains_is_a_difference(tmp_path: Path) -> None:
+    trader, _ = trader_with_order(tmp_path)
+    assert position_differences(trader, VenueState((), (), {INSTRUMENT: 3})) == ["ACME.SIM: 0 here, 3 at the venue"]
