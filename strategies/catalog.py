@@ -64,7 +64,8 @@ def load_strategy(name: str) -> type[Any]:
 def check_strategy(found: type[Any], name: str) -> None:
     """Raise StrategyError where `found` lacks what every strategy needs, or has a callback that nobody will ever call."""
     params = getattr(found, "Params", None)
-    if not (inspect.isclass(params) and issubclass(params, BaseModel)):
+    # BaseModel itself has no fields to check against, and pydantic refuses to make one.
+    if not (inspect.isclass(params) and issubclass(params, BaseModel) and params is not BaseModel):
         raise StrategyError(f"strategy {name!r} needs a class Params(pydantic.BaseModel) inside it, with its parameters")
     if not callable(getattr(found, "subscriptions", None)):
         raise StrategyError(f"strategy {name!r} needs a method subscriptions(self) that says what it is woken for")

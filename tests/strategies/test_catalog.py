@@ -91,6 +91,7 @@ def test_names_that_lead_nowhere(name: str, message: str) -> None:
         ("context, quote", "quote", "on_quote is called with 2 arguments, but reads (self, quote)"),
         ("class Params(BaseModel)", "class Parameters(BaseModel)", "needs a class Params(pydantic.BaseModel) inside it"),
         ("Params(BaseModel)", "Params", "needs a class Params(pydantic.BaseModel) inside it"),
+        ("class Params(BaseModel):\n        pass", "Params = BaseModel", "needs a class Params(pydantic.BaseModel) inside it"),
         ("def subscriptions", "def subscription", "needs a method subscriptions(self)"),
         ("from pydantic", "import not_there\nfrom pydantic", "imports 'not_there', which is not installed"),
         ("def on_quote", "def on quote", "module 'my_strategy' cannot be imported: "),
