@@ -194,12 +194,14 @@ class Trader:
         Raises StrategyError that names the strategy and its callback, StateError for an event that is impossible, each with the
         event in the text. New orders of a failed step are withdrawn; its cancels leave with the next step.
         """
-        handler = self._handlers.get(type(event))
-        if handler is None:
-            raise StateError(f"the Trader has no use for a {type(event).__name__}: {event!r}")
-        if event.ts_init < self.now:
-            raise StateError(f"an event goes back in time from {self.now} to {event.ts_init}: {event!r}")
-        self.now = event.ts_init
+        try:
+            handler = self._handlers[type(event)]
+        except KeyError:
+            raise StateError(f"the Trader has no use for a {type(event).__name__}: {event!r}") from None
+        now = event.ts_init
+        if now < self.now:
+            raise StateError(f"an event goes back in time from {self.now} to {now}: {event!r}")
+        self.now = now
         if self.denied:
             self.denied = []
         if self.tripped:
