@@ -90,7 +90,7 @@ class MarketStatus(IntEnum):
 
 @direct_members
 class Reason(IntEnum):
-    """Why an order was refused or left, as the matching engine and the venues state it; equal to BOOK_REASON_*."""
+    """Why an order was refused or left. Up to SIMULATED_REJECT as the matching engine states it (BOOK_REASON_*), then our own."""
 
     NONE = 0
     REQUESTED = 1
@@ -112,6 +112,8 @@ class Reason(IntEnum):
     NO_CHANGE = 17
     BAD_TRIGGER = 18
     SIMULATED_REJECT = 19
+    NOT_SENT = 20  # there was no connection: it has certainly not left
+    KILLED = 21  # the kill latch is set: it has not left
 
 
 @direct_members

@@ -148,6 +148,12 @@ class ControlRequested(Event, frozen=True, array_like=True, gc=False, tag="contr
     reason: str
 
 
+class Heartbeat(Event, frozen=True, array_like=True, gc=False, tag="heartbeat"):
+    """The daemon's proof of work: it waits in the inbox like any event; what sees it answered knows the loop works."""
+
+    number: int  # from 1 in each run
+
+
 class CancelAllRequested(Event, frozen=True, array_like=True, gc=False, tag="cancel_all_requested"):
     """Every open order is to be canceled, in any trading state."""
 
@@ -273,5 +279,6 @@ AnyEvent = (
     | FlattenRequested
     | TradingResumed
     | LimitTripped
+    | Heartbeat
     | AnyOrderEvent
 )

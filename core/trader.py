@@ -25,6 +25,7 @@ from core.events import (
     ControlRequested,
     FlattenRequested,
     GapDetected,
+    Heartbeat,
     LimitTripped,
     OrderAccepted,
     OrderCanceled,
@@ -146,6 +147,7 @@ class Trader:
             ControlRequested: self._on_control_requested,
             CancelAllRequested: self._on_cancel_all_requested,
             FlattenRequested: self._on_flatten_requested,
+            Heartbeat: self._on_heartbeat,
         }
         if self.account_risk is not None and self.account_risk.needs_marks:
             # Who configures no limit that needs the market's value pays nothing for it.
@@ -525,6 +527,9 @@ class Trader:
 
     def _on_control_requested(self, _event: ControlRequested) -> None:
         """Kept in the journal for who and why; what is to happen comes as an event of its own."""
+
+    def _on_heartbeat(self, _event: Heartbeat) -> None:
+        """It has come this far: that is all it is for."""
 
     def _on_cancel_all_requested(self, _event: CancelAllRequested) -> None:
         self._cancel_scope("")

@@ -207,7 +207,9 @@ def test_core_never_waits() -> None:
         where(path, node)
         for path in modules("core", "strategies")
         for node in ast.walk(tree_of(path))
-        if isinstance(node, ast.AsyncFunctionDef | ast.Await | ast.AsyncFor | ast.AsyncWith)
+        if isinstance(node, ast.Await | ast.AsyncFor | ast.AsyncWith)
+        # What only says what an adapter can do waits for nothing: a docstring and no more.
+        or (isinstance(node, ast.AsyncFunctionDef) and not all(isinstance(line, ast.Expr) for line in node.body))
     ]
     assert waits == []
 

@@ -16,6 +16,7 @@ from core.events import (
     ControlRequested,
     FlattenRequested,
     GapDetected,
+    Heartbeat,
     LimitTripped,
     OrderAccepted,
     OrderCanceled,
@@ -83,7 +84,7 @@ MarketOrControl = (
 )
 
 
-SessionEvent = StateRestored | Reconciled | ControlRequested | CancelAllRequested | FlattenRequested
+SessionEvent = StateRestored | Reconciled | ControlRequested | CancelAllRequested | FlattenRequested | Heartbeat
 
 
 def order_name(client_order_id: int) -> str:
@@ -292,6 +293,8 @@ def _session_event(record: SessionEvent) -> str:
             return f"everything is to be canceled: {reason}"
         case FlattenRequested(reason=reason):
             return f"every position is to be closed: {reason}"
+        case Heartbeat(number=number):
+            return f"heartbeat {number}"
         case _:
             assert_never(record)
 

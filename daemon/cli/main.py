@@ -164,9 +164,9 @@ def _verb(options: argparse.Namespace) -> Verb:
 
             return check
         case "paper" | "run":
-            from daemon.cli import paper
+            from daemon.cli import trading
 
-            return {"paper": paper.paper, "run": paper.run}[options.verb]
+            return {"paper": trading.paper, "run": trading.run}[options.verb]
         case "reduce" | "resume" | "flatten" | "stop":
             from daemon.cli.control import act
 

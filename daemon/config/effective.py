@@ -27,5 +27,5 @@ def config_digest(loaded: LoadedConfig) -> str:
     for key in ("pace", "runs_folder", "journal"):
         del plain["run"][key]
     del plain["report"]["progress_interval"]
-    del plain["audit"], plain["paper"]
+    del plain["audit"], plain["daemon"]
     return blake2b(json.dumps(plain, sort_keys=True, separators=(",", ":")).encode(), digest_size=16).hexdigest()

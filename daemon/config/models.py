@@ -327,7 +327,7 @@ class Audit(Section):
     )
 
 
-class Paper(Section):
+class Daemon(Section):
     """What a daemon that runs by the clock needs beside the rest."""
 
     state_folder: PathText = Field(
@@ -348,6 +348,9 @@ class Paper(Section):
     stop_timeout: PositiveDuration = Field(default="5s", description="longest time that a stop takes to cancel, verify and end")
     flatten_on_stop: bool = Field(default=False, description="close every position at the market before the end")
     reconcile_interval: PositiveDuration = Field(default="30s", description="between two comparisons with the venue's own books")
+    heartbeat_interval: PositiveDuration = Field(
+        default="500ms", description="between two proofs that the loop works: one record of the journal each"
+    )
 
 
 class RunConfig(Section):
@@ -360,7 +363,7 @@ class RunConfig(Section):
     strategies: list[StrategyTable] = Field(min_length=1, description="called in this order")
     report: Report = Field(default_factory=Report)
     audit: Audit = Field(default_factory=Audit)
-    paper: Paper = Field(default_factory=Paper)
+    daemon: Daemon = Field(default_factory=Daemon)
 
     @model_validator(mode="after")
     def _strategy_ids_are_unique(self) -> RunConfig:

@@ -129,6 +129,10 @@ class JournalWriter:
         return Place(self._segment, self._number, self._hash, self.records_written)
 
     @property
+    def journal_id(self) -> str:
+        return self._journal_id
+
+    @property
     def token(self) -> int:
         return self._lock.token
 

@@ -64,11 +64,15 @@ ENUMS = [
 ]
 
 
+# Values that no matching engine has a word for.
+OURS_ALONE = {("BOOK_FLAG_", "NONE"), ("BOOK_REASON_", "NOT_SENT"), ("BOOK_REASON_", "KILLED")}
+
+
 @pytest.mark.parametrize(("prefix", "enum"), ENUMS)
 def test_constants_are_those_of_the_header(prefix: str, enum: Any) -> None:
     lib = loader.extension().lib
     in_header = {name.removeprefix(prefix): getattr(lib, name) for name in dir(lib) if name.startswith(prefix)}
-    assert in_header == {name: int(value) for name, value in enum.__members__.items() if (prefix, name) != ("BOOK_FLAG_", "NONE")}
+    assert in_header == {name: int(value) for name, value in enum.__members__.items() if (prefix, name) not in OURS_ALONE}
 
 
 @pytest.mark.parametrize(

@@ -9,12 +9,12 @@ import anyio
 from core.enums import TradingState
 from core.errors import StorageError
 from daemon.control.wire import Request
-from daemon.paper.daemon import Daemon
-from daemon.paper.views import fill_view, instruments_view, order_view, positions_view, profit_view
 from daemon.timestamps import iso
+from daemon.trading.daemon import Daemon
+from daemon.trading.views import fill_view, instruments_view, order_view, positions_view, profit_view
 
 REASON_CHARACTERS_MAX = 200
-FLATTEN_WAIT_S = 4.0  # then whoever asked hears how far it is; it goes on, within paper.stop_timeout
+FLATTEN_WAIT_S = 4.0  # then whoever asked hears how far it is; it goes on, within daemon.stop_timeout
 ACTIONS = ("/halt", "/reduce", "/resume", "/flatten", "/stop")
 VIEWS = ("/status", "/orders", "/positions", "/fills")
 
@@ -68,7 +68,7 @@ class Control:
                 daemon.start_flatten(reason, request.uid)
                 with anyio.move_on_after(FLATTEN_WAIT_S):
                     await daemon.flattened.wait()
-                return 200, {**self._brief(reason), "flat": daemon.is_flat and not daemon.is_flattening}
+                return 200, {**self._brief(reason), "flat": daemon.closing.is_flat and not daemon.is_flattening}
             case _:
                 daemon.stop("stop", request.uid, reason)
                 return 200, {**self._brief(reason), "stopping": True}

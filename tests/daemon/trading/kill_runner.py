@@ -1,6 +1,6 @@
 """Starts the daemon again and again at a venue that outlives it, kills it each time, and holds our books against the venue's.
 
-    python -m tests.daemon.paper.kill_runner FOLDER KILLS SEED
+    python -m tests.daemon.trading.kill_runner FOLDER KILLS SEED
 
 Prints one JSON object. Every life is a fork of this process, so that a thousand of them take minutes.
 """
@@ -29,12 +29,12 @@ from core.trader import Trader
 from daemon.config.loader import LoadedConfig, load_config
 from daemon.control.server import Handler
 from daemon.journal.tail import TailReader
-from daemon.paper.clock import Clock
-from daemon.paper.control import Control
-from daemon.paper.daemon import Daemon
 from daemon.replay import replay
-from tests.daemon.paper.durable_venue import COMMISSION, INSTRUMENT, DurableVenue
+from daemon.trading.clock import Clock
+from daemon.trading.control import Control
+from daemon.trading.daemon import Daemon
 from tests.daemon.session import CONFIG
+from tests.daemon.trading.durable_venue import COMMISSION, INSTRUMENT, DurableVenue
 
 POINTS = (
     "locked",
@@ -55,14 +55,14 @@ CASH = 100_000 * 10**8
 
 
 def write_config(folder: Path) -> LoadedConfig:
-    text = CONFIG.replace('class = "symmetric_maker"', 'class = "tests.daemon.paper.churner:Churner"').replace(
+    text = CONFIG.replace('class = "symmetric_maker"', 'class = "tests.daemon.trading.churner:Churner"').replace(
         '[strategies.params]\ninstrument_id = "ACME.SIM"\norder_qty = "10"\nposition_qty_max = "100"', ""
     )
     text = text.replace("position_qty_max = 200", "position_qty_max = 100000\norders_max = 100000").replace(
         "seed = 3", 'mode = "paper"'
     )
     path = folder / "kill.toml"
-    path.write_text(f'{text}\n[paper]\nstate_folder = "{folder}/state"\nsnapshot_records = 100\n')
+    path.write_text(f'{text}\n[daemon]\nstate_folder = "{folder}/state"\nsnapshot_records = 100\n')
     return load_config(path)
 
 
@@ -123,7 +123,7 @@ def audit(loaded: LoadedConfig, ledger: Path) -> dict[str, Any]:
     """Read every journal and the venue's file, and compare; nothing of the daemon's own arithmetic is used."""
     sent: Counter[int] = Counter()
     booked: Counter[str] = Counter()
-    runs = sorted((Path(loaded.config.paper.state_folder) / "session" / "runs").iterdir())
+    runs = sorted((Path(loaded.config.daemon.state_folder) / "session" / "runs").iterdir())
     different = []
     loosened = []
     state = TradingState.ACTIVE
@@ -176,11 +176,11 @@ def audit(loaded: LoadedConfig, ledger: Path) -> dict[str, Any]:
 
 def last_state(loaded: LoadedConfig) -> tuple[int, int]:
     """Position and cash that the next start would begin with."""
-    from daemon.paper.recovery import recover
-    from daemon.paper.state_folder import StateFolder
-    from daemon.paper.wiring import build_bare_trader
+    from daemon.trading.recovery import recover
+    from daemon.trading.state_folder import StateFolder
+    from daemon.trading.wiring import build_bare_trader
 
-    folder = StateFolder(Path(loaded.config.paper.state_folder) / "session")
+    folder = StateFolder(Path(loaded.config.daemon.state_folder) / "session")
     state = recover(folder, partial(build_bare_trader, loaded)).state
     folder.release()
     positions = {p.instrument_id: p.qty for p in state.positions if not p.strategy_id}

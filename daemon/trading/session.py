@@ -1,7 +1,8 @@
 """The synchronous middle of the daemon: events into journal and Trader, its commands into the journal and out to the venue.
 
 The order of things, for each batch: every event, what the Trader made of it, one journal write; a new order id is on the disk
-before its order leaves (policy `before_send`); then everything leaves. No await in here.
+before its order leaves (policy `before_send`); then everything leaves. The kill latch is looked at before each batch, and again
+before each order that leaves. No await in here.
 """
 
 from __future__ import annotations
@@ -10,20 +11,30 @@ from collections import deque
 from collections.abc import Callable, Sequence
 
 from core.approved import Approved
-from core.commands import CancelAll, CancelOrder, SubmitOrder
+from core.commands import CancelAll, CancelOrder, ReplaceOrder, SubmitOrder
 from core.context import OutCommand
-from core.enums import TradingState
+from core.enums import Reason, TradingState
 from core.errors import StateError, StorageError, StrategyError
-from core.events import AnyEvent, ControlRequested, OrderFilled, TradingResumed, TradingStateSet
+from core.events import (
+    AnyEvent,
+    ControlRequested,
+    Heartbeat,
+    OrderFilled,
+    OrderRejected,
+    ReplaceRejected,
+    TradingResumed,
+    TradingStateSet,
+)
 from core.restore import capture
 from core.trader import Trader
+from core.venue_adapter import Adapter
 from daemon.journal.writer import JournalWriter
-from daemon.paper.adapter import Adapter
-from daemon.paper.clock import Clock
-from daemon.paper.inbox import Inbox
-from daemon.paper.snapshot import Snapshot, write_snapshot
-from daemon.paper.state_folder import Latch, StateFolder
-from daemon.paper.timers import Timers
+from daemon.kill_latch import KillLatch
+from daemon.trading.clock import Clock
+from daemon.trading.inbox import Inbox
+from daemon.trading.snapshot import Snapshot, write_snapshot
+from daemon.trading.state_folder import Latch, StateFolder
+from daemon.trading.timers import Timers
 
 FILLS_SHOWN_MAX = 1_000
 SIGNAL_UID = -1
@@ -33,6 +44,10 @@ Point = Callable[[str], None]
 
 
 def no_point(_name: str) -> None:
+    return
+
+
+def _unheard(_what: Heartbeat | Latch) -> None:
     return
 
 
@@ -67,6 +82,10 @@ class Session:
         self.lag_ns = 0  # of the last event: from its stamp to its step
         self.lag_ns_max = 0
         self.halt_reason = ""
+        self.on_beat: Callable[[Heartbeat], None] = _unheard  # called when one has gone the whole way
+        self.on_latched: Callable[[Latch], None] = _unheard  # called with each trading state that the disk has taken
+        self._kill = folder.kill
+        self._unsent: list[OrderRejected | ReplaceRejected] = []  # what the kill latch held back, as the answers it gets
         self._folder = folder
         self._snapshot_records = snapshot_records
         self._snapshot_at = 0
@@ -82,6 +101,8 @@ class Session:
             return
         out: list[OutCommand] = []
         try:
+            if self._kill.is_set and self.trader.now and self.trader.risk.trading_state is not TradingState.HALTED:
+                self._take(self._halt_event(f"killed: {self._kill.record().text}"), out)
             for event in events:
                 self._take(event, out)
                 if self.failure is not None and self.trader.risk.trading_state is not TradingState.HALTED:
@@ -98,6 +119,12 @@ class Session:
             self._send(command)
         self._latch()
         self._snapshot_if_due()
+        for event in events:
+            if isinstance(event, Heartbeat):
+                self.on_beat(event)
+        if self._unsent:
+            unsent, self._unsent = self._unsent, []
+            self.process(unsent)
 
     def _take(self, event: AnyEvent, out: list[OutCommand]) -> None:
         trader, append = self.trader, self.journal.append
@@ -138,12 +165,27 @@ class Session:
 
     def _send(self, command: OutCommand) -> None:
         if isinstance(command, Approved):
+            if self._kill.is_set and self._is_held_back(command):
+                return
             self.commands += 1
             self.orders_sent += type(command.command) is SubmitOrder
             self.adapter.send(command)
             self._point("sent")
         else:
             self.timers.schedule(command)
+
+    def _is_held_back(self, approved: Approved) -> bool:
+        """Whether a kill stops it: it was set while this batch was on its way. What only shrinks a position may leave."""
+        command, now = approved.command, self.trader.now
+        if isinstance(command, SubmitOrder) and not command.reduce_only:
+            self._unsent.append(OrderRejected(now, now, command.client_order_id, Reason.KILLED))
+            return True
+        if isinstance(command, ReplaceOrder):
+            order = self.trader.orders.get(command.client_order_id)
+            if order is None or not order.reduce_only:
+                self._unsent.append(ReplaceRejected(now, now, command.client_order_id, Reason.KILLED))
+                return True
+        return False
 
     def fire_timers(self) -> None:
         """Those due by the stamp that they get: while older events wait in the inbox, the strategies' time is theirs."""
@@ -195,7 +237,12 @@ class Session:
                 self._emergency(())
                 raise
             self._latched = latch
+            self.on_latched(latch)
             self._point("latched")
+
+    @property
+    def kill(self) -> KillLatch:
+        return self._kill
 
     @property
     def latched(self) -> Latch:

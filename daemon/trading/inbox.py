@@ -15,7 +15,7 @@ import anyio
 import msgspec
 
 from core.events import AnyEvent, Book, Quote, Trade
-from daemon.paper.clock import Clock
+from daemon.trading.clock import Clock
 
 CONFLATED = (Quote, Book, Trade)
 

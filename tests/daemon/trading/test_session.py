@@ -12,11 +12,11 @@ from core.commands import CancelAll, SubmitOrder
 from core.enums import OrderStatus, TradingState
 from core.errors import StorageError, StrategyError
 from core.events import ControlRequested, OrderAccepted, TradingResumed, TradingStateSet
-from daemon.paper.recovery import recover
-from daemon.paper.session import Session
-from daemon.paper.state_folder import StateFolder
-from daemon.paper.wiring import build_bare_trader
-from tests.daemon.paper.harness import START, Buyer, HandClock, load, open_session, quote, remembered
+from daemon.trading.recovery import recover
+from daemon.trading.session import Session
+from daemon.trading.state_folder import StateFolder
+from daemon.trading.wiring import build_bare_trader
+from tests.daemon.trading.harness import START, Buyer, HandClock, load, open_session, quote, remembered
 
 
 def end(session: Session) -> None:

@@ -5,7 +5,9 @@ Start: lock, fold what is there, a new run number, a journal that begins with th
 
 from __future__ import annotations
 
+import os
 import signal
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -19,10 +21,8 @@ from anyio.abc import TaskGroup
 from core.enums import TradingState
 from core.errors import TradingdError
 from core.events import (
-    AnyEvent,
     CancelAllRequested,
-    FlattenRequested,
-    OrderEvent,
+    Heartbeat,
     Reconciled,
     Started,
     StateRestored,
@@ -33,6 +33,7 @@ from core.events import (
 from core.restore import capture
 from core.trader import Trader
 from core.units import NS_PER_SECOND, parse_duration_ns
+from core.venue_adapter import Adapter, VenueState
 from daemon.config.effective import effective
 from daemon.config.loader import LoadedConfig
 from daemon.control.server import Handler, open_listener, serve
@@ -42,24 +43,21 @@ from daemon.journal.format import JOURNAL_FOLDER, JournalHeader
 from daemon.journal.opening import begin_journal, open_sealing
 from daemon.journal.writer import JournalSettings, JournalWriter, Sync
 from daemon.logging_setup import LogFile, start_logging
-from daemon.paper.adapter import Adapter
-from daemon.paper.clock import Clock, SystemClock
-from daemon.paper.inbox import Inbox
-from daemon.paper.reconcile import last_fill_ts, position_differences, reconcile
-from daemon.paper.recovery import Recovered, recover
-from daemon.paper.session import SIGNAL_UID, Point, Session, no_point
-from daemon.paper.state_folder import StateFolder
-from daemon.paper.wiring import build_bare_trader, check_config, check_state, open_simulated
 from daemon.run_folder import LOG_FILE
+from daemon.trading.clock import Clock, SystemClock
+from daemon.trading.closing import BATCH_EVENTS_MAX, Closing
+from daemon.trading.inbox import Inbox
+from daemon.trading.listener import Alert, Beat, Listener, Severity
+from daemon.trading.reconcile import last_fill_ts, position_differences, reconcile
+from daemon.trading.recovery import Recovered, recover
+from daemon.trading.session import SIGNAL_UID, Point, Session, no_point
+from daemon.trading.state_folder import Latch, StateFolder
+from daemon.trading.wiring import build_bare_trader, check_config, check_state, open_simulated
 from daemon.version import VERSION
 from daemon.wiring import build_trader
 
-BATCH_EVENTS_MAX = 256  # between two turns of the control socket
 SEGMENT_BYTES_MAX = 1 << 24  # of a journal: behind a snapshot, a restart reads one segment
-POLL_S = 0.002
-CANCEL_AGAIN_S = 0.25
 SETTLE_S = 1.0  # within which a fill that the venue has booked is known here too
-FLATTEN_TRIES_MAX = 3
 # Executions are asked for again from so long before the last one known: a venue may report two of them out of order.
 EXECUTIONS_OVERLAP_NS = 60 * NS_PER_SECOND
 
@@ -76,10 +74,16 @@ class Reconciliation:
 
 
 class Daemon:
-    """Make it, then `await run()` once. `open_adapter` and `point` are for tests: another venue, and places to die at."""
+    """Make it, then `await run()` once. `listeners` are told what it does; `point` is for tests: places to die at."""
 
     def __init__(
-        self, loaded: LoadedConfig, *, quiet: bool, open_adapter: OpenAdapter = open_simulated, point: Point = no_point
+        self,
+        loaded: LoadedConfig,
+        *,
+        quiet: bool,
+        open_adapter: OpenAdapter = open_simulated,
+        listeners: Sequence[Listener] = (),
+        point: Point = no_point,
     ) -> None:
         check_config(loaded)
         self.loaded = loaded
@@ -92,21 +96,27 @@ class Daemon:
         self._point = point
         self._error: TradingdError | None = None
         self._stop: tuple[str, int, str] | None = None  # action, who, why
-        self._feed_ended = False
+        self._listeners = tuple(listeners)
         self.flattened = anyio.Event()
         self._tasks: TaskGroup | None = None
         self._is_flattening = False
         self._is_verified = False
         self._foreign: tuple[str, ...] = ()
-        self._log: Any = structlog.get_logger("paper")
-        self._settings = loaded.config.paper
+        self._log: Any = structlog.get_logger("daemon")
+        self._settings = loaded.config.daemon
         self._stop_ns_max = parse_duration_ns(self._settings.stop_timeout)
         self._session: Session | None = None
+        self._closing: Closing | None = None
 
     @property
     def session(self) -> Session:
         assert self._session is not None
         return self._session
+
+    @property
+    def closing(self) -> Closing:
+        assert self._closing is not None
+        return self._closing
 
     @property
     def run_id(self) -> str:
@@ -121,7 +131,13 @@ class Daemon:
         log_file: LogFile | None = None
         try:
             self._point("locked")
+            self._say_phase("starting", "reading what the runs before it left")
             self._session, log_file = self._open(folder)
+            self._closing = Closing(self._session)
+            self._session.on_beat = self._beat
+            self._session.on_latched = self._latched
+            await self._session.adapter.open()
+            self._say_phase("starting", "asking the venue")
             await self._reconcile_at_start()
             prepare_folder()
             listener = await open_listener(socket_of(self.run_id))
@@ -131,14 +147,17 @@ class Daemon:
                 tasks.start_soon(self._watch_signals)
                 tasks.start_soon(self._feed)
                 tasks.start_soon(self._reconcile_regularly)
+                tasks.start_soon(self._heart)
                 await self._guarded(self._loop)
                 await self._end()
                 tasks.cancel_scope.cancel()
+            await self._session.adapter.close()
             return self._close()
         finally:
             if self._session is not None:
                 # Closed by now, unless the start failed.
                 self._session.journal.abandon()
+            self._say_phase("ended", "")
             folder.release()
             if log_file is not None:
                 log_file.abandon()
@@ -208,7 +227,7 @@ class Daemon:
         if wrong:
             # Somebody else's orders, or a position that no fill explains: a person has to look.
             self.halt(f"at the start the venue says otherwise: {'; '.join(wrong)}")
-        self.phase = "running"
+        self._say_phase("running", f"{self.run_id} {session.trader.risk.trading_state.name}")
         self._log.info(
             "ready",
             run_id=self.run_id,
@@ -243,11 +262,75 @@ class Daemon:
 
     async def _feed(self) -> None:
         async def run() -> None:
-            await self.session.adapter.run(self.session.inbox)
+            await self.session.adapter.run(self.session.inbox, self._reconnected)
 
         await self._guarded(run)
-        self._feed_ended = True
+        self.closing.has_feed_ended = True
         self.stop("stop", SIGNAL_UID, "the feed has ended" if self._error is None else str(self._error))
+
+    def _reconnected(self, venue: VenueState) -> None:
+        """A venue is back, and nothing has been sent to it since it said this: what had come in before counts first."""
+        session = self.session
+        while session.drain_inbox(BATCH_EVENTS_MAX):
+            pass
+        facts = reconcile(session.trader, venue, session.clock.now())
+        session.apply(lambda _now: facts.events)
+        differences = tuple(position_differences(session.trader, venue))
+        self.reconciliation = Reconciliation(session.clock.now(), self.reconciliation.count + len(facts.events), differences)
+        self.alert("reconnected", Severity.WARNING, f"a venue is back; it added {len(facts.events)} facts")
+        wrong = [*facts.foreign, *differences]
+        if wrong:
+            self.halt(f"after a reconnect the venue says otherwise: {'; '.join(wrong)}")
+
+    async def _heart(self) -> None:
+        interval_s = parse_duration_ns(self._settings.heartbeat_interval) / NS_PER_SECOND
+        session, number = self.session, 0
+        while True:
+            number += 1
+            now = session.clock.now()
+            await session.inbox.put(Heartbeat(now, now, number))
+            await anyio.sleep(interval_s)
+
+    def _beat(self, event: Heartbeat) -> None:
+        session = self.session
+        place, inbox, now = session.journal.place, session.inbox, session.clock.now()
+        beat = Beat(
+            run_id=self.run_id,
+            pid=os.getpid(),
+            number=event.number,
+            ts=now,
+            lag_ns=now - event.ts_event,
+            events=session.events,
+            orders_sent=session.orders_sent,
+            open_orders=sum(state.open_orders for state in session.trader.states.values()),
+            queue_depth=len(inbox),
+            conflated=inbox.conflated,
+            trading_state=session.trader.risk.trading_state.name,
+            trading_state_reason=session.latched.reason,
+            journal_id=session.journal.journal_id,
+            records=place.records,
+            head=place.hash.hex(),
+        )
+        for listener in self._listeners:
+            listener.beat(beat)
+
+    def alert(self, kind: str, severity: Severity, text: str) -> None:
+        """Tell whoever listens, and the log."""
+        write = self._log.info if severity is Severity.INFO else self._log.warning
+        write("alert", kind=kind, severity=severity.value, text=text)
+        ts = self._session.clock.now() if self._session is not None else time.time_ns()
+        alert = Alert(kind=kind, severity=severity, text=text, ts=ts)
+        for listener in self._listeners:
+            listener.alert(alert)
+
+    def _latched(self, latch: Latch) -> None:
+        severity = Severity.INFO if latch.state is TradingState.ACTIVE else Severity.CRITICAL
+        self.alert("trading_state", severity, f"{self.run_id} {latch.state.name}: {latch.reason}")
+
+    def _say_phase(self, phase: str, text: str) -> None:
+        self.phase = phase
+        for listener in self._listeners:
+            listener.phase(phase, text)
 
     async def _watch_signals(self) -> None:
         with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
@@ -293,8 +376,11 @@ class Daemon:
         self.session.control(action, uid, reason, lambda now: [TradingStateSet(now, now, state, reason)])
 
     def resume(self, reason: str, uid: int) -> None:
-        """The one way back to ACTIVE."""
+        """The one way back to ACTIVE. Raises StorageError where the kill latch cannot be cleared; then nothing has changed."""
         self._log.warning("resumed", uid=uid, reason=reason)
+        if self.session.kill.is_set:
+            # First: with the latch set, the next batch would halt again. A crash in between leaves HALTED, which is latched too.
+            self.session.kill.clear()
         self.session.control("resume", uid, reason, lambda now: [TradingResumed(now, now, reason)])
 
     @property
@@ -321,57 +407,25 @@ class Daemon:
     async def _flatten(self, reason: str) -> None:
         try:
             with anyio.move_on_after(self._stop_ns_max / NS_PER_SECOND):
-                await self._wait_closed(reason)
-                await self._close_positions(reason)
+                await self.closing.cancel_all(reason)
+                await self.closing.close_positions(reason)
         finally:
             self._is_flattening = False
             self.flattened.set()
-            self._log.warning("flattened", is_flat=self.is_flat)
-
-    async def _close_positions(self, reason: str) -> bool:
-        for _ in range(FLATTEN_TRIES_MAX):
-            if self.is_flat:
-                return True
-            self.session.apply(lambda now: [FlattenRequested(now, now, reason)])
-            await self._wait_closed(reason)
-        return self.is_flat
-
-    @property
-    def is_flat(self) -> bool:
-        """No position is open."""
-        return all(position.qty == 0 for position in self.session.trader.portfolio.by_instrument.values())
-
-    async def _wait_closed(self, reason: str) -> None:
-        """Until no order is open; what strategies send meanwhile is canceled too. The caller bounds it."""
-        again_at = anyio.current_time() + CANCEL_AGAIN_S
-        while self.session.has_open_orders:
-            await anyio.sleep(POLL_S)
-            if self.phase == "stopping":
-                await self._take_answers()
-            if anyio.current_time() >= again_at and self.session.has_open_orders:
-                again_at = anyio.current_time() + CANCEL_AGAIN_S
-                self.session.apply(lambda now: [CancelAllRequested(now, now, reason)])
-
-    async def _take_answers(self) -> None:
-        """At the end only what concerns orders still counts; the market is not ours any more."""
-        session = self.session
-        if self._feed_ended:
-            await session.adapter.run(session.inbox)
-        events: Sequence[AnyEvent] = [event for event in session.inbox.take(BATCH_EVENTS_MAX) if isinstance(event, OrderEvent)]
-        if events:
-            session.process(events)
+            self._log.warning("flattened", is_flat=self.closing.is_flat)
 
     # The end.
 
     async def _end(self) -> None:
         """Cancel, flatten where asked, verify; within `stop_timeout`, whatever happens outside."""
-        self.phase = "stopping"
+        self.closing.is_stopping = True
         action, uid, reason = self._stop or ("stop", SIGNAL_UID, str(self._error or self.session.storage_failure))
+        self._say_phase("stopping", reason)
         self._log.warning("stopping", reason=reason, uid=uid)
         with anyio.move_on_after(self._stop_ns_max / NS_PER_SECOND, shield=True) as bound:
             await self._guarded(partial(self._end_in_order, action, uid, reason))
         if bound.cancelled_caught:
-            self._log.error("the stop took too long", open_orders=self.session.has_open_orders)
+            self.alert("stop_overdue", Severity.CRITICAL, "the stop took too long; orders may be open at the venue")
 
     async def _end_in_order(self, action: str, uid: int, reason: str) -> None:
         session = self.session
@@ -382,16 +436,17 @@ class Daemon:
                 reason,
                 lambda now: [Stopping(now, now, reason, is_final=True), CancelAllRequested(now, now, reason)],
             )
-        await self._wait_closed(reason)
-        if self._settings.flatten_on_stop and session.storage_failure is None and not await self._close_positions(reason):
-            self._log.error("positions are still open at the end")
+        await self.closing.cancel_all(reason)
+        if self._settings.flatten_on_stop and session.storage_failure is None and not await self.closing.close_positions(reason):
+            self.alert("not_flat", Severity.CRITICAL, "positions are still open at the end")
         venue = await session.adapter.query(session.clock.now())
         # Between the venue's books and ours nothing is on its way any more, but for what has just come in.
-        await self._take_answers()
+        await self.closing.take_answers()
         differences = tuple(position_differences(session.trader, venue))
         self.reconciliation = Reconciliation(session.clock.now(), self.reconciliation.count + 1, differences)
         if venue.open_orders or differences:
-            self._log.error("the venue says otherwise", open_orders=len(venue.open_orders), differences=differences)
+            what = "; ".join(differences) or "equal"
+            self.alert("not_verified", Severity.CRITICAL, f"{len(venue.open_orders)} orders left at the venue; positions: {what}")
         self._is_verified = not venue.open_orders and not differences
 
     def _close(self) -> ExitCode:
@@ -405,6 +460,7 @@ class Daemon:
             session.journal.abandon()
         self._log.info("ended", error=str(error) if error else "", verified=self._is_verified)
         if error is not None:
+            self.alert("failed", Severity.CRITICAL, f"{self.run_id} ended: {error}")
             raise error
         return ExitCode.OK if self._is_verified else ExitCode.MISMATCH
 

@@ -3,6 +3,7 @@
 state/NAME/lock                 held while a daemon trades this account; a fencing token in it (daemon/journal/lock.py)
 state/NAME/.run_number          the last run number given
 state/NAME/trading_state.json   ACTIVE, REDUCING or HALTED, and why
+state/NAME/kill_latch           set by a kill, cleared by a resume (daemon/kill_latch.py)
 state/NAME/runs/000001/journal  one run's journal: begins with what the runs before it left
 state/NAME/runs/000001/snapshot-000000123456.tds   what the journal's first 123,456 records come to
 """
@@ -16,8 +17,10 @@ from pathlib import Path
 from core.enums import TradingState
 from core.errors import StorageError
 from daemon.journal.lock import LOCK_FILE, WriterLock
-from daemon.paper.durable_file import replace_file, sync_folder
+from daemon.kill_latch import LATCH_FILE as KILL_LATCH_FILE
+from daemon.kill_latch import KillLatch
 from daemon.run_number import next_run_number
+from daemon.trading.durable_file import replace_file, sync_folder
 
 LATCH_FILE = "trading_state.json"
 RUNS_FOLDER = "runs"
@@ -45,12 +48,18 @@ class StateFolder:
             self._lock = WriterLock(path / LOCK_FILE)
         except StorageError as error:
             raise StorageError(f"{path}: another daemon trades this account, or the lock cannot be had: {error}") from error
+        try:
+            self.kill = KillLatch(path / KILL_LATCH_FILE)
+        except StorageError:
+            self._lock.release()
+            raise
 
     def check_lock(self) -> None:
         """Raises StorageError where another daemon has taken the account over."""
         self._lock.check()
 
     def release(self) -> None:
+        self.kill.close()
         self._lock.release()
 
     def next_run(self) -> int:

@@ -23,10 +23,10 @@ from daemon.config.loader import load_effective
 from daemon.journal.format import JOURNAL_FOLDER, Record
 from daemon.journal.reader import JournalDamage, JournalReader, segments_of
 from daemon.journal.tail import BEGINNING, Place, TailReader
-from daemon.paper.fold import Fold
-from daemon.paper.snapshot import read_snapshot, snapshots_of
-from daemon.paper.state_folder import StateFolder
-from daemon.paper.wiring import build_bare_trader
+from daemon.trading.fold import Fold
+from daemon.trading.snapshot import read_snapshot, snapshots_of
+from daemon.trading.state_folder import StateFolder
+from daemon.trading.wiring import build_bare_trader
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +42,7 @@ class Recovered:
 
 
 def recover(folder: StateFolder, make_trader: Callable[[], Trader]) -> Recovered:
-    """Fold what is there; the latched trading state wins where it is stricter.
+    """Fold what is there; the latched trading state wins where it is stricter, and a kill latch that is set is HALTED.
 
     `make_trader` gives the empty state of an account that never traded. Runs before are folded under their own configuration,
     which is in their journals. Raises JournalDamage where a journal has more wrong with it than an unfinished end, StorageError
@@ -56,7 +56,8 @@ def recover(folder: StateFolder, make_trader: Callable[[], Trader]) -> Recovered
             break
     if found is None:
         found = Recovered(state=capture(make_trader()))
-    state = _with_trading_state(found.state, max(found.state.trading_state, latch.state))
+    killed = TradingState.HALTED if folder.kill.is_set else TradingState.ACTIVE
+    state = _with_trading_state(found.state, max(found.state.trading_state, latch.state, killed))
     return Recovered(
         state=state,
         previous_run=found.previous_run,

@@ -18,9 +18,8 @@ from core.approved import Approved
 from core.commands import CancelAll, CancelOrder, ReplaceOrder, SubmitOrder
 from core.enums import LiquiditySide, Reason, Side
 from core.events import AnyEvent, OrderAccepted, OrderCanceled, OrderFilled, OrderReplaced, Quote, ReplaceRejected
-from daemon.paper.adapter import VenueOrder, VenueState
-from daemon.paper.clock import Clock
-from daemon.paper.inbox import Inbox
+from core.venue_adapter import EventSink, OnReconnect, VenueOrder, VenueState
+from daemon.trading.clock import Clock
 
 INSTRUMENT = "ACME.SIM"
 PRICE = 10_000
@@ -33,15 +32,15 @@ class DurableVenue:
         self._random = random.Random(seed)
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
         self._answers: list[AnyEvent] = []
-        self.open: dict[int, list[Any]] = {}  # side, leaves, price
+        self.open_orders: dict[int, list[Any]] = {}  # side, leaves, price
         self.taken: set[int] = set()
         self.executions: list[OrderFilled] = []
         self.position = 0
         for line in path.read_text().splitlines():
             self._apply(json.loads(line))
-        if len(self.open) and self._random.random() < 0.5:
+        if len(self.open_orders) and self._random.random() < 0.5:
             # While the daemon was away.
-            self._fill(self._random.choice(sorted(self.open)))
+            self._fill(self._random.choice(sorted(self.open_orders)))
             self._answers.clear()
 
     def _write(self, entry: list[Any]) -> None:
@@ -53,18 +52,18 @@ class DurableVenue:
             case ["order", order_id, side, quantity, price]:
                 assert order_id not in self.taken, f"the order {order_id} came twice"
                 self.taken.add(order_id)
-                self.open[order_id] = [Side(side), quantity, price]
+                self.open_orders[order_id] = [Side(side), quantity, price]
             case ["replace", order_id, quantity, price]:
-                self.open[order_id][1:] = [quantity, price]
+                self.open_orders[order_id][1:] = [quantity, price]
             case ["cancel", order_id]:
-                del self.open[order_id]
+                del self.open_orders[order_id]
             case ["fill", execution_id, order_id, qty, ts]:
-                order = self.open[order_id]
+                order = self.open_orders[order_id]
                 order[1] -= qty
                 self.position += qty if order[0] is Side.BUY else -qty
                 self.executions.append(self._execution(execution_id, order_id, order, qty, ts))
                 if not order[1]:
-                    del self.open[order_id]
+                    del self.open_orders[order_id]
 
     def _execution(self, execution_id: str, order_id: int, order: list[Any], qty: int, ts: int) -> OrderFilled:
         side, leaves, price = order
@@ -72,20 +71,26 @@ class DurableVenue:
         return OrderFilled(ts, ts, order_id, INSTRUMENT, execution_id, side, price, qty, leaves, maker, COMMISSION, "USD")
 
     def _fill(self, order_id: int) -> None:
-        qty = self._random.randint(1, self.open[order_id][1])
+        qty = self._random.randint(1, self.open_orders[order_id][1])
         self._write(["fill", f"x{len(self.executions) + 1}", order_id, qty, self._clock.now()])
         self._answers.append(self.executions[-1])
 
-    async def run(self, inbox: Inbox) -> None:
+    async def open(self) -> None:
+        """A file is always there."""
+
+    async def close(self) -> None:
+        """What is written is written."""
+
+    async def run(self, sink: EventSink, on_reconnect: OnReconnect) -> None:
         while True:
-            for order_id in sorted(self.open):
-                if order_id in self.open and self._random.random() < 0.2:
+            for order_id in sorted(self.open_orders):
+                if order_id in self.open_orders and self._random.random() < 0.2:
                     self._fill(order_id)
             answers, self._answers = self._answers, []
             for event in answers:
-                await inbox.put(event)
+                await sink.put(event)
             now, step = self._clock.now(), self._random.randint(-3, 3)
-            inbox.offer(Quote(now, now, INSTRUMENT, PRICE + step - 1, 50, PRICE + step + 1, 50))
+            sink.offer(Quote(now, now, INSTRUMENT, PRICE + step - 1, 50, PRICE + step + 1, 50))
             await anyio.sleep(0.0005)
 
     def send(self, approved: Approved) -> None:
@@ -97,7 +102,7 @@ class DurableVenue:
             case CancelOrder(client_order_id=order_id):
                 self._cancel(order_id)
             case CancelAll():
-                for order_id in sorted(self.open):
+                for order_id in sorted(self.open_orders):
                     self._cancel(order_id)
             case ReplaceOrder(client_order_id=order_id):
                 self._replace(command)
@@ -106,15 +111,15 @@ class DurableVenue:
         now, order_id = self._clock.now(), command.client_order_id
         filled = sum(fill.qty for fill in self.executions if fill.client_order_id == order_id)
         left = command.quantity - (filled - command.filled_qty)
-        if order_id not in self.open or left <= 0:
+        if order_id not in self.open_orders or left <= 0:
             self._answers.append(ReplaceRejected(now, now, order_id, Reason.UNKNOWN_ORDER))
             return
         self._write(["replace", order_id, left, command.price])
         self._answers.append(OrderReplaced(now, now, order_id, command.price, left))
 
     def _cancel(self, order_id: int) -> None:
-        if order_id in self.open:
-            now, left = self._clock.now(), self.open[order_id][1]
+        if order_id in self.open_orders:
+            now, left = self._clock.now(), self.open_orders[order_id][1]
             self._write(["cancel", order_id])
             self._answers.append(OrderCanceled(now, now, order_id, left, Reason.REQUESTED))
 
@@ -122,7 +127,8 @@ class DurableVenue:
         await anyio.sleep(0)
         return VenueState(
             open_orders=tuple(
-                VenueOrder(order_id, INSTRUMENT, side, price, leaves) for order_id, (side, leaves, price) in self.open.items()
+                VenueOrder(order_id, INSTRUMENT, side, price, leaves)
+                for order_id, (side, leaves, price) in self.open_orders.items()
             ),
             executions=tuple(fill for fill in self.executions if fill.ts_event >= since_ts),
             positions={INSTRUMENT: self.position},

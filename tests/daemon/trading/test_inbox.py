@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from core.enums import AggressorSide, MarketStatus, Reason
 from core.events import AnyEvent, OrderCanceled, Quote, StatusChanged, Trade
-from daemon.paper.inbox import Inbox
-from tests.daemon.paper.harness import HandClock, kinds
+from daemon.trading.inbox import Inbox
+from tests.daemon.trading.harness import HandClock, kinds
 
 
 def quote(instrument_id: str, bid: int) -> Quote:

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.commands import CancelTimer, SetTimer
-from daemon.paper.clock import SystemClock
-from daemon.paper.timers import Timers
+from daemon.trading.clock import SystemClock
+from daemon.trading.timers import Timers
 
 
 def test_the_clock_runs_on_when_the_wall_clock_is_set_back(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,9 +20,9 @@ from core.events import (
     OrderReplaced,
 )
 from core.trader import Trader
-from daemon.paper.adapter import VenueOrder, VenueState
-from daemon.paper.reconcile import position_differences, reconcile
-from tests.daemon.paper.harness import INSTRUMENT, START, open_session, quote
+from core.venue_adapter import VenueOrder, VenueState
+from daemon.trading.reconcile import position_differences, reconcile
+from tests.daemon.trading.harness import INSTRUMENT, START, open_session, quote
 
 NOW = START + 1_000
 

@@ -16,9 +16,9 @@ from core.trader_state import TraderState
 from core.units import NS_PER_SECOND, NS_PER_US, format_fixed, parse_fixed
 from daemon.config.loader import LoadedConfig
 from daemon.config.models import BarsData, BinanceData, FlowData, LobsterData, QuotesData, TradesData
-from daemon.paper.clock import Clock
-from daemon.paper.simulated_adapter import SimulatedAdapter
 from daemon.sources import locate_in, open_source
+from daemon.trading.clock import Clock
+from daemon.trading.simulated_adapter import SimulatedAdapter
 from daemon.wiring import build_trader, require_extension, simulated_venue, wire_venue
 from sim.driver import Venue
 
@@ -42,15 +42,15 @@ def check_config(loaded: LoadedConfig) -> None:
     config = loaded.config
     require_extension(loaded)
     if config.run.pace != "full":
-        raise ConfigError(f"{loaded.file}: run.pace: is for backtests; a paper session goes by the clock (see paper.speed)")
+        raise ConfigError(f"{loaded.file}: run.pace: is for backtests; a paper session goes by the clock (see daemon.speed)")
     if any(isinstance(data, BarsData) for data in config.data):
         raise ConfigError(
             f"{loaded.file}: data: bars are known only when they have ended, too late for a paper session; use a backtest"
         )
-    is_real_time = parse_speed(config.paper.speed) == 10**SPEED_SCALE
+    is_real_time = parse_speed(config.daemon.speed) == 10**SPEED_SCALE
     if any(isinstance(data, FlowData) for data in config.data) and not is_real_time:
         raise ConfigError(
-            f"{loaded.file}: paper.speed: the generated market goes by the clock: 1x; its rates are under data.market"
+            f"{loaded.file}: daemon.speed: the generated market goes by the clock: 1x; its rates are under data.market"
         )
 
 
@@ -77,7 +77,7 @@ def parse_speed(text: str) -> int:
     """Thousandths: "1.5x" is 1500. Raises ConfigError for a speed of nothing."""
     speed = parse_fixed(text.removesuffix("x"), SPEED_SCALE)
     if speed == 0:
-        raise ConfigError("paper.speed: must be above 0x")
+        raise ConfigError("daemon.speed: must be above 0x")
     return speed
 
 
@@ -139,7 +139,7 @@ def _recorded(loaded: LoadedConfig, trader: Trader, clock: Clock, inner: Any) ->
         sources.append(open_source(loaded, data, where, trader.instruments[data.instrument_id], index))
     files = ", ".join(str(path) for source in sources for path in source.files)
     rows = merge_tapes([source.open() for source in sources])
-    moved = moved_to(rows, clock.now(), parse_speed(loaded.config.paper.speed))
+    moved = moved_to(rows, clock.now(), parse_speed(loaded.config.daemon.speed))
     return TapeVenue(inner, moved, files, locate_in(sources))
 
 

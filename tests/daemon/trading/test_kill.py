@@ -26,7 +26,7 @@ NOTHING: dict[str, list[Any]] = {
 
 
 def kill_again_and_again(folder: Path, kills: int, seed: int) -> dict[str, Any]:
-    command = ["-m", "tests.daemon.paper.kill_runner", str(folder), str(kills), str(seed)]
+    command = ["-m", "tests.daemon.trading.kill_runner", str(folder), str(kills), str(seed)]
     repeat = f"to repeat: python {' '.join(command)}"
     done = subprocess.run(
         [sys.executable, *command], cwd=ROOT, env=environment(folder), capture_output=True, text=True, timeout=1_500, check=False

@@ -15,7 +15,7 @@ from core.enums import OrderStatus, Reason
 from core.events import AnyEvent, CancelRejected, OrderAccepted, OrderCanceled, OrderReplaced
 from core.orders import Order
 from core.trader import Trader
-from daemon.paper.adapter import VenueOrder, VenueState
+from core.venue_adapter import VenueOrder, VenueState
 
 NOT_YET_ACKNOWLEDGED = (OrderStatus.SUBMITTED, OrderStatus.UNKNOWN)
 
@@ -52,6 +52,8 @@ def reconcile(trader: Trader, venue: VenueState, ts: int) -> Facts:
         else:
             at_venue[order.client_order_id] = order
     for order_here in trader.orders.open_orders():
+        if venue.instrument_ids is not None and order_here.instrument_id not in venue.instrument_ids:
+            continue
         events += _order_facts(order_here, at_venue.get(order_here.client_order_id), filled_now, ts)
     return Facts(tuple(events), tuple(foreign))
 

@@ -17,12 +17,12 @@ from daemon.config.loader import load_config
 from daemon.journal.format import Kind, parse_frame
 from daemon.journal.reader import JournalDamage
 from daemon.journal.tail import BEGINNING, TailReader
-from daemon.paper.recovery import Recovered, recover
-from daemon.paper.session import Session
-from daemon.paper.snapshot import read_snapshot, snapshots_of
-from daemon.paper.state_folder import StateFolder
-from daemon.paper.wiring import build_bare_trader, check_state
-from tests.daemon.paper.harness import INSTRUMENT, START, load, open_session, quote, remembered
+from daemon.trading.recovery import Recovered, recover
+from daemon.trading.session import Session
+from daemon.trading.snapshot import read_snapshot, snapshots_of
+from daemon.trading.state_folder import StateFolder
+from daemon.trading.wiring import build_bare_trader, check_state
+from tests.daemon.trading.harness import INSTRUMENT, START, load, open_session, quote, remembered
 
 
 def recovered(folder: Path) -> Recovered:

@@ -20,9 +20,8 @@ from core.events import (
     OrderRestated,
     ReplaceRejected,
 )
-from daemon.paper.adapter import VenueOrder, VenueState
-from daemon.paper.clock import Clock
-from daemon.paper.inbox import Inbox
+from core.venue_adapter import EventSink, OnReconnect, VenueOrder, VenueState
+from daemon.trading.clock import Clock
 from sim.driver import Venue
 
 POLL_S = 0.002  # how finely the simulated market follows the clock; order latencies are simulated exactly inside it
@@ -41,19 +40,25 @@ class SimulatedAdapter:
         self._positions = dict(positions)
         self._refusals: list[AnyEvent] = []
 
-    async def run(self, inbox: Inbox) -> None:
+    async def open(self) -> None:
+        """It is here already."""
+
+    async def close(self) -> None:
+        """It ends with this process."""
+
+    async def run(self, sink: EventSink, on_reconnect: OnReconnect) -> None:
         venue = self._venue
         wakeups = 0
         while True:
             refusals, self._refusals = self._refusals, []
             for refusal in refusals:
-                await inbox.put(refusal)
+                await sink.put(refusal)
             events = venue.advance(self._clock.now())
             for event in events:
                 # Booked before it is offered: what waits for room in the inbox has happened at the venue.
                 self._book(event)
-                if not inbox.offer(event):
-                    await inbox.put(event)
+                if not sink.offer(event):
+                    await sink.put(event)
             wakeups += 1
             if not events:
                 if venue.done:

@@ -13,15 +13,15 @@ from core.events import AnyEvent, Quote, Started, StateRestored
 from core.restore import capture
 from core.strategy import Subscription
 from core.trader import Trader
+from core.venue_adapter import EventSink, OnReconnect, VenueState
 from daemon.config.effective import effective
 from daemon.config.loader import LoadedConfig, load_config
 from daemon.journal.format import JournalHeader
 from daemon.journal.writer import JournalSettings, JournalWriter, Sync
-from daemon.paper.adapter import VenueState
-from daemon.paper.inbox import Inbox
-from daemon.paper.session import Session
-from daemon.paper.state_folder import StateFolder
-from daemon.paper.wiring import build_bare_trader
+from daemon.trading.inbox import Inbox
+from daemon.trading.session import Session
+from daemon.trading.state_folder import StateFolder
+from daemon.trading.wiring import build_bare_trader
 from tests.daemon.session import write_config
 
 INSTRUMENT = "ACME.SIM"
@@ -44,7 +44,13 @@ class Remembering:
         self.durable_at_send: list[bool] = []
         self._journal = journal
 
-    async def run(self, inbox: Inbox) -> None:
+    async def open(self) -> None:
+        raise AssertionError("nobody opens this venue")
+
+    async def close(self) -> None:
+        raise AssertionError("nobody closes this venue")
+
+    async def run(self, sink: EventSink, on_reconnect: OnReconnect) -> None:
         raise AssertionError("nobody runs this venue")
 
     def send(self, approved: Approved) -> None:

@@ -14,8 +14,8 @@ from daemon.cli.backtest import backtest
 from daemon.cli.control import summary_of
 from daemon.config.loader import LoadedConfig, load_config
 from daemon.exit_codes import ExitCode
-from daemon.paper.control import Control
-from daemon.paper.daemon import Daemon
+from daemon.trading.control import Control
+from daemon.trading.daemon import Daemon
 from daemon.wiring import goes_by_the_clock
 
 

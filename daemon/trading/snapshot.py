@@ -15,7 +15,7 @@ import msgspec
 from core.errors import StorageError
 from core.trader_state import TraderState
 from daemon.journal.tail import Place
-from daemon.paper.durable_file import replace_file
+from daemon.trading.durable_file import replace_file
 
 MAGIC = b"TDSNAP01"
 DIGEST_BYTES = 32

@@ -1,0 +1,79 @@
+"""What stands between the loop and a venue, simulated or real. Venue adapters implement this and nothing else.
+
+Events come in through the sink only; nothing is ever returned by `send`. What `query` answers is the venue's truth, and decides
+wherever ours differs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+import msgspec
+
+from core.approved import Approved
+from core.enums import Side
+from core.events import AnyEvent, OrderFilled
+
+
+class VenueOrder(msgspec.Struct, frozen=True):
+    """An order that is open at the venue. client_order_id None: it is not one of ours."""
+
+    client_order_id: int | None
+    instrument_id: str
+    side: Side
+    price: int | None
+    leaves_qty: int
+    venue_order_id: str = ""
+
+
+class VenueState(msgspec.Struct, frozen=True):
+    """What a venue says at one moment. Executions are in the order they happened.
+
+    `instrument_ids` is what the answer is about; None: everything that is configured. An order of ours in one of these that
+    `open_orders` does not have is not open.
+    """
+
+    open_orders: tuple[VenueOrder, ...]
+    executions: tuple[OrderFilled, ...]  # at or after the moment asked for
+    positions: dict[str, int]  # units held by instrument; one that is not named is not known
+    instrument_ids: frozenset[str] | None = None
+
+
+class EventSink(Protocol):
+    """Where an adapter's events go: the daemon's inbox, which stamps them."""
+
+    def offer(self, event: AnyEvent) -> bool:
+        """False where `event` must not be dropped and there is no room now: await `put` then."""
+
+    async def put(self, event: AnyEvent) -> None:
+        """As `offer`, but waits for room."""
+
+
+# Called in the adapter's own task with what the venue says right after a reconnect, before anything is sent on the connection.
+OnReconnect = Callable[[VenueState], None]
+
+
+class Adapter(Protocol):
+    async def open(self) -> None:
+        """Connect and log in. Raises TransportError, RefusedError or VenueProtocolError where that cannot be."""
+
+    async def run(self, sink: EventSink, on_reconnect: OnReconnect) -> None:
+        """Bring events until cancelled; returns where the feed has an end and has reached it.
+
+        A lost connection is the adapter's own matter: it says GapDetected for its instruments and OrderOutcomeUnknown for what
+        was sent and not answered, connects again, asks the venue where things stand, calls `on_reconnect` with that, and only
+        then sends again. What is to be sent while there is no connection is refused by an event (Reason.NOT_SENT), cancels too.
+        """
+
+    def send(self, approved: Approved) -> None:
+        """Let a command leave now. A refusal comes back as an event like any other answer."""
+
+    async def query(self, since_ts: int) -> VenueState:
+        """Open orders and positions now, and executions with ts_event at or after `since_ts` (ns UTC).
+
+        Raises TransportError where the venue cannot be asked.
+        """
+
+    async def close(self) -> None:
+        """Log out and let go of the connection; never raises for a connection that is gone already."""

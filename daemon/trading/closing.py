@@ -1,0 +1,63 @@
+"""How open orders and positions come to an end: cancel until nothing is open, close at the market, take the last answers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import anyio
+
+from core.events import AnyEvent, CancelAllRequested, FlattenRequested, OrderEvent
+from daemon.trading.session import Session
+
+POLL_S = 0.002
+CANCEL_AGAIN_S = 0.25
+FLATTEN_TRIES_MAX = 3
+BATCH_EVENTS_MAX = 256  # between two turns of the control socket
+
+
+class Closing:
+    """Every wait in here is bounded by the caller.
+
+    `is_stopping` True: the loop has ended, and the answers to our last orders are taken here; the market is not ours any more.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self.is_stopping = False
+        self.has_feed_ended = False
+
+    @property
+    def is_flat(self) -> bool:
+        """No position is open."""
+        return all(position.qty == 0 for position in self._session.trader.portfolio.by_instrument.values())
+
+    async def close_positions(self, reason: str) -> bool:
+        """By reduce-only market orders through the risk gate; returns whether every position is closed."""
+        for _ in range(FLATTEN_TRIES_MAX):
+            if self.is_flat:
+                return True
+            self._session.apply(lambda now: [FlattenRequested(now, now, reason)])
+            await self.cancel_all(reason)
+        return self.is_flat
+
+    async def cancel_all(self, reason: str) -> None:
+        """Until no order is open; what strategies send meanwhile is canceled too."""
+        session = self._session
+        again_at = anyio.current_time() + CANCEL_AGAIN_S
+        while session.has_open_orders:
+            await anyio.sleep(POLL_S)
+            if self.is_stopping:
+                await self.take_answers()
+            if anyio.current_time() >= again_at and session.has_open_orders:
+                again_at = anyio.current_time() + CANCEL_AGAIN_S
+                session.apply(lambda now: [CancelAllRequested(now, now, reason)])
+
+    async def take_answers(self) -> None:
+        """At the end only what concerns orders still counts."""
+        session = self._session
+        if self.has_feed_ended:
+            # A feed that has ended brings nothing by itself: what is still on its way comes when it is asked for.
+            await session.adapter.run(session.inbox, lambda _state: None)
+        events: Sequence[AnyEvent] = [event for event in session.inbox.take(BATCH_EVENTS_MAX) if isinstance(event, OrderEvent)]
+        if events:
+            session.process(events)
