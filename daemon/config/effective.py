@@ -9,6 +9,9 @@ from typing import Any
 from daemon.config.loader import LoadedConfig
 from daemon.strategies import strategy_params
 
+# Sections that a backtest takes no notice of.
+NO_PART_OF_A_RESULT = ("audit", "daemon", "connections", "guardian", "alerts", "api", "clients")
+
 
 def effective(loaded: LoadedConfig) -> dict[str, Any]:
     """Everything in effect as plain data that a file could hold. Raises ConfigError or StrategyError for a strategy's part."""
@@ -27,5 +30,6 @@ def config_digest(loaded: LoadedConfig) -> str:
     for key in ("pace", "runs_folder", "journal"):
         del plain["run"][key]
     del plain["report"]["progress_interval"]
-    del plain["audit"], plain["daemon"]
+    for key in NO_PART_OF_A_RESULT:
+        plain.pop(key, None)
     return blake2b(json.dumps(plain, sort_keys=True, separators=(",", ":")).encode(), digest_size=16).hexdigest()

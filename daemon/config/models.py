@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
+from daemon.config.models_connections import Connection
+from daemon.config.section import Currency, InstrumentId, Name, PathText, Section
 from daemon.config.text_types import (
     Conversion,
     Day,
@@ -25,17 +27,6 @@ from daemon.config.text_types import (
     Zone,
     moving_pace,
 )
-
-Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
-InstrumentId = Annotated[str, StringConstraints(pattern=r"^[^\s.][^\s]*\.[A-Za-z0-9_-]+$", max_length=64)]
-Currency = Annotated[str, StringConstraints(pattern=r"^[A-Z0-9]{2,12}$")]
-# No zero byte: the operating system ends a name there.
-PathText = Annotated[str, StringConstraints(min_length=1, pattern=r"^[^\x00]*$")]
-
-
-class Section(BaseModel):
-    # Strict: TOML has types, and a number where text belongs is a mistake, not a spelling.
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, populate_by_name=True)
 
 
 class Run(Section):
@@ -364,6 +355,7 @@ class RunConfig(Section):
     report: Report = Field(default_factory=Report)
     audit: Audit = Field(default_factory=Audit)
     daemon: Daemon = Field(default_factory=Daemon)
+    connections: list[Connection] = Field(default_factory=list, description="venues outside this process")
 
     @model_validator(mode="after")
     def _strategy_ids_are_unique(self) -> RunConfig:
