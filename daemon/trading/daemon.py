@@ -62,6 +62,7 @@ SETTLE_S = 1.0  # within which a fill that the venue has booked is known here to
 # Executions are asked for again from so long before the last one known: a venue may report two of them out of order.
 EXECUTIONS_OVERLAP_NS = 60 * NS_PER_SECOND
 
+MakeClock = Callable[[int], Clock]
 OpenAdapter = Callable[[LoadedConfig, Trader, Clock], Adapter]
 
 
@@ -77,7 +78,7 @@ class Reconciliation:
 class Daemon:
     """Make it, then `await run()` once. `listeners` are told what it does.
 
-    `point` and `files` are for tests: places to die at, and a disk that fails.
+    `point`, `files` and `make_clock` (it gets the least stamp) are for tests: places to die at, a disk that fails, another time.
     """
 
     def __init__(
@@ -89,6 +90,7 @@ class Daemon:
         listeners: Sequence[Listener] = (),
         point: Point = no_point,
         files: Files = DISK,
+        make_clock: MakeClock = SystemClock,
     ) -> None:
         check_config(loaded)
         self.loaded = loaded
@@ -100,6 +102,7 @@ class Daemon:
         self._open_adapter = open_adapter
         self._point = point
         self._files = files
+        self._make_clock = make_clock
         self._error: TradingdError | None = None
         self._stop: tuple[str, int, str] | None = None  # action, who, why
         self._listeners = tuple(listeners)
@@ -174,7 +177,7 @@ class Daemon:
         self.recovered = recover(folder, partial(build_bare_trader, loaded))
         check_state(loaded, self.recovered.state)
         sealing = open_sealing(loaded)
-        clock = SystemClock(self.recovered.ts + 1)
+        clock = self._make_clock(self.recovered.ts + 1)
         self.run_number = folder.next_run()
         self._point("numbered")
         trader = build_trader(loaded, self.run_number)

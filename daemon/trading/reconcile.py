@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import msgspec
 
 from core.enums import OrderStatus, Reason
-from core.events import AnyEvent, CancelRejected, OrderAccepted, OrderCanceled, OrderReplaced
+from core.events import AnyEvent, CancelRejected, OrderAccepted, OrderCanceled, OrderReplaced, ReplaceRejected
 from core.orders import Order
 from core.trader import Trader
 from core.venue_adapter import VenueOrder, VenueState
@@ -30,18 +31,8 @@ class Facts:
 
 def reconcile(trader: Trader, venue: VenueState, ts: int) -> Facts:
     """What the venue knows better. `ts` (ns UTC) stamps the facts; executions keep the venue's own stamp."""
-    events: list[AnyEvent] = []
-    foreign: list[str] = []
-    booked = set(trader.orders.executions())
-    filled_now: dict[int, int] = {}
-    for fill in venue.executions:
-        if (fill.client_order_id, fill.execution_id) in booked:
-            continue
-        if trader.orders.get(fill.client_order_id) is None:
-            foreign.append(f"execution {fill.execution_id} of order {fill.client_order_id}, which is not remembered here")
-            continue
-        filled_now[fill.client_order_id] = filled_now.get(fill.client_order_id, 0) + fill.qty
-        events.append(msgspec.structs.replace(fill, ts_init=ts))
+    fills = _new_fills(trader, venue, ts)
+    events, foreign = list(fills.events), list(fills.foreign)
     at_venue: dict[int, VenueOrder] = {}
     for order in venue.open_orders:
         ours = None if order.client_order_id is None else trader.orders.get(order.client_order_id)
@@ -54,19 +45,84 @@ def reconcile(trader: Trader, venue: VenueState, ts: int) -> Facts:
     for order_here in trader.orders.open_orders():
         if venue.instrument_ids is not None and order_here.instrument_id not in venue.instrument_ids:
             continue
-        events += _order_facts(order_here, at_venue.get(order_here.client_order_id), filled_now, ts)
+        events += _order_facts(order_here, at_venue.get(order_here.client_order_id), fills.left, ts)
     return Facts(tuple(events), tuple(foreign))
 
 
-def _order_facts(order: Order, found: VenueOrder | None, filled_now: dict[int, int], ts: int) -> Sequence[AnyEvent]:
+class NewFills(NamedTuple):
+    """Executions that we did not know, as events; those that cannot be ours, in words; what the former leave, by order."""
+
+    events: tuple[AnyEvent, ...]
+    foreign: tuple[str, ...]
+    left: dict[int, int]
+
+
+def _new_fills(trader: Trader, venue: VenueState, ts: int) -> NewFills:
+    events: list[AnyEvent] = []
+    foreign: list[str] = []
+    filled: dict[int, int] = {}
+    leaves_at_venue = {order.client_order_id: order.leaves_qty for order in venue.open_orders}
+    booked = set(trader.orders.executions())
+    for fill in venue.executions:
+        if (fill.client_order_id, fill.execution_id) in booked:
+            continue
+        order = trader.orders.get(fill.client_order_id)
+        name = f"execution {fill.execution_id} of order {fill.client_order_id}"
+        if order is None:
+            foreign.append(f"{name}, which is not remembered here")
+            continue
+        total = filled.get(fill.client_order_id, 0) + fill.qty
+        if fill.side is not order.side or fill.instrument_id != order.instrument_id or fill.qty <= 0:
+            foreign.append(f"{name}: {fill.side.name} {fill.qty} of {fill.instrument_id}, which the order cannot bring about")
+            continue
+        if not order.is_open and order.filled_qty + total > order.quantity:
+            foreign.append(f"{name}: {total} more on an order of {order.quantity} that has ended as {order.status.name}")
+            continue
+        filled[fill.client_order_id] = total
+        events.append(msgspec.structs.replace(fill, ts_init=ts))
+    before: list[AnyEvent] = []
+    left: dict[int, int] = {}
+    for order_id, total in filled.items():
+        order = trader.orders.orders[order_id]
+        first = next(fill for fill in venue.executions if fill.client_order_id == order_id)
+        moment = max(first.ts_event, order.ts_filled)
+        quantity_events, quantity_left = _quantity_facts(order, leaves_at_venue.get(order_id), total, moment, ts)
+        before += quantity_events
+        left[order_id] = quantity_left - total
+    return NewFills((*before, *events), tuple(foreign), left)
+
+
+def _quantity_facts(
+    order: Order, leaves_at_venue: int | None, total: int, ts_event: int, ts: int
+) -> tuple[Sequence[AnyEvent], int]:
+    """What has to be known of an order's quantity before `total` more of it is filled, and how much of it is left then."""
+    order_id, price = order.client_order_id, order.price or 0
+    needed = total + (leaves_at_venue or 0)
+    if not order.is_open or needed <= max(order.leaves_qty, order.replace_qty):
+        if not order.is_open or not order.replace_in_flight or leaves_at_venue is not None:
+            return (), order.leaves_qty
+        # It has ended there, so whether it was replaced before is told by how much was filled.
+        if total <= order.leaves_qty:
+            return (ReplaceRejected(ts, ts, order_id, Reason.UNKNOWN_ORDER),), order.leaves_qty
+        needed = order.replace_qty
+    # Larger there than here: its replace was answered, or a power cut took that replace from us, or somebody made it so there.
+    replaced = OrderReplaced(ts_event, ts, order_id, price, needed)
+    if order.status in NOT_YET_ACKNOWLEDGED and not order.replace_in_flight:
+        return (OrderAccepted(ts_event, ts, order_id, price, order.leaves_qty), replaced), needed
+    return (replaced,), needed
+
+
+def _order_facts(order: Order, found: VenueOrder | None, left_after: dict[int, int], ts: int) -> Sequence[AnyEvent]:
+    """`left_after`: what the fills above leave of those that they concern."""
     order_id = order.client_order_id
-    left = order.leaves_qty - filled_now.get(order_id, 0)
+    left = left_after.get(order_id, order.leaves_qty)
     if found is None:
         # Where the fills above have finished it, there is nothing to cancel.
-        return [] if left <= 0 and filled_now.get(order_id) else [OrderCanceled(ts, ts, order_id, left, Reason.UNKNOWN_ORDER)]
+        return [] if left <= 0 and order_id in left_after else [OrderCanceled(ts, ts, order_id, left, Reason.UNKNOWN_ORDER)]
     price = found.price if found.price is not None else order.price or 0
     if order.status in NOT_YET_ACKNOWLEDGED and not order.replace_in_flight:
-        return [OrderAccepted(ts, ts, order_id, price, found.leaves_qty, found.venue_order_id)]
+        accepted = OrderAccepted(ts, ts, order_id, price, found.leaves_qty, found.venue_order_id)
+        return [accepted] if found.leaves_qty <= left else [accepted, OrderReplaced(ts, ts, order_id, price, found.leaves_qty)]
     if order.replace_in_flight or found.leaves_qty != left or (order.price is not None and price != order.price):
         # A replace that was answered while nobody listened: what is open is the answer.
         return [OrderReplaced(ts, ts, order_id, price, found.leaves_qty), *_cancel_lost(order, ts)]
