@@ -419,7 +419,8 @@ class Daemon:
     async def _end(self) -> None:
         """Cancel, flatten where asked, verify; within `stop_timeout`, whatever happens outside."""
         self.closing.is_stopping = True
-        action, uid, reason = self._stop or ("stop", SIGNAL_UID, str(self._error or self.session.storage_failure))
+        error = self._error or self.session.storage_failure or self.session.failure
+        action, uid, reason = self._stop or ("stop", SIGNAL_UID, str(error))
         self._say_phase("stopping", reason)
         self._log.warning("stopping", reason=reason, uid=uid)
         with anyio.move_on_after(self._stop_ns_max / NS_PER_SECOND, shield=True) as bound:
