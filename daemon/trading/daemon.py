@@ -165,7 +165,7 @@ class Daemon:
     def _open(self, folder: StateFolder) -> tuple[Session, LogFile]:
         """Everything up to the first record: reads first, then leaves its traces in an order that a crash cannot turn round."""
         loaded = self.loaded
-        self.recovered = recover(folder, partial(build_bare_trader, loaded))
+        self.recovered = recover(folder, partial(build_bare_trader, loaded), self._say_records_read)
         check_state(loaded, self.recovered.state)
         sealing = open_sealing(loaded)
         clock = SystemClock(self.recovered.ts + 1)
@@ -331,6 +331,9 @@ class Daemon:
         self.phase = phase
         for listener in self._listeners:
             listener.phase(phase, text)
+
+    def _say_records_read(self, records: int) -> None:
+        self._say_phase("starting", f"{records:,} records of the run before read")
 
     async def _watch_signals(self) -> None:
         with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
