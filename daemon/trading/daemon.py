@@ -38,6 +38,7 @@ from daemon.config.loader import LoadedConfig
 from daemon.control.server import Handler, open_listener, serve
 from daemon.control.socket_path import prepare_folder, socket_of
 from daemon.exit_codes import ExitCode
+from daemon.journal.files import DISK, Files
 from daemon.journal.format import JOURNAL_FOLDER, JournalHeader
 from daemon.journal.opening import begin_journal, open_sealing
 from daemon.journal.writer import JournalSettings, JournalWriter, Sync
@@ -62,7 +63,10 @@ OpenAdapter = Callable[[LoadedConfig, Trader, Clock], Adapter]
 
 
 class Daemon:
-    """Make it, then `await run()` once. `listeners` are told what it does; `point` is for tests: places to die at."""
+    """Make it, then `await run()` once. `listeners` are told what it does.
+
+    `point` and `files` are for tests: places to die at, and a disk that fails.
+    """
 
     def __init__(
         self,
@@ -72,6 +76,7 @@ class Daemon:
         open_adapter: OpenAdapter = open_simulated,
         listeners: Sequence[Listener] = (),
         point: Point = no_point,
+        files: Files = DISK,
     ) -> None:
         check_config(loaded)
         self.loaded = loaded
@@ -81,6 +86,7 @@ class Daemon:
         self._quiet = quiet
         self._open_adapter = open_adapter
         self._point = point
+        self._files = files
         self._error: TradingdError | None = None
         self._stop: tuple[str, int, str] | None = None  # action, who, why
         self._listeners = tuple(listeners)
@@ -120,7 +126,7 @@ class Daemon:
     async def run(self, handler_of: Callable[[Daemon], Handler]) -> ExitCode:
         """Trade until the end. Raises ConfigError, DataError and StorageError where it cannot even begin."""
         state = Path(self._settings.state_folder).absolute() / self.loaded.config.run.name
-        folder = StateFolder(state)
+        folder = StateFolder(state, self._files)
         log_file: LogFile | None = None
         try:
             self._point("locked")
@@ -188,7 +194,7 @@ class Daemon:
             tradingd=VERSION,
         )
         settings = JournalSettings(sync=Sync(self._settings.sync), segment_bytes_max=SEGMENT_BYTES_MAX)
-        journal: JournalWriter = begin_journal(run_folder / JOURNAL_FOLDER, header, sealing, settings)
+        journal: JournalWriter = begin_journal(run_folder / JOURNAL_FOLDER, header, sealing, settings, self._files)
         self._point("begun")
         ts = clock.now()
         inbox = Inbox(clock, self._settings.inbox_events_max)
