@@ -52,7 +52,7 @@ from daemon.trading.reconcile import last_fill_ts, position_differences, reconci
 from daemon.trading.recovery import Recovered, recover
 from daemon.trading.session import SIGNAL_UID, Point, Session, no_point
 from daemon.trading.state_folder import Latch, StateFolder
-from daemon.trading.wiring import build_bare_trader, check_config, check_state, open_simulated
+from daemon.trading.wiring import build_bare_trader, check_config, check_state, open_venues
 from daemon.version import VERSION
 from daemon.wiring import build_trader
 
@@ -81,7 +81,7 @@ class Daemon:
         loaded: LoadedConfig,
         *,
         quiet: bool,
-        open_adapter: OpenAdapter = open_simulated,
+        open_adapter: OpenAdapter = open_venues,
         listeners: Sequence[Listener] = (),
         point: Point = no_point,
     ) -> None:
