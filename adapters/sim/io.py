@@ -20,7 +20,7 @@ from core.errors import RefusedError, TransportError, VenueProtocolError
 from core.events import AnyEvent, OrderEvent
 from core.strategy import Subscription
 from core.units import NS_PER_SECOND
-from core.venue_adapter import EventSink, OnReconnect, VenueState
+from core.venue_adapter import EventSink, OnReconnect, VenueOrder, VenueState
 
 READ_BYTES = 1 << 16
 OUT_BYTES_MAX = 1 << 22  # that the other side has not taken yet: beyond, it is gone
@@ -292,6 +292,9 @@ class SimAdapter:
                     await self._lose(sink, str(error))
         finally:
             self._is_running = False
+
+    def adopt(self, client_order_id: int, order: VenueOrder) -> None:
+        self._session.adopt(client_order_id, order)
 
     def send(self, approved: Approved) -> None:
         command = approved.command

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from adapters.sim.foreign import ForeignOrders
 from adapters.sim.link import Link
 from adapters.sim.market import MarketFilter
 from adapters.sim.pending import Pending
 from adapters.sim.wire import (
     FIRST_LOGIN,
-    VENUE_ORDER_ID_MIN,
     Answer,
     Done,
     FeedEnded,
@@ -33,12 +33,13 @@ from core.events import (
     AnyEvent,
     CancelRejected,
     GapDetected,
+    OrderFilled,
     OrderOutcomeUnknown,
     OrderRejected,
     ReplaceRejected,
 )
 from core.strategy import Subscription
-from core.venue_adapter import VenueState
+from core.venue_adapter import VenueOrder, VenueState
 
 
 class TradeSession:
@@ -48,7 +49,7 @@ class TradeSession:
         self.instrument_ids = frozenset(instrument_ids)
         self.market = MarketFilter(subscriptions)
         self.feed_ended: str | None = None
-        self.foreign_events = 0  # of orders that the venue made by itself, for a guardian's flatten
+        self._foreign = ForeignOrders()
         self._account = account
         self._token = token
         self._link: Link | None = None
@@ -92,12 +93,16 @@ class TradeSession:
         self._pending.asked.clear()
         return events
 
+    def adopt(self, client_order_id: int, order: VenueOrder) -> None:
+        self._foreign.adopt(client_order_id, order)
+        self._pending.open[client_order_id] = order.instrument_id
+
     # What goes out.
 
     def send(self, ts: int, command: OrderCommand) -> bytes:
         """The bytes of a command; from now on it waits for its answer."""
         self._pending.sent(command)
-        return self._linked.say(ts, SendCommand(command))
+        return self._linked.say(ts, SendCommand(self._foreign.outgoing(command)))
 
     def refuse(self, ts: int, command: OrderCommand) -> list[AnyEvent]:
         """What answers a command that has not left and does not."""
@@ -173,27 +178,22 @@ class TradeSession:
                     raise VenueProtocolError(f"order event {self._last_event + 1} is missing: {number} came")
                 for order_event in answer.events:
                     self._last_event += 1
-                    if order_event.client_order_id >= VENUE_ORDER_ID_MIN:
-                        # Nothing here knows such an order. What it did is in the positions, and those are compared.
-                        self.foreign_events += 1
-                        continue
                     if isinstance(order_event, OrderRejected) and order_event.reason is Reason.DUPLICATE_ID:
                         # It says nothing about the order that has the id: only the venue's state can.
                         raise VenueProtocolError(f"the venue has the order id {order_event.client_order_id} already")
-                    self._pending.happened(order_event)
-                    events.append(order_event)
+                    known = self._foreign.incoming(order_event)
+                    if known is not None:
+                        self._pending.happened(known)
+                        events.append(known)
             case StateReply(request=request, number=number, state=state):
                 self._replies[request] = (number, self._of_ours(state))
             case LoggedIn(number=number, state=state):
                 self._last_event = number
-                self._pending = Pending(
-                    {
-                        order.client_order_id: order.instrument_id
-                        for order in state.open_orders
-                        if order.client_order_id is not None
-                    }
-                )
-                self._login_state = self._of_ours(state)
+                self._login_state = ours = self._of_ours(state)
+                self._pending = Pending()
+                for order in ours.open_orders:
+                    if order.client_order_id is not None:
+                        self._pending.open[order.client_order_id] = order.instrument_id
             case FeedEnded(reason=reason):
                 self.feed_ended = reason
             case Done(request=request):
@@ -212,4 +212,6 @@ class TradeSession:
     def _of_ours(self, state: VenueState) -> VenueState:
         """The state as the venue's word on the instruments that are traded here, and on nothing else."""
         positions = {key: qty for key, qty in state.positions.items() if key in self.instrument_ids}
-        return VenueState(state.open_orders, state.executions, positions, self.instrument_ids)
+        executions = [known for fill in state.executions if isinstance(known := self._foreign.incoming(fill), OrderFilled)]
+        orders = tuple(self._foreign.order(order) for order in state.open_orders)
+        return VenueState(orders, tuple(executions), positions, self.instrument_ids, state.not_found_ns)

@@ -12,7 +12,7 @@ from core.trader import Trader
 from core.venue_adapter import Adapter
 from daemon.config.loader import LoadedConfig
 from daemon.config.models_connections import Connection
-from daemon.credentials import read_secret
+from daemon.secrets import read_secret
 from daemon.trading.clock import Clock
 from daemon.trading.router import Router, venue_of
 
@@ -78,7 +78,7 @@ def _open(
             venue=connection.venue,
             address=address,
             account=connection.account,
-            token=read_secret(connection.token, f"{where}.token"),
+            token="" if connection.token is None else read_secret(connection.token),
             instrument_ids=mine,
             subscriptions=subscriptions,
             now=clock.now,
@@ -86,5 +86,4 @@ def _open(
             **recording,
         )
     except ConfigError as error:
-        message = str(error)
-        raise ConfigError(message if message.startswith(str(loaded.file)) else f"{where}: {message}") from None
+        raise ConfigError(f"{where}: {error}") from None

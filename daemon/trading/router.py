@@ -48,6 +48,9 @@ class Router:
             for adapter in self._venues.values():
                 tasks.start_soon(adapter.run, sink, on_reconnect)
 
+    def adopt(self, client_order_id: int, order: VenueOrder) -> None:
+        self._venues[venue_of(order.instrument_id)].adopt(client_order_id, order)
+
     def send(self, approved: Approved) -> None:
         command = approved.command
         match command:

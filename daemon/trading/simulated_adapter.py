@@ -9,7 +9,7 @@ from core.commands import CancelAll, CancelOrder, ReplaceOrder, SubmitOrder
 from core.enums import Reason
 from core.errors import CapacityError
 from core.events import AnyEvent, CancelRejected, OrderRejected, ReplaceRejected
-from core.venue_adapter import EventSink, OnReconnect, VenueState
+from core.venue_adapter import EventSink, OnReconnect, VenueOrder, VenueState
 from daemon.trading.clock import Clock
 from daemon.venue_sim.account import VenueAccount
 from sim.driver import Venue
@@ -55,6 +55,9 @@ class SimulatedAdapter:
             elif wakeups >= WAKEUPS_PER_TURN:
                 wakeups = 0
                 await anyio.sleep(0)
+
+    def adopt(self, client_order_id: int, order: VenueOrder) -> None:
+        raise AssertionError("every order here is ours")
 
     def send(self, approved: Approved) -> None:
         command = approved.command

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Mapping
 
-from adapters.sim.wire import VENUE_ORDER_ID_MIN
+from adapters.sim.wire import VENUE_ORDER_ID_MIN, VENUE_ORDER_PREFIX
 from core.commands import SubmitOrder
 from core.enums import Reason, Side
 from core.events import (
@@ -42,7 +42,7 @@ class VenueAccount:
             order.side,
             order.price,
             order.quantity,
-            f"V{order_id - VENUE_ORDER_ID_MIN}" if is_own else "",
+            f"{VENUE_ORDER_PREFIX}{order_id - VENUE_ORDER_ID_MIN}" if is_own else "",
         )
 
     def book(self, event: AnyEvent, number: int = 0) -> None:
@@ -82,7 +82,8 @@ class VenueAccount:
             )
 
     def state(self, executions: Iterable[OrderFilled]) -> VenueState:
-        return VenueState(tuple(self.open.values()), tuple(executions), dict(self.positions))
+        """What has come in is in `open` from that moment on: one look says it all."""
+        return VenueState(tuple(self.open.values()), tuple(executions), dict(self.positions), not_found_ns=0)
 
     def since(self, ts: int) -> list[OrderFilled]:
         """Executions with ts_event at or after `ts`, in the order in which they happened."""

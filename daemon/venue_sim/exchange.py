@@ -291,7 +291,7 @@ class Exchange:
                 raise VenueProtocolError(f"there is no instrument {command.instrument_id!r} here")
             return None
         order_id = command.client_order_id
-        if not 0 < order_id < VENUE_ORDER_ID_MIN:
+        if order_id <= 0 or (isinstance(command, SubmitOrder) and order_id >= VENUE_ORDER_ID_MIN):
             raise VenueProtocolError(f"{order_id} cannot be an order's id")
         if not isinstance(command, SubmitOrder):
             return None

@@ -15,7 +15,7 @@ from core.strategy import Subscription
 from daemon.config.build import build_instruments
 from daemon.config.loader import LoadedConfig
 from daemon.config.models_connections import Connection
-from daemon.credentials import read_secret
+from daemon.secrets import read_secret
 from daemon.trading.clock import SystemClock
 from daemon.trading.market import check_market, open_market
 from daemon.trading.router import venue_of
@@ -127,14 +127,14 @@ def _chosen(loaded: LoadedConfig, venue: str | None) -> str:
 
 
 def _tokens(loaded: LoadedConfig, connection: Connection | None) -> dict[Role, tuple[str, ...]]:
-    if connection is None or connection.token is None:
-        trade = ""
-    else:
-        trade = read_secret(connection.token, f"{loaded.file}: connections: {connection.venue}: token")
-    if connection is None or connection.guardian_token is None:
-        return {"trade": (trade,), "switch": (trade,)}
-    guardian = read_secret(connection.guardian_token, f"{loaded.file}: connections: {connection.venue}: guardian_token")
-    return {"trade": (trade,), "switch": (guardian,)}
+    if connection is None:
+        return {"trade": ("",), "switch": ("",)}
+    try:
+        trade = "" if connection.token is None else read_secret(connection.token)
+        switch = trade if connection.guardian_token is None else read_secret(connection.guardian_token)
+    except ConfigError as error:
+        raise ConfigError(f"{loaded.file}: connections: {connection.venue}: {error}") from None
+    return {"trade": (trade,), "switch": (switch,)}
 
 
 def _end_what_rested(restored: Restored, note: Callable[[dict[str, object]], None], ts: int) -> int:
