@@ -25,6 +25,7 @@ class VenueOrder(msgspec.Struct, frozen=True):
     price: int | None
     leaves_qty: int
     venue_order_id: str = ""
+    reduce_only: bool = False
 
 
 class VenueState(msgspec.Struct, frozen=True):
