@@ -75,7 +75,7 @@ class Heads:
         line = self._waiting.popleft()
         try:
             # In a thread: a disk that hangs must not hold the guardian up.
-            await anyio.to_thread.run_sync(self._append, line)
+            await anyio.to_thread.run_sync(self._append, line, abandon_on_cancel=True)
             self.kept += 1
         except StorageError as error:
             # Opened anew with the next one: the disk may have room again, or be mounted again.
