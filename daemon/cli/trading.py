@@ -11,12 +11,14 @@ from pathlib import Path
 import anyio
 
 from core.errors import TradingdError
+from core.units import parse_duration_ns
 from daemon.cli.backtest import backtest
 from daemon.cli.control import summary_of
 from daemon.config.loader import LoadedConfig, load_config
 from daemon.exit_codes import ExitCode
 from daemon.guardian.link import GuardianLink
 from daemon.guardian.settings import guardian_settings
+from daemon.notify import systemd_listeners
 from daemon.trading.control import Control
 from daemon.trading.daemon import Daemon
 from daemon.wiring import goes_by_the_clock
@@ -34,8 +36,10 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _trade(loaded: LoadedConfig, options: argparse.Namespace) -> int:
+    settings = loaded.config.daemon
+    systemd = systemd_listeners(parse_duration_ns(settings.heartbeat_interval), parse_duration_ns(settings.stop_timeout))
     link = GuardianLink(guardian_settings(loaded), loaded.file, options.overrides)
-    daemon = Daemon(loaded, quiet=options.json, listeners=(link,), on_seal=link.seal, refusal=link.refusal)
+    daemon = Daemon(loaded, quiet=options.json, listeners=(*systemd, link), on_seal=link.seal, refusal=link.refusal)
     link.run_id_of = lambda: daemon.run_id
     # The faster loop where it is installed; nothing else depends on it.
     use_uvloop = importlib.util.find_spec("uvloop") is not None

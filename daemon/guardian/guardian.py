@@ -59,7 +59,9 @@ class Guardian:
         self._hand = DaemonHand(settings.name, settings.account_folder, self._has_shown_halt)
         self._watch = Watch(settings.heartbeat_timeout_s, settings.stop_s_max, self._say)
         self._guards = [VenueGuard(switch, settings.kill, self._say_venue) for switch in open_switches(self._hand)]
-        self._heads = Heads(settings.state_folder, settings.head_interval_s, partial(self._say, "heads_not_kept", Severity.CRITICAL))
+        self._heads = Heads(
+            settings.state_folder, settings.head_interval_s, partial(self._say, "heads_not_kept", Severity.CRITICAL)
+        )
         self._process: WatchedProcess | None = None  # the daemon's
         self._run: KillRun | None = None  # the last kill
         self._kill_scope: anyio.CancelScope | None = None  # of the kill in force
@@ -300,17 +302,14 @@ class Guardian:
         """Begin one, or join the one that is going on; the flag is up when this returns."""
         started_ns = time.monotonic_ns() if started_ns is None else started_ns
         run = self._run
-        if run is not None and self._kill_scope is not None and not run.is_verified:
-            if run.flatten or not flatten:
-                for guard in self._guards:
-                    guard.hurry()
-                return run
+        if run is not None and self._kill_scope is not None and not run.is_verified and (run.flatten or not flatten):
+            for guard in self._guards:
+                guard.hurry()
+            return run
         if self._kill_scope is not None:
             self._kill_scope.cancel()
         reason = plain(reason)[:REASON_CHARACTERS_MAX]
-        run = KillRun(
-            trigger, reason, uid, tuple(guard.venue for guard in self._guards), flatten=flatten, started_ns=started_ns
-        )
+        run = KillRun(trigger, reason, uid, tuple(guard.venue for guard in self._guards), flatten=flatten, started_ns=started_ns)
         try:
             self._latch.raise_flag()
         except StorageError as error:
@@ -341,8 +340,8 @@ class Guardian:
             await anyio.sleep(VERIFIED_LATE_S)
             late = [report for report in run.venues.values() if not report.is_verified(flatten=run.flatten)]
             for report in late:
-                text = f"{report.venue}: not verified; orders {report.can_add_risk}, positions {report.positions}; {report.last_failure}"
-                self._say("kill_unverified", Severity.CRITICAL, text)
+                found = f"orders {report.can_add_risk}, positions {report.positions}; {report.last_failure}"
+                self._say("kill_unverified", Severity.CRITICAL, f"{report.venue}: not verified; {found}")
             if not run.fenced.is_set():
                 self._say("kill_unverified", Severity.CRITICAL, f"the daemon: {'; '.join(run.problems) or run.daemon}")
 
@@ -375,16 +374,18 @@ class Guardian:
             case ("GET", "/status"):
                 return 200, self.status()
             case ("POST", "/kill"):
-                return await self._answer_kill(request)
+                return self._answer_kill(request)
+            case ("GET", "/kill"):
+                return await self._answer_last_kill()
             case (_, "/status" | "/kill"):
                 return 405, {"error": f"{request.path} does not take {request.method}"}
             case _:
-                return 404, {"error": f"there is no {request.path} here; GET /status; POST /kill"}
+                return 404, {"error": f"there is no {request.path} here; GET /status, /kill; POST /kill"}
 
-    async def _answer_kill(self, request: Request) -> tuple[int, dict[str, Any]]:
-        """Nothing in the body keeps it from being done: what cannot be read is left out."""
+    def _answer_kill(self, request: Request) -> tuple[int, dict[str, Any]]:
+        """At once. Nothing in the body keeps it from being done: what cannot be read is left out."""
         started_ns = time.monotonic_ns()
-        reason, flatten, wait_s = request.body.get("reason"), request.body.get("flatten"), request.body.get("wait_s", WAIT_S_MAX)
+        reason, flatten = request.body.get("reason"), request.body.get("flatten")
         run = self.kill(
             "request",
             reason if isinstance(reason, str) and reason.strip() else "operator",
@@ -392,10 +393,15 @@ class Guardian:
             flatten=flatten is True,
             started_ns=started_ns,
         )
-        is_number = isinstance(wait_s, int | float) and not isinstance(wait_s, bool)
-        with anyio.move_on_after(min(max(wait_s, 0), WAIT_S_MAX) if is_number else WAIT_S_MAX):
-            await run.acknowledged.wait()
         return 200, {"account": self._settings.name, "kill": run.as_json()}
+
+    async def _answer_last_kill(self) -> tuple[int, dict[str, Any]]:
+        """Of the last kill, when it is acknowledged or after a while; None where there was none."""
+        run = self._run
+        if run is not None:
+            with anyio.move_on_after(WAIT_S_MAX):
+                await run.acknowledged.wait()
+        return 200, {"account": self._settings.name, "kill": None if self._run is None else self._run.as_json()}
 
     def status(self) -> dict[str, Any]:
         watch, now = self._watch, anyio.current_time()

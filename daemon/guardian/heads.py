@@ -1,4 +1,4 @@
-"""The audit heads: what the guardian knows of each journal, kept where the daemon's own folder is not, and only ever appended to."""
+"""The audit heads: what the guardian knows of each journal, kept apart from the daemon's folder and only ever appended to."""
 
 from __future__ import annotations
 

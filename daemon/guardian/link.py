@@ -73,9 +73,7 @@ class GuardianLink:
         self._open()
         self._find_latch()
         self._leave_card()
-        message = Phased(
-            phase=phase, text=text, run_id=self._run_id(), latch=self._latch, stop_s_max=self._settings.stop_s_max
-        )
+        message = Phased(phase=phase, text=text, run_id=self._run_id(), latch=self._latch, stop_s_max=self._settings.stop_s_max)
         self._send(message, must_arrive=True)
 
     def beat(self, beat: Beat) -> None:

@@ -48,6 +48,11 @@ def card_in_control_folder(name: str) -> Path:
     return socket_folder() / f"{name}{CARD_SUFFIX}"
 
 
+def cards_present() -> list[str]:
+    """Names of the accounts whose daemon has left its card here, running or not."""
+    return sorted(path.name.removesuffix(CARD_SUFFIX) for path in socket_folder().glob(f"*{CARD_SUFFIX}"))
+
+
 def guardians_present() -> list[str]:
     """Names of the accounts that have a guardian's socket; some may be left over from one that was killed."""
     return sorted(

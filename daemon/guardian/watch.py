@@ -138,5 +138,3 @@ class Watch:
 def _number_of(run_id: str) -> int:
     text = run_id.removeprefix(f"{name_of_run(run_id)}-")
     return int(text) if text.isdigit() else 0
-
-

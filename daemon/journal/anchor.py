@@ -1,8 +1,8 @@
 """Anchors: the seals of journals, kept a second time where the journals are not, so that a cut tail or a whole new chain shows.
 
 An anchor file holds one JSON object a line, for any number of journals; it is only ever appended to. Between seals the guardian
-adds heads: the hash of a journal's chain at a moment, which proves what was before it as long as the file can be trusted. Put it where whoever can
-write the run folder cannot: another user's folder, another disk, another machine.
+adds heads: the hash of a journal's chain at a moment, which proves what was before it as long as the file can be trusted. Put it
+where whoever can write the run folder cannot: another user's folder, another disk, another machine.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ class ToldAnchors:
 
 
 class Anchors(NamedTuple):
-    """What an anchor file holds: its anchors and heads in order, and the numbers of the lines that are neither, or only begin so."""
+    """What an anchor file holds: its anchors and heads, and the numbers of the lines that are neither, or only begin as one."""
 
     anchors: list[Anchor]
     damaged: list[int]
