@@ -69,7 +69,7 @@ def _target(options: argparse.Namespace) -> Target:
 
 
 def _only_account() -> str:
-    running = {name_of_run(path.name.removesuffix(SUFFIX)) for path in sockets_present() if not path.name.startswith("guardian-")}
+    running = {name_of_run(path.name.removesuffix(SUFFIX)) for path in sockets_present()}
     names = sorted(running | set(guardians_present()) | set(cards_present()))
     if len(names) == 1:
         return names[0]
@@ -186,16 +186,16 @@ def _raise_flag(account_folder: Path) -> None:
 
 def _text(content: dict[str, Any]) -> str:
     run = content["kill"]
+    verdict = "KILLED, verified" if run["verified"] else "KILL NOT VERIFIED"
     stages = ", ".join(f"{name} {_ms(us)}" for name, us in run["stages_us"].items())
     lines = [
-        f"{content['account']}  {'KILLED, verified' if run['verified'] else 'KILL NOT VERIFIED'} (by {content['by']}): {run['reason']}",
+        f"{content['account']}  {verdict} (by {content['by']}): {run['reason']}",
         f"  daemon {run['daemon']}; {stages}",
     ]
     for venue in run["venues"]:
         cancels = _ms(venue["cancels_sent_us"]) if venue["cancels_sent_us"] is not None else "never"
-        state = (
-            f"empty after {_ms(venue['empty_us'])}" if venue["empty_us"] is not None else f"open orders {venue['can_add_risk']}"
-        )
+        is_empty = venue["empty_us"] is not None
+        state = f"empty after {_ms(venue['empty_us'])}" if is_empty else f"open orders {venue['can_add_risk']}"
         flat = "" if not run["flatten"] else ", flat" if venue["flat_us"] is not None else f", positions {venue['positions']}"
         failure = f"; {venue['last_failure']}" if venue["last_failure"] and not venue["verified"] else ""
         lines.append(f"  {venue['venue']}: cancels sent after {cancels}, {state}{flat}{failure}")

@@ -78,7 +78,7 @@ class DaemonHand:
             folder = socket_folder()
             paths = folder.glob(f"*{SUFFIX}") if folder.is_dir() else ()
             found = [path for path in paths if name_of_run(path.name.removesuffix(SUFFIX)) == self._name]
-        return list(dict.fromkeys(found))
+        return [path for path in dict.fromkeys(found) if path.is_socket()]
 
     async def fence(self, run: KillRun, fence_after_s: float) -> None:
         """Returns when nothing of the daemon's can leave any more, however long that takes."""

@@ -7,11 +7,10 @@ import os
 from pathlib import Path
 
 from core.errors import StorageError
-from daemon.control.socket_path import PATH_BYTES_MAX, SUFFIX, socket_folder
+from daemon.control.socket_path import BEAT_SUFFIX, PATH_BYTES_MAX, SUFFIX, socket_folder
 from daemon.guardian.process import start_ticks
 
 PREFIX = "guardian-"
-BEAT_SUFFIX = ".beat"
 LINK_SUFFIX = ".link"
 CARD_SUFFIX = ".card"
 CARD_FILE = "daemon.card"
