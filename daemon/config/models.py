@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from daemon.config.models_connections import Connection
+from daemon.config.models_guardian import Alerts, Guardian
 from daemon.config.section import Currency, InstrumentId, Name, PathText, Section
 from daemon.config.text_types import (
     Conversion,
@@ -339,6 +340,12 @@ class Daemon(Section):
     stop_timeout: PositiveDuration = Field(default="5s", description="longest time that a stop takes to cancel, verify and end")
     flatten_on_stop: bool = Field(default=False, description="close every position at the market before the end")
     reconcile_interval: PositiveDuration = Field(default="30s", description="between two comparisons with the venue's own books")
+    unknown_timeout: PositiveDuration = Field(
+        default="20s", description="without an answer for so long, an order is asked about until the venue says what became of it"
+    )
+    foreign_orders: Literal["halt", "ignore", "adopt"] = Field(
+        default="halt", description="orders and fills at the venue that are not ours: halt, leave alone, or count as ours"
+    )
     heartbeat_interval: PositiveDuration = Field(
         default="500ms", description="between two proofs that the loop works: one record of the journal each"
     )
@@ -356,6 +363,8 @@ class RunConfig(Section):
     audit: Audit = Field(default_factory=Audit)
     daemon: Daemon = Field(default_factory=Daemon)
     connections: list[Connection] = Field(default_factory=list, description="venues outside this process")
+    guardian: Guardian = Field(default_factory=Guardian)
+    alerts: Alerts = Field(default_factory=Alerts)
 
     @model_validator(mode="after")
     def _strategy_ids_are_unique(self) -> RunConfig:

@@ -7,7 +7,7 @@ from typing import Any
 import anyio
 
 from core.enums import TradingState
-from core.errors import StorageError
+from core.errors import RefusedError, StorageError
 from daemon.control.wire import Request
 from daemon.timestamps import iso
 from daemon.trading.daemon import Daemon
@@ -43,6 +43,8 @@ class Control:
             return 409, {"error": "the daemon is stopping"}
         try:
             return await self._act(request, reason)
+        except RefusedError as error:
+            return 409, {"error": str(error)}
         except StorageError as error:
             # The loop finds it too, cancels everything and ends.
             return 503, {"error": str(error)}
@@ -96,7 +98,7 @@ class Control:
 
     def status(self) -> dict[str, Any]:
         daemon = self._daemon
-        session, inbox, found = daemon.session, daemon.session.inbox, daemon.reconciliation
+        session, inbox, found = daemon.session, daemon.session.inbox, daemon.reconciling.last
         trader = session.trader
         latched = session.latched
         return {
@@ -125,7 +127,9 @@ class Control:
             "last_reconcile": {
                 "time": iso(found.ts),
                 "count": found.count,
+                "facts": list(found.facts),
                 "differences": list(found.differences),
+                "error": found.error or None,
             },
             "recovered": {
                 "previous_run": daemon.recovered.previous_run,

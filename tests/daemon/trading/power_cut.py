@@ -10,6 +10,7 @@ next life begins on it.
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 import shutil
 import sys
@@ -33,6 +34,7 @@ from daemon.kill_latch import LATCH_FILE, KillLatch
 from daemon.trading.clock import Clock
 from daemon.trading.control import Control
 from daemon.trading.daemon import Daemon
+from tests.daemon.session import environment
 from tests.daemon.trading.durable_venue import DurableVenue, Entry
 from tests.daemon.trading.kill_runner import audit, last_state, write_config
 from tests.daemon.trading.recording_disk import Note, RecordingDisk, after_power_cut
@@ -127,7 +129,8 @@ def live(
 
     files: Files = disk
     daemon = Daemon(at(loaded, root), quiet=True, open_adapter=open_venue, files=files, make_clock=world.clock)
-    with patch("daemon.trading.daemon.SEGMENT_BYTES_MAX", SEGMENT_BYTES):
+    sockets = environment(loaded.file.parent)
+    with patch("daemon.trading.daemon.SEGMENT_BYTES_MAX", SEGMENT_BYTES), patch.dict(os.environ, sockets):
         try:
             life.code = anyio.run(partial(daemon.run, handler_of), backend_options={"loop_factory": world.new_loop})
         except (TradingdError, AssertionError, OSError, ValueError) as error:
