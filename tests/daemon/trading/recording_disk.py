@@ -44,12 +44,15 @@ Step = Operation | Note
 
 
 class RecordingDisk(DiskFiles):
-    """The real files below `root`, and `steps`. `files_before` is what was on the disk at its beginning, by inode."""
+    """The real files below `root`, and `steps`. `files_before` is what was on the disk at its beginning, by inode.
+
+    `before_call` is told the kind of each call that changes the disk; it may raise OSError in its place.
+    """
 
     def __init__(self, root: Path, before_call: Callable[[str], None] = lambda _kind: None) -> None:
         self.root = root
         self.steps: list[Step] = []
-        self._before_call = before_call
+        self._may_refuse = before_call
         self._inodes: dict[Path, int] = {}
         self._open: dict[int, int] = {}
         self._next = 1
@@ -66,6 +69,13 @@ class RecordingDisk(DiskFiles):
 
     def note(self, what: str, value: Any) -> None:
         self.steps.append(Note(what, value))
+
+    def _before_call(self, kind: str) -> None:
+        try:
+            self._may_refuse(kind)
+        except OSError:
+            self.note("refused", kind)
+            raise
 
     def _new_inode(self, path: Path) -> int:
         inode, self._next = self._next, self._next + 1
