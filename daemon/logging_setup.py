@@ -17,11 +17,17 @@ BY_LINE = 1
 
 
 class LogFile:
-    """The end of structlog's chain: every line goes to the file, and to the console where there is one."""
+    """The end of structlog's chain: every line goes to the file, and to the console where there is one.
+
+    A backtest whose log cannot be written is ended by StorageError. A daemon (`is_prompt`) goes on without it: to cancel what is
+    open at a venue is worth more than to say so, and its journal is what proves what it did. `lines_lost` counts.
+    """
 
     def __init__(self, path: Path, console: TextIO | None, *, is_prompt: bool = False) -> None:
         self._path = path
         self._console = console
+        self._is_prompt = is_prompt
+        self.lines_lost = 0
         # On a terminal the display has the place; only what somebody must see interrupts it.
         is_terminal = console is not None and console.isatty()
         self._console_levels = ("warning", "error", "critical") if is_terminal else ("info", "warning", "error", "critical")
@@ -32,21 +38,32 @@ class LogFile:
 
     def __call__(self, _logger: Any, level: str, event: MutableMapping[str, Any]) -> str:
         try:
-            self._file.write(json.dumps(event, default=str) + "\n")
+            self._write(level, event)
         except OSError as error:
-            raise self._refused(error) from error
+            if not self._is_prompt:
+                raise self._refused(error) from error
+            self.lines_lost += 1
+        raise structlog.DropEvent
+
+    def _write(self, level: str, event: MutableMapping[str, Any]) -> None:
         if self._console is not None and level in self._console_levels:
             shown = ("event", "timestamp", "level")
             fields = " ".join(f"{key}={value}" for key, value in event.items() if key not in shown)
-            self._console.write(f"{event['timestamp'][11:19]} {level:<8}{event['event']}  {fields}\n")
-        raise structlog.DropEvent
+            try:
+                self._console.write(f"{event['timestamp'][11:19]} {level:<8}{event['event']}  {fields}\n")
+            finally:
+                # Whoever watched may have gone away; the file is not theirs.
+                self._file.write(json.dumps(event, default=str) + "\n")
+        else:
+            self._file.write(json.dumps(event, default=str) + "\n")
 
     def close(self) -> None:
         structlog.reset_defaults()
         try:
             self._file.close()
         except OSError as error:
-            raise self._refused(error) from error
+            if not self._is_prompt:
+                raise self._refused(error) from error
 
     def abandon(self) -> None:
         """Close although the disk may refuse what is still buffered."""

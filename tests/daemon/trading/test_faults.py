@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 
 from core.errors import TradingdError
 from daemon.exit_codes import ExitCode, exit_code_of
+from daemon.logging_setup import LogFile
 from tests.daemon.trading.durable_venue import Entry
 from tests.daemon.trading.kill_runner import audit
 from tests.daemon.trading.power_cut import CLEAN, Life, at, configured, halting_operator, live, nobody
@@ -121,6 +124,28 @@ def refuse_everywhere(folder: Path, name: str, every: int) -> dict[int, list[tup
 @pytest.mark.parametrize("name", FAULTS)
 def test_a_disk_that_refuses_ends_the_daemon_without_a_new_order(tmp_path: Path, name: str) -> None:
     assert refuse_everywhere(tmp_path, name, every=47) == {}
+
+
+@pytest.mark.parametrize("log", ["/dev/full", "log.jsonl"])
+def test_a_log_that_cannot_be_written_stops_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, log: str) -> None:
+    monkeypatch.setattr("daemon.trading.daemon.LOG_FILE", log)
+    life = live_with(tmp_path, Failing(FAULTS["full"]))
+    assert (life.code, life.error, open_at_venue(life.venue.entries())) == (ExitCode.OK, None, {})
+    kinds = {entry[0] for entry in life.venue.entries()}
+    assert kinds == {"order", "replace", "cancel", "fill"}
+
+
+def test_a_console_that_has_gone_away_stops_nothing(tmp_path: Path) -> None:
+    class Gone(io.StringIO):
+        def write(self, _text: str) -> int:
+            raise BrokenPipeError
+
+    log_file = LogFile(tmp_path / "log.jsonl", Gone(), is_prompt=True)
+    for _ in range(2):
+        with pytest.raises(structlog.DropEvent):
+            log_file(None, "warning", {"event": "hello", "timestamp": "2026-01-05T14:30:00Z"})
+    log_file.close()
+    assert (log_file.lines_lost, len((tmp_path / "log.jsonl").read_text().splitlines())) == (2, 2)
 
 
 @pytest.mark.slow
