@@ -70,6 +70,23 @@ class LossRecord(msgspec.Struct, frozen=True, array_like=True):
     is_unwinding: bool
 
 
+class ClientRefRecord(msgspec.Struct, frozen=True, array_like=True):
+    """The order that a client's own name for it has made (core/clients.py), as it was asked for, and the limit that denied it."""
+
+    client_id: str
+    client_ref: str
+    client_order_id: int
+    instrument_id: str
+    side: Side
+    order_type: OrderType
+    quantity: int
+    price: int | None
+    trigger_price: int | None
+    limit: str = ""  # empty: it was not denied
+    value: int = 0
+    bound: int = 0
+
+
 class TraderState(msgspec.Struct, frozen=True, array_like=True):
     """`orders` oldest first: all that are open, and the last of the closed ones; `executions` are those of these orders.
 
@@ -85,3 +102,4 @@ class TraderState(msgspec.Struct, frozen=True, array_like=True):
     marks: dict[str, int]
     strategy_states: tuple[tuple[str, TradingState], ...] = ()  # those that are not ACTIVE
     losses: tuple[LossRecord, ...] = ()
+    client_refs: tuple[ClientRefRecord, ...] = ()  # the oldest first
