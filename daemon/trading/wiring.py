@@ -19,7 +19,7 @@ from daemon.config.models import BarsData, BinanceData, FlowData, LobsterData, Q
 from daemon.sources import locate_in, open_source
 from daemon.trading.clock import Clock
 from daemon.trading.simulated_adapter import SimulatedAdapter
-from daemon.wiring import build_trader, require_extension, simulated_venue, wire_venue
+from daemon.wiring import add_clients, build_empty_trader, require_extension, simulated_venue, wire_venue
 from sim.driver import Venue
 
 Rows = npt.NDArray[Any]
@@ -56,10 +56,10 @@ def check_config(loaded: LoadedConfig) -> None:
 
 def build_bare_trader(loaded: LoadedConfig) -> Trader:
     """A Trader whose strategies have names and nothing else: it takes facts and decides nothing."""
-    bare = replace(loaded, config=loaded.config.model_copy(update={"strategies": []}))
-    trader = build_trader(bare, 1)
+    trader = build_empty_trader(loaded, 1)
     for table in loaded.config.strategies:
         trader.add_strategy(table.id, Silent())
+    add_clients(loaded, trader)
     return trader
 
 
