@@ -47,7 +47,7 @@ def no_point(_name: str) -> None:
     return
 
 
-def _unheard(_what: Heartbeat | Latch) -> None:
+def _unheard(_what: Heartbeat | Latch | Sequence[AnyEvent]) -> None:
     return
 
 
@@ -83,6 +83,7 @@ class Session:
         self.lag_ns_max = 0
         self.halt_reason = ""
         self.on_beat: Callable[[Heartbeat], None] = _unheard  # called when one has gone the whole way
+        self.on_batch: Callable[[Sequence[AnyEvent]], None] = _unheard  # called with each batch once its commands have left
         self.on_latched: Callable[[Latch], None] = _unheard  # called with each trading state that the disk has taken
         self._kill = folder.kill
         self._unsent: list[OrderRejected | ReplaceRejected] = []  # what the kill latch held back, as the answers it gets
@@ -119,6 +120,7 @@ class Session:
             self._send(command)
         self._latch()
         self._snapshot_if_due()
+        self.on_batch(events)
         for event in events:
             if isinstance(event, Heartbeat):
                 self.on_beat(event)
