@@ -166,6 +166,41 @@ class FlattenRequested(Event, frozen=True, array_like=True, gc=False, tag="flatt
     reason: str
 
 
+# What is at the venue and not ours: orders and fills that no command of ours explains (docs/PAPER.md says what becomes of them).
+
+
+class ForeignOrderFound(Event, frozen=True, array_like=True, gc=False, tag="foreign_order"):
+    """Adopted: from here on an order of the strategy "(foreign)". `quantity` is what was left; price None: it waits as a stop."""
+
+    client_order_id: int  # given by us
+    instrument_id: str
+    side: Side
+    price: int | None
+    quantity: int
+    venue_order_id: str
+
+
+class ForeignFilled(Event, frozen=True, array_like=True, gc=False, tag="foreign_fill"):
+    """A trade by hand, a forced one, one of a foreign order. Adopted, it is booked; else the venue's position differs by it."""
+
+    instrument_id: str
+    execution_id: str
+    side: Side
+    price: int
+    qty: int
+    liquidity_side: LiquiditySide
+    commission: int
+    commission_currency: str
+    is_adopted: bool
+
+
+class VenueCompared(Event, frozen=True, array_like=True, gc=False, tag="compared"):
+    """Orders, executions and positions were held against the venue's: what that added, and what still differs."""
+
+    facts: int
+    differences: int
+
+
 # Client programs (core/clients.py): what a program outside asks for, as it was let in.
 
 
@@ -298,6 +333,7 @@ AnyOrderEvent = (
     | OrderOutcomeUnknown
     | OrderDenied
 )
+VenueFinding = ForeignOrderFound | ForeignFilled | VenueCompared
 AnyEvent = (
     Quote
     | Trade
@@ -317,6 +353,7 @@ AnyEvent = (
     | TradingResumed
     | LimitTripped
     | Heartbeat
+    | VenueFinding
     | ClientOrderRequested
     | ClientCancelRequested
     | ClientReplaceRequested

@@ -50,10 +50,11 @@ from core.events import (
     TradingResumed,
     TradingStateSet,
 )
+from core.foreign import ForeignDesk
 from core.identifiers import make_order_id
 from core.instruments import Instrument
 from core.market_state import MarketState
-from core.order_store import OrderStore
+from core.order_store import FOREIGN, OrderStore
 from core.orders import Order
 from core.portfolio import Portfolio
 from core.restore import restore
@@ -106,6 +107,7 @@ class Trader:
         self.marks_restored: dict[str, int] = {}  # last price of runs before this one, for who needs any price at all
         self._timers: dict[int, tuple[StrategyContext, str]] = {}
         self.timer_counter = 0
+        self.foreign = ForeignDesk(self)
         self.clients = ClientDesk(self)
         self.out: list[OutCommand] = []
         # Callbacks by instrument, found once: a quote with nobody to hear it costs one dictionary look-up.
@@ -150,6 +152,7 @@ class Trader:
             CancelAllRequested: self._on_cancel_all_requested,
             FlattenRequested: self._on_flatten_requested,
             Heartbeat: self._on_heartbeat,
+            **self.foreign.handlers(),
             **self.clients.handlers(),
         }
         if self.account_risk is not None and self.account_risk.needs_marks:
@@ -366,7 +369,7 @@ class Trader:
             return
         position = self.portfolio.book(order.strategy_id, fill)
         if self.account_risk is not None:
-            self._judge_fill(self.account_risk, order, fill)
+            self._judge_fill(self.account_risk, order.strategy_id, fill)
         context = self._told.get(order.strategy_id)
         if context is None:
             return
@@ -377,8 +380,13 @@ class Trader:
         if context.on_position is not None:
             context.on_position(context, position)
 
-    def _judge_fill(self, account_risk: AccountRisk, order: Order, fill: OrderFilled) -> None:
-        strategy_id = order.strategy_id
+    def book_foreign(self, fill: OrderFilled) -> None:
+        """A fill that no order of ours explains: booked as one of the strategy "(foreign)", and judged like any other."""
+        self.portfolio.book(FOREIGN, fill)
+        if self.account_risk is not None:
+            self._judge_fill(self.account_risk, FOREIGN, fill)
+
+    def _judge_fill(self, account_risk: AccountRisk, strategy_id: str, fill: OrderFilled) -> None:
         state = self.states[fill.instrument_id]
         assert self.risk.account is not None
         assert state.watch is not None
@@ -413,9 +421,9 @@ class Trader:
                 raise StrategyError(
                     f"strategy {event.strategy_id!r} was denied {DENIALS_PER_STEP_MAX} times in one step, last by {event.limit}"
                 )
-            context = self._by_strategy[event.strategy_id]
+            context = self._by_strategy.get(event.strategy_id)
             order = self.orders.get(event.client_order_id)
-            if context.on_order is not None and order is not None:
+            if context is not None and context.on_order is not None and order is not None:
                 context.on_order(context, order, event)
 
     # Time and control.
@@ -521,6 +529,7 @@ class Trader:
 
     def _on_restored(self, event: StateRestored) -> None:
         restore(self, event.state)
+        self.foreign.restore(event.state.foreign, event.previous_run, event.ts_init)
         self._told = {}
 
     def _on_reconciled(self, _event: Reconciled) -> None:
@@ -538,7 +547,8 @@ class Trader:
         self._cancel_scope("")
 
     def _on_flatten_requested(self, _event: FlattenRequested) -> None:
-        for context in self.contexts:
+        has_foreign = any(strategy_id == FOREIGN for strategy_id, _ in self.portfolio.by_strategy)
+        for context in [*self.contexts, self.foreign.context] if has_foreign else self.contexts:
             for instrument_id in self.instruments:
                 qty = self.portfolio.position_of(context.strategy_id, instrument_id).qty
                 if qty:
@@ -571,5 +581,6 @@ class Trader:
             price = o.price if type(o.price) is int and INT64_MIN <= o.price <= INT64_MAX else None
             quantities = (o.filled_qty, o.filled_value, o.leaves_qty, o.reserved_qty)
             records.append(("order", o.client_order_id, int(o.status), *quantities, price))
+        records += self.foreign.records()
         records += self.clients.records()
         return digest_of(records)

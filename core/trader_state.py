@@ -70,6 +70,16 @@ class LossRecord(msgspec.Struct, frozen=True, array_like=True):
     is_unwinding: bool
 
 
+class ForeignRecord(msgspec.Struct, frozen=True, array_like=True):
+    """What of the venue is not ours (core/foreign.py). Stamps are the venue's, ns UTC; `begun_ts` is ours."""
+
+    orders: tuple[tuple[int, str], ...] = ()  # adopted: client_order_id and the venue's own name
+    set_aside: dict[str, int] = {}  # units by instrument that fills brought which were not adopted
+    begun_ts: int = 0  # the account's first start
+    last_fill_ts: int = 0
+    agreed_fill_ts: int = 0  # last_fill_ts when the venue last agreed
+
+
 class ClientRefRecord(msgspec.Struct, frozen=True, array_like=True):
     """The order that a client's own name for it has made (core/clients.py), as it was asked for, and the limit that denied it."""
 
@@ -102,4 +112,5 @@ class TraderState(msgspec.Struct, frozen=True, array_like=True):
     marks: dict[str, int]
     strategy_states: tuple[tuple[str, TradingState], ...] = ()  # those that are not ACTIVE
     losses: tuple[LossRecord, ...] = ()
+    foreign: ForeignRecord = ForeignRecord()
     client_refs: tuple[ClientRefRecord, ...] = ()  # the oldest first

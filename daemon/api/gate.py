@@ -1,4 +1,4 @@
-"""What stands before every endpoint: Host, Origin, token, rates, sizes. Requests and WebSockets pass it alike, before anything else.
+"""What stands before every endpoint: Host, Origin, token, rates, sizes. Requests and WebSockets pass it alike.
 
 Nothing of a request that is refused here is looked at further, and nothing of it is written anywhere.
 """

@@ -1,4 +1,4 @@
-"""Speaks to the daemon over its control socket: one request for each connection, and the one stream that feeds every WebSocket."""
+"""Speaks to the daemon over its control socket: a connection for each request, and the one stream that feeds every WebSocket."""
 
 from __future__ import annotations
 

@@ -38,13 +38,16 @@ class ApiMetrics:
     """What the API has seen; labels have few values, none of them made outside."""
 
     def __init__(self) -> None:
-        self.registry = CollectorRegistry()
+        self.registry = registry = CollectorRegistry()
         self._requests = Counter(
-            "tradingd_api_requests", "requests answered, by endpoint and HTTP status", ["endpoint", "status"], registry=self.registry
+            "tradingd_api_requests",
+            "requests answered, by endpoint and HTTP status",
+            ["endpoint", "status"],
+            registry=self.registry,
         )
-        self._refused = Counter("tradingd_api_refused", "requests refused before any endpoint", ["reason"], registry=self.registry)
-        self.websockets = Gauge("tradingd_api_websockets", "open WebSockets", ["stream"], registry=self.registry)
-        self._cut = Counter("tradingd_api_cut_off", "WebSockets cut off because they did not read", registry=self.registry)
+        self._refused = Counter("tradingd_api_refused", "requests refused before any endpoint", ["reason"], registry=registry)
+        self.websockets = Gauge("tradingd_api_websockets", "open WebSockets", ["stream"], registry=registry)
+        self._cut = Counter("tradingd_api_cut_off", "WebSockets cut off because they did not read", registry=registry)
 
     def answered(self, endpoint: str, status: int) -> None:
         self._requests.labels(endpoint, str(status)).inc()

@@ -10,6 +10,7 @@ from core.enums import OrderStatus
 from core.errors import StateError
 from core.events import (
     CancelRejected,
+    ForeignOrderFound,
     GapDetected,
     LimitTripped,
     OrderAccepted,
@@ -123,6 +124,9 @@ class OrderLife:
                 raise StateError(f"{record.instrument_id} is no instrument of this run")
             self._order = self._store.create(record)
             self._store.submitted(self._order)
+        elif isinstance(record, ForeignOrderFound):
+            self.instrument = self._instruments.get(record.instrument_id)
+            self._order = self._store.adopt(record)
         elif isinstance(record, OrderDenied):
             self.instrument = self._instruments.get(record.instrument_id)
             self._was_denied = order is None

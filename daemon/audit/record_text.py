@@ -18,6 +18,8 @@ from core.events import (
     ClientReplaceRequested,
     ControlRequested,
     FlattenRequested,
+    ForeignFilled,
+    ForeignOrderFound,
     GapDetected,
     Heartbeat,
     LimitTripped,
@@ -42,6 +44,8 @@ from core.events import (
     Trade,
     TradingResumed,
     TradingStateSet,
+    VenueCompared,
+    VenueFinding,
 )
 from core.identifiers import COUNTER_BITS, COUNTER_MAX
 from core.instruments import MONEY_SCALE, Instrument
@@ -129,6 +133,8 @@ def describe(record: Record, instrument: Instrument | None) -> str:
         return _market_or_control(record, instrument)
     if isinstance(record, SessionEvent):
         return _session_event(record)
+    if isinstance(record, VenueFinding):
+        return _venue_finding(record, instrument)
     if isinstance(record, ClientRequest):
         return _client_request(record, instrument)
     return _order_event(record, instrument)
@@ -316,6 +322,20 @@ def _client_request(record: ClientRequest, instrument: Instrument | None) -> str
             return f"{f'client {client_id}' if client_id else 'an operator'} asks to cancel"
         case ClientReplaceRequested(client_id=client_id, quantity=quantity, price=price):
             return f"client {client_id} asks to replace: {_qty(quantity, instrument)} left at {_price(price, instrument)}"
+        case _:
+            assert_never(record)
+
+
+def _venue_finding(record: VenueFinding, instrument: Instrument | None) -> str:
+    match record:
+        case ForeignOrderFound(venue_order_id=name, side=side, price=price):
+            at = "as a stop" if price is None else f"at {_price(price, instrument)}"
+            return f"adopted from the venue, where it is {name}: {side.name} {_qty(record.quantity, instrument)} {at}"
+        case ForeignFilled(side=side, execution_id=execution_id, is_adopted=is_adopted):
+            what = f"{side.name} {_qty(record.qty, instrument)} at {_price(record.price, instrument)}, execution {execution_id}"
+            return f"a fill that is not ours, {'booked' if is_adopted else 'set aside'}: {what}"
+        case VenueCompared(facts=facts, differences=differences):
+            return f"held against the venue: {facts} facts from it, {differences} differences left"
         case _:
             assert_never(record)
 

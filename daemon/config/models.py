@@ -340,6 +340,12 @@ class Daemon(Section):
     stop_timeout: PositiveDuration = Field(default="5s", description="longest time that a stop takes to cancel, verify and end")
     flatten_on_stop: bool = Field(default=False, description="close every position at the market before the end")
     reconcile_interval: PositiveDuration = Field(default="30s", description="between two comparisons with the venue's own books")
+    unknown_timeout: PositiveDuration = Field(
+        default="20s", description="without an answer for so long, an order is asked about until the venue says what became of it"
+    )
+    foreign_orders: Literal["halt", "ignore", "adopt"] = Field(
+        default="halt", description="orders and fills at the venue that are not ours: halt, leave alone, or count as ours"
+    )
     heartbeat_interval: PositiveDuration = Field(
         default="500ms", description="between two proofs that the loop works: one record of the journal each"
     )

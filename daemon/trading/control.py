@@ -106,7 +106,7 @@ class Control:
 
     def status(self) -> dict[str, Any]:
         daemon = self._daemon
-        session, inbox, found = daemon.session, daemon.session.inbox, daemon.reconciliation
+        session, inbox, found = daemon.session, daemon.session.inbox, daemon.reconciling.last
         trader = session.trader
         latched = session.latched
         return {
@@ -136,7 +136,9 @@ class Control:
             "last_reconcile": {
                 "time": iso(found.ts),
                 "count": found.count,
+                "facts": list(found.facts),
                 "differences": list(found.differences),
+                "error": found.error or None,
             },
             "recovered": {
                 "previous_run": daemon.recovered.previous_run,

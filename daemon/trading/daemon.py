@@ -9,7 +9,6 @@ import os
 import signal
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -33,12 +32,13 @@ from core.events import (
 from core.restore import capture
 from core.trader import Trader
 from core.units import NS_PER_SECOND, parse_duration_ns
-from core.venue_adapter import Adapter, VenueState
+from core.venue_adapter import Adapter
 from daemon.config.effective import effective
 from daemon.config.loader import LoadedConfig
 from daemon.control.server import Handler, open_listener, serve
 from daemon.control.socket_path import prepare_folder, socket_of
 from daemon.exit_codes import ExitCode
+from daemon.journal.files import DISK, Files
 from daemon.journal.format import JOURNAL_FOLDER, JournalHeader
 from daemon.journal.opening import begin_journal, open_sealing
 from daemon.journal.writer import JournalSettings, JournalWriter, Sync
@@ -48,7 +48,8 @@ from daemon.trading.clock import Clock, SystemClock
 from daemon.trading.closing import BATCH_EVENTS_MAX, Closing
 from daemon.trading.inbox import Inbox
 from daemon.trading.listener import Alert, Beat, Listener, Severity
-from daemon.trading.reconcile import last_fill_ts, position_differences, reconcile
+from daemon.trading.reconcile import executions_since, position_differences
+from daemon.trading.reconciling import Reconciling
 from daemon.trading.recovery import Recovered, recover
 from daemon.trading.session import SIGNAL_UID, Point, Session, no_point
 from daemon.trading.state_folder import Latch, StateFolder
@@ -57,24 +58,15 @@ from daemon.version import VERSION
 from daemon.wiring import build_trader
 
 SEGMENT_BYTES_MAX = 1 << 24  # of a journal: behind a snapshot, a restart reads one segment
-SETTLE_S = 1.0  # within which a fill that the venue has booked is known here too
-# Executions are asked for again from so long before the last one known: a venue may report two of them out of order.
-EXECUTIONS_OVERLAP_NS = 60 * NS_PER_SECOND
 
 OpenAdapter = Callable[[LoadedConfig, Trader, Clock], Adapter]
 
 
-@dataclass(slots=True)
-class Reconciliation:
-    """The last comparison with the venue's own books."""
-
-    ts: int = 0
-    count: int = 0
-    differences: tuple[str, ...] = ()
-
-
 class Daemon:
-    """Make it, then `await run()` once. `listeners` are told what it does; `point` is for tests: places to die at."""
+    """Make it, then `await run()` once. `listeners` are told what it does.
+
+    `point` and `files` are for tests: places to die at, and a disk that fails.
+    """
 
     def __init__(
         self,
@@ -84,16 +76,17 @@ class Daemon:
         open_adapter: OpenAdapter = open_simulated,
         listeners: Sequence[Listener] = (),
         point: Point = no_point,
+        files: Files = DISK,
     ) -> None:
         check_config(loaded)
         self.loaded = loaded
         self.phase = "starting"
-        self.reconciliation = Reconciliation()
         self.recovered = Recovered(state=capture(build_bare_trader(loaded)))
         self.run_number = 0
         self._quiet = quiet
         self._open_adapter = open_adapter
         self._point = point
+        self._files = files
         self._error: TradingdError | None = None
         self._stop: tuple[str, int, str] | None = None  # action, who, why
         self._listeners = tuple(listeners)
@@ -107,6 +100,7 @@ class Daemon:
         self._stop_ns_max = parse_duration_ns(self._settings.stop_timeout)
         self._session: Session | None = None
         self._closing: Closing | None = None
+        self._reconciling: Reconciling | None = None
 
     @property
     def session(self) -> Session:
@@ -119,6 +113,11 @@ class Daemon:
         return self._closing
 
     @property
+    def reconciling(self) -> Reconciling:
+        assert self._reconciling is not None
+        return self._reconciling
+
+    @property
     def run_id(self) -> str:
         return f"{self.loaded.config.run.name}-{self.run_number}"
 
@@ -127,18 +126,26 @@ class Daemon:
     async def run(self, handler_of: Callable[[Daemon], Handler]) -> ExitCode:
         """Trade until the end. Raises ConfigError, DataError and StorageError where it cannot even begin."""
         state = Path(self._settings.state_folder).absolute() / self.loaded.config.run.name
-        folder = StateFolder(state)
+        folder = StateFolder(state, self._files)
         log_file: LogFile | None = None
         try:
             self._point("locked")
             self._say_phase("starting", "reading what the runs before it left")
             self._session, log_file = self._open(folder)
             self._closing = Closing(self._session)
+            self._reconciling = Reconciling(
+                self._session,
+                self._settings,
+                alert=self.alert,
+                halt=self.halt,
+                is_stopping=lambda: self._stop is not None,
+            )
             self._session.on_beat = self._beat
             self._session.on_latched = self._latched
             await self._session.adapter.open()
             self._say_phase("starting", "asking the venue")
-            await self._reconcile_at_start()
+            self._foreign = await self.reconciling.at_start()
+            self._point("reconciled")
             prepare_folder()
             listener = await open_listener(socket_of(self.run_id))
             async with anyio.create_task_group() as tasks:
@@ -146,7 +153,7 @@ class Daemon:
                 tasks.start_soon(serve, listener, handler_of(self))
                 tasks.start_soon(self._watch_signals)
                 tasks.start_soon(self._feed)
-                tasks.start_soon(self._reconcile_regularly)
+                tasks.start_soon(self._guarded, self.reconciling.run)
                 tasks.start_soon(self._heart)
                 await self._guarded(self._loop)
                 await self._end()
@@ -165,7 +172,7 @@ class Daemon:
     def _open(self, folder: StateFolder) -> tuple[Session, LogFile]:
         """Everything up to the first record: reads first, then leaves its traces in an order that a crash cannot turn round."""
         loaded = self.loaded
-        self.recovered = recover(folder, partial(build_bare_trader, loaded))
+        self.recovered = recover(folder, partial(build_bare_trader, loaded), self._say_records_read)
         check_state(loaded, self.recovered.state)
         sealing = open_sealing(loaded)
         clock = SystemClock(self.recovered.ts + 1)
@@ -187,7 +194,7 @@ class Daemon:
             tradingd=VERSION,
         )
         settings = JournalSettings(sync=Sync(self._settings.sync), segment_bytes_max=SEGMENT_BYTES_MAX)
-        journal: JournalWriter = begin_journal(run_folder / JOURNAL_FOLDER, header, sealing, settings)
+        journal: JournalWriter = begin_journal(run_folder / JOURNAL_FOLDER, header, sealing, settings, self._files)
         self._point("begun")
         ts = clock.now()
         inbox = Inbox(clock, self._settings.inbox_events_max)
@@ -204,29 +211,12 @@ class Daemon:
             self._log.error("a record of the run before was refused", problem=problem)
         return session, log_file
 
-    async def _reconcile_at_start(self) -> None:
-        """The venue's own word on what we think is open, before anything new may leave."""
-        session = self.session
-        since_ts = max(last_fill_ts(session.trader) - EXECUTIONS_OVERLAP_NS, 0)
-        venue = await session.adapter.query(since_ts)
-        facts = reconcile(session.trader, venue, session.clock.now())
-        for event in facts.events:
-            self._log.info("reconciled", fact=repr(event))
-        session.process(facts.events)
-        session.journal.make_durable()
-        self._point("reconciled")
-        self.reconciliation = Reconciliation(
-            session.clock.now(), len(facts.events), tuple(position_differences(session.trader, venue))
-        )
-        self._foreign = facts.foreign
-
     def _start_trading(self) -> None:
         session = self.session
-        session.apply(lambda now: [Started(now, now, self.run_id), Reconciled(now, now, self.reconciliation.count)])
-        wrong = [*self._foreign, *self.reconciliation.differences]
-        if wrong:
+        session.apply(lambda now: [Started(now, now, self.run_id), Reconciled(now, now, self.reconciling.last.count)])
+        if self._foreign:
             # Somebody else's orders, or a position that no fill explains: a person has to look.
-            self.halt(f"at the start the venue says otherwise: {'; '.join(wrong)}")
+            self.halt(f"at the start the venue says otherwise: {'; '.join(self._foreign)}")
         self._say_phase("running", f"{self.run_id} {session.trader.risk.trading_state.name}")
         self._log.info(
             "ready",
@@ -262,25 +252,11 @@ class Daemon:
 
     async def _feed(self) -> None:
         async def run() -> None:
-            await self.session.adapter.run(self.session.inbox, self._reconnected)
+            await self.session.adapter.run(self.session.inbox, self.reconciling.reconnected)
 
         await self._guarded(run)
         self.closing.has_feed_ended = True
         self.stop("stop", SIGNAL_UID, "the feed has ended" if self._error is None else str(self._error))
-
-    def _reconnected(self, venue: VenueState) -> None:
-        """A venue is back, and nothing has been sent to it since it said this: what had come in before counts first."""
-        session = self.session
-        while session.drain_inbox(BATCH_EVENTS_MAX):
-            pass
-        facts = reconcile(session.trader, venue, session.clock.now())
-        session.apply(lambda _now: facts.events)
-        differences = tuple(position_differences(session.trader, venue))
-        self.reconciliation = Reconciliation(session.clock.now(), self.reconciliation.count + len(facts.events), differences)
-        self.alert("reconnected", Severity.WARNING, f"a venue is back; it added {len(facts.events)} facts")
-        wrong = [*facts.foreign, *differences]
-        if wrong:
-            self.halt(f"after a reconnect the venue says otherwise: {'; '.join(wrong)}")
 
     async def _heart(self) -> None:
         interval_s = parse_duration_ns(self._settings.heartbeat_interval) / NS_PER_SECOND
@@ -332,34 +308,13 @@ class Daemon:
         for listener in self._listeners:
             listener.phase(phase, text)
 
+    def _say_records_read(self, records: int) -> None:
+        self._say_phase("starting", f"{records:,} records of the run before read")
+
     async def _watch_signals(self) -> None:
         with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
             async for number in signals:
                 self.stop("stop", SIGNAL_UID, signal.Signals(number).name)
-
-    async def _reconcile_regularly(self) -> None:
-        interval_s = parse_duration_ns(self._settings.reconcile_interval) / NS_PER_SECOND
-        while True:
-            await anyio.sleep(interval_s)
-            await self._guarded(self._reconcile)
-
-    async def _reconcile(self) -> None:
-        """Compare positions with the venue's; a difference that is still there after a while halts."""
-        differences = await self._compare()
-        if not differences:
-            return
-        # A fill may have been on its way between the venue's books and ours.
-        await anyio.sleep(SETTLE_S)
-        is_lasting = await self._compare() == differences
-        if is_lasting and self._stop is None and self.session.trader.risk.trading_state is not TradingState.HALTED:
-            self.halt(f"the venue's positions are not ours: {'; '.join(differences)}")
-
-    async def _compare(self) -> tuple[str, ...]:
-        session = self.session
-        venue = await session.adapter.query(session.clock.now())
-        differences = tuple(position_differences(session.trader, venue))
-        self.reconciliation = Reconciliation(session.clock.now(), self.reconciliation.count + 1, differences)
-        return differences
 
     # What an operator, or the daemon itself, can ask for.
 
@@ -419,7 +374,8 @@ class Daemon:
     async def _end(self) -> None:
         """Cancel, flatten where asked, verify; within `stop_timeout`, whatever happens outside."""
         self.closing.is_stopping = True
-        action, uid, reason = self._stop or ("stop", SIGNAL_UID, str(self._error or self.session.storage_failure))
+        error = self._error or self.session.storage_failure or self.session.failure
+        action, uid, reason = self._stop or ("stop", SIGNAL_UID, str(error))
         self._say_phase("stopping", reason)
         self._log.warning("stopping", reason=reason, uid=uid)
         with anyio.move_on_after(self._stop_ns_max / NS_PER_SECOND, shield=True) as bound:
@@ -439,11 +395,10 @@ class Daemon:
         await self.closing.cancel_all(reason)
         if self._settings.flatten_on_stop and session.storage_failure is None and not await self.closing.close_positions(reason):
             self.alert("not_flat", Severity.CRITICAL, "positions are still open at the end")
-        venue = await session.adapter.query(session.clock.now())
+        venue = await session.adapter.query(executions_since(session.trader))
         # Between the venue's books and ours nothing is on its way any more, but for what has just come in.
         await self.closing.take_answers()
         differences = tuple(position_differences(session.trader, venue))
-        self.reconciliation = Reconciliation(session.clock.now(), self.reconciliation.count + 1, differences)
         if venue.open_orders or differences:
             what = "; ".join(differences) or "equal"
             self.alert("not_verified", Severity.CRITICAL, f"{len(venue.open_orders)} orders left at the venue; positions: {what}")

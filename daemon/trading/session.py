@@ -8,7 +8,7 @@ before each order that leaves. No await in here.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from core.approved import Approved
 from core.commands import CancelAll, CancelOrder, ReplaceOrder, SubmitOrder
@@ -51,6 +51,10 @@ def _unheard(_what: Heartbeat | Latch | Sequence[AnyEvent]) -> None:
     return
 
 
+def _as_it_is(fill: OrderFilled) -> Sequence[AnyEvent]:
+    return (fill,)
+
+
 class Session:
     """One run of one Trader against one adapter, which is set once the Trader knows what it holds and before anything leaves."""
 
@@ -85,6 +89,11 @@ class Session:
         self.on_beat: Callable[[Heartbeat], None] = _unheard  # called when one has gone the whole way
         self.on_batch: Callable[[Sequence[AnyEvent]], None] = _unheard  # called with each batch once its commands have left
         self.on_latched: Callable[[Latch], None] = _unheard  # called with each trading state that the disk has taken
+        # Called with an execution that no order of ours explains: what it becomes is taken in its place.
+        self.on_foreign_fill: Callable[[OrderFilled], Sequence[AnyEvent]] = _as_it_is
+        # False from where a batch begins to where it has ended in order: an exception that escapes in between is a bug of ours,
+        # and nothing of Trader and journal can be trusted any more.
+        self.is_whole = True
         self._kill = folder.kill
         self._unsent: list[OrderRejected | ReplaceRejected] = []  # what the kill latch held back, as the answers it gets
         self._folder = folder
@@ -100,11 +109,12 @@ class Session:
         if self.storage_failure is not None:
             self._drain(events)
             return
+        self.is_whole = False
         out: list[OutCommand] = []
         try:
             if self._kill.is_set and self.trader.now and self.trader.risk.trading_state is not TradingState.HALTED:
                 self._take(self._halt_event(f"killed: {self._kill.record().text}"), out)
-            for event in events:
+            for event in self._explained(events):
                 self._take(event, out)
                 if self.failure is not None and self.trader.risk.trading_state is not TradingState.HALTED:
                     # An order state or a strategy that cannot be trusted: halt first, account for it after.
@@ -115,11 +125,13 @@ class Session:
         except StorageError as error:
             self.storage_failure = error
             self._emergency(out)
+            self.is_whole = True
             raise
         for command in out:
             self._send(command)
         self._latch()
         self._snapshot_if_due()
+        self.is_whole = True
         self.on_batch(events)
         for event in events:
             if isinstance(event, Heartbeat):
@@ -127,6 +139,15 @@ class Session:
         if self._unsent:
             unsent, self._unsent = self._unsent, []
             self.process(unsent)
+
+    def _explained(self, events: Sequence[AnyEvent]) -> Iterator[AnyEvent]:
+        """The events, with what is not ours as the policy takes it."""
+        orders = self.trader.orders.orders
+        for event in events:
+            if type(event) is OrderFilled and event.client_order_id not in orders:
+                yield from self.on_foreign_fill(event)
+            else:
+                yield event
 
     def _take(self, event: AnyEvent, out: list[OutCommand]) -> None:
         trader, append = self.trader, self.journal.append
@@ -237,6 +258,7 @@ class Session:
             except StorageError as error:
                 self.storage_failure = error
                 self._emergency(())
+                self.is_whole = True
                 raise
             self._latched = latch
             self.on_latched(latch)
@@ -261,6 +283,7 @@ class Session:
         write_snapshot(
             self.journal.path.parent,
             Snapshot(place=place, ts=self.trader.now, state=capture(self.trader)),
+            self._folder.files,
         )
         self._snapshot_at = place.records
         self._point("snapshot")

@@ -69,6 +69,9 @@ class SimulatedAdapter:
                 wakeups = 0
                 await anyio.sleep(0)
 
+    def adopt(self, client_order_id: int, order: VenueOrder) -> None:
+        raise AssertionError("every order here is ours")
+
     def send(self, approved: Approved) -> None:
         command = approved.command
         try:
@@ -87,6 +90,7 @@ class SimulatedAdapter:
             open_orders=tuple(self._open.values()),
             executions=tuple(fill for fill in self._executions if fill.ts_event >= since_ts),
             positions=dict(self._positions),
+            not_found_ns=0,
         )
 
     def _refuse(self, command: SubmitOrder | CancelOrder | ReplaceOrder | CancelAll) -> None:

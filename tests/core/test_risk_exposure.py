@@ -84,7 +84,8 @@ def test_open_orders_count_until_the_venue_says_they_are_gone() -> None:
     assert desk.verdict(BUY, 5).startswith("gross_exposure_max")
     desk.step(OrderOutcomeUnknown(desk.now, desk.now, order.client_order_id))
     assert order.status.name == "UNKNOWN"
-    assert desk.verdict(BUY, 5).startswith("gross_exposure_max")
+    assert desk.verdict(BUY, 5).startswith("order_unknown")
+    assert desk.verdict(BUY, 5, who="b").startswith("gross_exposure_max")
     desk.fill(order, 2)
     desk.stock()
     assert desk.verdict(BUY, 5).startswith("gross_exposure_max")

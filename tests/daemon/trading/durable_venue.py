@@ -93,6 +93,9 @@ class DurableVenue:
             sink.offer(Quote(now, now, INSTRUMENT, PRICE + step - 1, 50, PRICE + step + 1, 50))
             await anyio.sleep(0.0005)
 
+    def adopt(self, client_order_id: int, order: VenueOrder) -> None:
+        raise AssertionError("every order here is ours")
+
     def send(self, approved: Approved) -> None:
         command, now = approved.command, self._clock.now()
         match command:
@@ -132,4 +135,5 @@ class DurableVenue:
             ),
             executions=tuple(fill for fill in self.executions if fill.ts_event >= since_ts),
             positions={INSTRUMENT: self.position},
+            not_found_ns=0,
         )

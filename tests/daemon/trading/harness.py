@@ -13,7 +13,7 @@ from core.events import AnyEvent, Quote, Started, StateRestored
 from core.restore import capture
 from core.strategy import Subscription
 from core.trader import Trader
-from core.venue_adapter import EventSink, OnReconnect, VenueState
+from core.venue_adapter import EventSink, OnReconnect, VenueOrder, VenueState
 from daemon.config.effective import effective
 from daemon.config.loader import LoadedConfig, load_config
 from daemon.journal.format import JournalHeader
@@ -53,12 +53,15 @@ class Remembering:
     async def run(self, sink: EventSink, on_reconnect: OnReconnect) -> None:
         raise AssertionError("nobody runs this venue")
 
+    def adopt(self, client_order_id: int, order: VenueOrder) -> None:
+        raise AssertionError("every order here is ours")
+
     def send(self, approved: Approved) -> None:
         self.sent.append(approved.command)
         self.durable_at_send.append(self._journal.records_durable == self._journal.records_written)
 
     async def query(self, since_ts: int) -> VenueState:
-        return VenueState((), (), {})
+        return VenueState((), (), {}, not_found_ns=0)
 
     @property
     def orders(self) -> list[SubmitOrder]:

@@ -21,10 +21,14 @@ from core.events import (
 )
 from core.trader import Trader
 from core.venue_adapter import VenueOrder, VenueState
-from daemon.trading.reconcile import position_differences, reconcile
+from daemon.trading.reconcile import ForeignPolicy, Look, look, position_differences
 from tests.daemon.trading.harness import INSTRUMENT, START, open_session, quote
 
 NOW = START + 1_000
+
+
+def reconcile(trader: Trader, venue: VenueState, ts: int, policy: ForeignPolicy = ForeignPolicy.HALT) -> Look:
+    return look(trader, msgspec.structs.replace(venue, not_found_ns=0), ts, policy)
 
 
 def trader_with_order(folder: Path, *events: str) -> tuple[Trader, int]:
@@ -70,7 +74,7 @@ def test_whatever_we_knew_the_venue_decides(tmp_path: Path, before: tuple[str, .
         positions={INSTRUMENT: position},
     )
     facts = reconcile(trader, venue, NOW)
-    assert facts.foreign == ()
+    assert facts.problems == ()
     for event in facts.events:
         trader.step(event)
     order = trader.orders.get(order_id)
@@ -108,7 +112,7 @@ def test_what_is_not_ours_is_named_and_left_alone(tmp_path: Path) -> None:
     venue = VenueState((resting(order_id), resting(None), resting(order_id + 1)), (fill(order_id + 2),), {})
     facts = reconcile(trader, venue, NOW)
     assert facts.events == ()
-    assert len(facts.foreign) == 3
+    assert len(facts.problems) == 3
 
 
 def test_a_position_that_no_fill_explains_is_a_difference(tmp_path: Path) -> None:
