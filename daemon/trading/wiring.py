@@ -14,6 +14,7 @@ from core.strategy import Subscription
 from core.trader import Trader
 from core.trader_state import TraderState
 from core.units import NS_PER_SECOND, NS_PER_US, format_fixed, parse_fixed
+from daemon.api.settings import api_settings
 from daemon.config.loader import LoadedConfig
 from daemon.config.models import BarsData, BinanceData, FlowData, LobsterData, QuotesData, TradesData
 from daemon.sources import locate_in, open_source
@@ -47,6 +48,10 @@ def check_config(loaded: LoadedConfig) -> None:
         raise ConfigError(
             f"{loaded.file}: data: bars are known only when they have ended, too late for a paper session; use a backtest"
         )
+    if config.api.enabled:
+        if not config.clients:
+            raise ConfigError(f"{loaded.file}: api.enabled: there is nobody to serve: no [[clients]] are configured")
+        api_settings(loaded, None)
     is_real_time = parse_speed(config.daemon.speed) == 10**SPEED_SCALE
     if any(isinstance(data, FlowData) for data in config.data) and not is_real_time:
         raise ConfigError(
