@@ -43,6 +43,7 @@ def build_parser(kind: type[argparse.ArgumentParser] = argparse.ArgumentParser) 
     _add_backtest(verbs)
     _add_paper(verbs)
     _add_venue_sim(verbs)
+    _add_record(verbs)
     _add_data(verbs)
     _add_control(verbs)
     _add_config(verbs)
@@ -88,6 +89,20 @@ def _add_paper(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         _add_set(parser)
         _add_json(parser)
     run.set_defaults(out=None, anchor=None, pace=None)
+    live = verbs.add_parser("live", help="trade by the clock at the venues of the configuration, with real orders")
+    live.add_argument("config", metavar="CONFIG", help='a TOML file with run.mode = "live" and [[connections]]')
+    live.add_argument("--account", metavar="NAME", required=True, help="run.name once more: nobody trades live by accident")
+    _add_set(live)
+    _add_json(live)
+
+
+def _add_record(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    record = verbs.add_parser("record", help="connect to the configuration's venues without trading and keep every frame")
+    record.add_argument("config", metavar="CONFIG", help="a TOML file with [[connections]]")
+    record.add_argument("--duration", metavar="DURATION", help="for so long, for example 10m; absent: until it is stopped")
+    record.add_argument("--out", metavar="DIR", help="a new folder; absent: recordings/NAME-TIME")
+    _add_set(record)
+    _add_json(record)
 
 
 def _add_venue_sim(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -179,10 +194,14 @@ def _verb(options: argparse.Namespace) -> Verb:
             from daemon.cli.data import check
 
             return check
-        case "paper" | "run":
+        case "paper" | "live" | "run":
             from daemon.cli import trading
 
-            return {"paper": trading.paper, "run": trading.run}[options.verb]
+            return {"paper": trading.paper, "live": trading.live, "run": trading.run}[options.verb]
+        case "record":
+            from daemon.cli.record import record
+
+            return record
         case "venue-sim":
             from daemon.cli.venue_sim import venue_sim
 

@@ -102,7 +102,7 @@ class Control:
         return {
             "run_id": daemon.run_id,
             "name": daemon.loaded.config.run.name,
-            "mode": "paper",
+            "mode": daemon.loaded.config.run.mode,
             "phase": daemon.phase,
             "trading_state": self._state.name,
             "trading_state_reason": latched.reason,

@@ -18,7 +18,7 @@ import structlog
 from anyio.abc import TaskGroup
 
 from core.enums import TradingState
-from core.errors import TradingdError
+from core.errors import TradingdError, TransportError
 from core.events import (
     CancelAllRequested,
     Heartbeat,
@@ -38,6 +38,8 @@ from daemon.config.loader import LoadedConfig
 from daemon.control.server import Handler, open_listener, serve
 from daemon.control.socket_path import prepare_folder, socket_of
 from daemon.exit_codes import ExitCode
+from daemon.frames.format import FOLDER as FRAMES_FOLDER
+from daemon.frames.writer import FrameRecorder
 from daemon.journal.files import DISK, Files
 from daemon.journal.format import JOURNAL_FOLDER, JournalHeader
 from daemon.journal.opening import begin_journal, open_sealing
@@ -73,7 +75,7 @@ class Daemon:
         loaded: LoadedConfig,
         *,
         quiet: bool,
-        open_adapter: OpenAdapter = open_venues,
+        open_adapter: OpenAdapter | None = None,
         listeners: Sequence[Listener] = (),
         point: Point = no_point,
         files: Files = DISK,
@@ -84,7 +86,8 @@ class Daemon:
         self.recovered = Recovered(state=capture(build_bare_trader(loaded)))
         self.run_number = 0
         self._quiet = quiet
-        self._open_adapter = open_adapter
+        self._open_adapter = open_adapter or self._open_venues
+        self._recorder: FrameRecorder | None = None
         self._point = point
         self._files = files
         self._error: TradingdError | None = None
@@ -155,10 +158,14 @@ class Daemon:
                 tasks.start_soon(self._feed)
                 tasks.start_soon(self._guarded, self.reconciling.run)
                 tasks.start_soon(self._heart)
+                if self._recorder is not None:
+                    tasks.start_soon(self._recorder.run)
                 await self._guarded(self._loop)
                 await self._end()
                 tasks.cancel_scope.cancel()
             await self._session.adapter.close()
+            if self._recorder is not None:
+                await self._recorder.close()
             return self._close()
         finally:
             if self._session is not None:
@@ -187,7 +194,7 @@ class Daemon:
         header = JournalHeader(
             run_id=self.run_id,
             run_number=self.run_number,
-            mode="paper",
+            mode=loaded.config.run.mode,
             config=effective(loaded),
             instruments=list(trader.instruments.values()),
             order_run_number=self.run_number,
@@ -206,10 +213,24 @@ class Daemon:
         session.process([restored])
         journal.make_durable()
         self._point("restored")
+        if self._settings.record_frames and loaded.config.connections:
+            self._recorder = FrameRecorder(
+                run_folder / FRAMES_FOLDER, bytes_max=self._settings.frames_bytes_max, on_trouble=self._not_recorded
+            )
         session.adapter = self._open_adapter(loaded, trader, clock)
         for problem in self.recovered.problems:
             self._log.error("a record of the run before was refused", problem=problem)
         return session, log_file
+
+    def _open_venues(self, loaded: LoadedConfig, trader: Trader, clock: Clock) -> Adapter:
+        frames_of = None if self._recorder is None else self._recorder.of
+        return open_venues(loaded, trader, clock, frames_of, self._connection_trouble)
+
+    def _connection_trouble(self, text: str) -> None:
+        self.alert("connection", Severity.WARNING, text)
+
+    def _not_recorded(self, text: str) -> None:
+        self.alert("not_recorded", Severity.WARNING, text)
 
     def _start_trading(self) -> None:
         session = self.session
@@ -395,7 +416,11 @@ class Daemon:
         await self.closing.cancel_all(reason)
         if self._settings.flatten_on_stop and session.storage_failure is None and not await self.closing.close_positions(reason):
             self.alert("not_flat", Severity.CRITICAL, "positions are still open at the end")
-        venue = await session.adapter.query(executions_since(session.trader))
+        try:
+            venue = await session.adapter.query(executions_since(session.trader))
+        except TransportError as error:
+            self.alert("not_verified", Severity.CRITICAL, f"the venue cannot be asked at the end: {error}")
+            return
         # Between the venue's books and ours nothing is on its way any more, but for what has just come in.
         await self.closing.take_answers()
         differences = tuple(position_differences(session.trader, venue))
