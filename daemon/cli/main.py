@@ -46,6 +46,7 @@ def build_parser(kind: type[argparse.ArgumentParser] = argparse.ArgumentParser) 
     _add_record(verbs)
     _add_data(verbs)
     _add_control(verbs)
+    _add_kill(verbs)
     _add_config(verbs)
     _add_audit(verbs)
     report = verbs.add_parser("report", help="print the report of a run folder")
@@ -94,6 +95,10 @@ def _add_paper(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     live.add_argument("--account", metavar="NAME", required=True, help="run.name once more: nobody trades live by accident")
     _add_set(live)
     _add_json(live)
+    api = verbs.add_parser("api", help="serve the HTTP API for a running daemon, in this process")
+    api.add_argument("config", metavar="CONFIG", help="the daemon's own TOML file: [api] and [[clients]] count")
+    _add_set(api)
+    _add_json(api)
 
 
 def _add_record(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -151,6 +156,20 @@ def _add_control(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         _add_json(parser)
 
 
+def _add_kill(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    guardian = verbs.add_parser("guardian", help="watch a daemon from a process of its own, and kill where it must")
+    guardian.add_argument("config", metavar="CONFIG", help="the same file that the daemon runs")
+    _add_set(guardian)
+    _add_json(guardian)
+    kill = verbs.add_parser("kill", help="cancel everything on every venue, whatever state the daemon is in, and verify it")
+    kill.add_argument("config", metavar="CONFIG", nargs="?", help="whose venues; needed only where no daemon has run")
+    kill.add_argument("--run", metavar="RUN_ID", help="which account; needed only while several run")
+    kill.add_argument("--flatten", action="store_true", help="close every position at the market too")
+    kill.add_argument("--reason", default="operator", help="kept in the latch, the alerts and the report")
+    kill.add_argument("--wait", metavar="DURATION", default="30s", help="longest time to wait until it is verified")
+    _add_json(kill)
+
+
 def _add_config(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     actions = verbs.add_parser("config", help="check or show a configuration").add_subparsers(
         dest="action", metavar="ACTION", required=True
@@ -206,6 +225,10 @@ def _verb(options: argparse.Namespace) -> Verb:
             from daemon.cli.venue_sim import venue_sim
 
             return venue_sim
+        case "api":
+            from daemon.cli.api import api
+
+            return api
         case "reduce" | "resume" | "flatten" | "stop":
             from daemon.cli.control import act
 
@@ -220,6 +243,14 @@ def _verb(options: argparse.Namespace) -> Verb:
                 "positions": control.positions,
                 "fills": control.fills,
             }[options.verb]
+        case "guardian":
+            from daemon.cli.guardian import guardian
+
+            return guardian
+        case "kill":
+            from daemon.cli.kill import kill
+
+            return kill
         case "config":
             from daemon.cli import config
 

@@ -9,6 +9,7 @@ import os
 import signal
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ import structlog
 from anyio.abc import TaskGroup
 
 from core.enums import TradingState
-from core.errors import TradingdError, TransportError
+from core.errors import RefusedError, TradingdError, TransportError
 from core.events import (
     CancelAllRequested,
     Heartbeat,
@@ -33,6 +34,8 @@ from core.restore import capture
 from core.trader import Trader
 from core.units import NS_PER_SECOND, parse_duration_ns
 from core.venue_adapter import Adapter
+from daemon.api.child import ApiChild
+from daemon.api.settings import api_settings
 from daemon.config.effective import effective
 from daemon.config.loader import LoadedConfig
 from daemon.control.server import Handler, open_listener, serve
@@ -40,6 +43,7 @@ from daemon.control.socket_path import prepare_folder, socket_of
 from daemon.exit_codes import ExitCode
 from daemon.frames.format import FOLDER as FRAMES_FOLDER
 from daemon.frames.writer import FrameRecorder
+from daemon.journal.anchor import Anchor, ToldAnchors
 from daemon.journal.files import DISK, Files
 from daemon.journal.format import JOURNAL_FOLDER, JournalHeader
 from daemon.journal.opening import begin_journal, open_sealing
@@ -67,6 +71,7 @@ OpenAdapter = Callable[[LoadedConfig, Trader, Clock], Adapter]
 class Daemon:
     """Make it, then `await run()` once. `listeners` are told what it does.
 
+    `on_seal` gets each seal of the journal; `refusal` says why trading may not be ACTIVE now, and nothing where it may.
     `point` and `files` are for tests: places to die at, and a disk that fails.
     """
 
@@ -77,6 +82,8 @@ class Daemon:
         quiet: bool,
         open_adapter: OpenAdapter | None = None,
         listeners: Sequence[Listener] = (),
+        on_seal: Callable[[Anchor], None] | None = None,
+        refusal: Callable[[], str] = str,
         point: Point = no_point,
         files: Files = DISK,
     ) -> None:
@@ -93,6 +100,8 @@ class Daemon:
         self._error: TradingdError | None = None
         self._stop: tuple[str, int, str] | None = None  # action, who, why
         self._listeners = tuple(listeners)
+        self._on_seal = on_seal
+        self._refusal = refusal
         self.flattened = anyio.Event()
         self._tasks: TaskGroup | None = None
         self._is_flattening = False
@@ -154,6 +163,8 @@ class Daemon:
             async with anyio.create_task_group() as tasks:
                 self._tasks = tasks
                 tasks.start_soon(serve, listener, handler_of(self))
+                if self.loaded.config.api.enabled:
+                    tasks.start_soon(self._api().run)
                 tasks.start_soon(self._watch_signals)
                 tasks.start_soon(self._feed)
                 tasks.start_soon(self._guarded, self.reconciling.run)
@@ -182,6 +193,8 @@ class Daemon:
         self.recovered = recover(folder, partial(build_bare_trader, loaded), self._say_records_read)
         check_state(loaded, self.recovered.state)
         sealing = open_sealing(loaded)
+        if self._on_seal is not None:
+            sealing = replace(sealing, anchor=ToldAnchors(sealing.anchor, self._on_seal))
         clock = SystemClock(self.recovered.ts + 1)
         self.run_number = folder.next_run()
         self._point("numbered")
@@ -234,6 +247,9 @@ class Daemon:
 
     def _start_trading(self) -> None:
         session = self.session
+        refusal = self._refusal()
+        if refusal and session.trader.risk.trading_state is TradingState.ACTIVE:
+            self.set_state("reduce", TradingState.REDUCING, refusal, SIGNAL_UID)
         session.apply(lambda now: [Started(now, now, self.run_id), Reconciled(now, now, self.reconciling.last.count)])
         if self._foreign:
             # Somebody else's orders, or a position that no fill explains: a person has to look.
@@ -307,9 +323,14 @@ class Daemon:
             journal_id=session.journal.journal_id,
             records=place.records,
             head=place.hash.hex(),
+            records_durable=session.journal.records_durable,
         )
         for listener in self._listeners:
             listener.beat(beat)
+
+    def _api(self) -> ApiChild:
+        settings = api_settings(self.loaded, socket_of(self.run_id))
+        return ApiChild(settings, self.session.journal.path.parent, partial(self.alert, "api_down", Severity.WARNING))
 
     def alert(self, kind: str, severity: Severity, text: str) -> None:
         """Tell whoever listens, and the log."""
@@ -352,7 +373,12 @@ class Daemon:
         self.session.control(action, uid, reason, lambda now: [TradingStateSet(now, now, state, reason)])
 
     def resume(self, reason: str, uid: int) -> None:
-        """The one way back to ACTIVE. Raises StorageError where the kill latch cannot be cleared; then nothing has changed."""
+        """The one way back to ACTIVE. Raises StorageError where the kill latch cannot be cleared, RefusedError where trading may
+        not be ACTIVE now; then nothing has changed.
+        """
+        refusal = self._refusal()
+        if refusal:
+            raise RefusedError(refusal)
         self._log.warning("resumed", uid=uid, reason=reason)
         if self.session.kill.is_set:
             # First: with the latch set, the next batch would halt again. A crash in between leaves HALTED, which is latched too.
