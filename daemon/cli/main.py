@@ -42,6 +42,7 @@ def build_parser(kind: type[argparse.ArgumentParser] = argparse.ArgumentParser) 
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
     _add_backtest(verbs)
     _add_paper(verbs)
+    _add_venue_sim(verbs)
     _add_data(verbs)
     _add_control(verbs)
     _add_kill(verbs)
@@ -88,6 +89,21 @@ def _add_paper(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         _add_set(parser)
         _add_json(parser)
     run.set_defaults(out=None, anchor=None, pace=None)
+
+
+def _add_venue_sim(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    kinds = verbs.add_parser("venue-sim", help="run a simulated venue as a process of its own").add_subparsers(
+        dest="kind", metavar="KIND", required=True
+    )
+    sim = kinds.add_parser("sim", help="the simulated venue behind a socket (docs/VENUE-SIM.md), until it is stopped")
+    sim.add_argument("--config", metavar="CONFIG", required=True, help="whose instruments, data, venue and connections it takes")
+    _add_set(sim)
+    sim.add_argument("--venue", metavar="NAME", help="which venue of the configuration; needed where its data are of several")
+    sim.add_argument("--listen", metavar="ADDRESS", help="unix:PATH or 127.0.0.1:PORT; absent: the address of its connection")
+    sim.add_argument("--seed", metavar="N", type=int, help="overrides run.seed")
+    sim.add_argument("--ledger", metavar="FILE", help="what happens there, a JSON object a line; it goes on from what is in it")
+    sim.add_argument("--cancel-on-disconnect", action="store_true", help="cancel everything when the trading connection is gone")
+    _add_json(sim)
 
 
 def _add_data(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -182,6 +198,10 @@ def _verb(options: argparse.Namespace) -> Verb:
             from daemon.cli import trading
 
             return {"paper": trading.paper, "run": trading.run}[options.verb]
+        case "venue-sim":
+            from daemon.cli.venue_sim import venue_sim
+
+            return venue_sim
         case "reduce" | "resume" | "flatten" | "stop":
             from daemon.cli.control import act
 

@@ -55,7 +55,7 @@ from daemon.trading.reconciling import Reconciling
 from daemon.trading.recovery import Recovered, recover
 from daemon.trading.session import SIGNAL_UID, Point, Session, no_point
 from daemon.trading.state_folder import Latch, StateFolder
-from daemon.trading.wiring import build_bare_trader, check_config, check_state, open_simulated
+from daemon.trading.wiring import build_bare_trader, check_config, check_state, open_venues
 from daemon.version import VERSION
 from daemon.wiring import build_trader
 
@@ -76,7 +76,7 @@ class Daemon:
         loaded: LoadedConfig,
         *,
         quiet: bool,
-        open_adapter: OpenAdapter = open_simulated,
+        open_adapter: OpenAdapter = open_venues,
         listeners: Sequence[Listener] = (),
         on_seal: Callable[[Anchor], None] | None = None,
         refusal: Callable[[], str] = str,
