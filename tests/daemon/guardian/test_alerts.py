@@ -55,9 +55,7 @@ def run(sinks: list[Sink], tell: Callable[[Alerter], None], until: Callable[[Ale
     made: list[Alerter] = []
 
     async def main() -> None:
-        alerter = Alerter(
-            "paper", sinks, **{"repeat_after_s": 300.0, "per_minute_max": 30, "secrets": (URL,), **settings}
-        )
+        alerter = Alerter("paper", sinks, **{"repeat_after_s": 300.0, "per_minute_max": 30, "secrets": (URL,), **settings})
         made.append(alerter)
         with anyio.fail_after(SECONDS_MAX):
             async with anyio.create_task_group() as tasks:
@@ -183,8 +181,6 @@ def test_a_file_that_cannot_be_written_is_a_failure_of_that_place(tmp_path: Path
         anyio.run(FileSink(tmp_path / "taken" / "alerts", Severity.INFO).send, content())
 
 
-
-
 def test_the_webhook_is_posted_as_json() -> None:
     async def main() -> Any:
         with respx.mock:
@@ -224,9 +220,7 @@ def command(*code: str, timeout_s: float = SECONDS_MAX) -> CommandSink:
     return CommandSink([sys.executable, "-c", *code], Severity.INFO, timeout_s)
 
 
-def test_the_command_gets_json_on_its_input_and_nothing_secret_around_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_command_gets_json_on_its_input_and_nothing_secret_around_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TRADINGD_SECRET_HOOK", URL)
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", "/somewhere")
     out = tmp_path / "out"
