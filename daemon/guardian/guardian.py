@@ -88,6 +88,7 @@ class Guardian:
                     tasks.start_soon(guard.stay_warm)
                 tasks.start_soon(self._dead_man)
                 self._find_daemon()
+                self._look_at_latch()
                 tasks.start_soon(self._tick)
                 await self._ended.wait()
                 tasks.cancel_scope.cancel()
