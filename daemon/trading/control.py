@@ -26,7 +26,7 @@ class Control:
 
     def __init__(self, daemon: Daemon) -> None:
         self._daemon = daemon
-        self._clients = ClientRequests(daemon)
+        self._clients = ClientRequests(daemon.session, daemon.loaded.config.clients, daemon.run_id, lambda: daemon.phase)
 
     async def answer(self, request: Request) -> Reply | LineSource:
         try:
