@@ -9,6 +9,7 @@ import os
 import signal
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ import structlog
 from anyio.abc import TaskGroup
 
 from core.enums import TradingState
-from core.errors import TradingdError
+from core.errors import RefusedError, TradingdError
 from core.events import (
     CancelAllRequested,
     Heartbeat,
@@ -38,6 +39,7 @@ from daemon.config.loader import LoadedConfig
 from daemon.control.server import Handler, open_listener, serve
 from daemon.control.socket_path import prepare_folder, socket_of
 from daemon.exit_codes import ExitCode
+from daemon.journal.anchor import Anchor, ToldAnchors
 from daemon.journal.files import DISK, Files
 from daemon.journal.format import JOURNAL_FOLDER, JournalHeader
 from daemon.journal.opening import begin_journal, open_sealing
@@ -53,7 +55,7 @@ from daemon.trading.reconciling import Reconciling
 from daemon.trading.recovery import Recovered, recover
 from daemon.trading.session import SIGNAL_UID, Point, Session, no_point
 from daemon.trading.state_folder import Latch, StateFolder
-from daemon.trading.wiring import build_bare_trader, check_config, check_state, open_simulated
+from daemon.trading.wiring import build_bare_trader, check_config, check_state, open_venues
 from daemon.version import VERSION
 from daemon.wiring import build_trader
 
@@ -65,6 +67,7 @@ OpenAdapter = Callable[[LoadedConfig, Trader, Clock], Adapter]
 class Daemon:
     """Make it, then `await run()` once. `listeners` are told what it does.
 
+    `on_seal` gets each seal of the journal; `refusal` says why trading may not be ACTIVE now, and nothing where it may.
     `point` and `files` are for tests: places to die at, and a disk that fails.
     """
 
@@ -73,8 +76,10 @@ class Daemon:
         loaded: LoadedConfig,
         *,
         quiet: bool,
-        open_adapter: OpenAdapter = open_simulated,
+        open_adapter: OpenAdapter = open_venues,
         listeners: Sequence[Listener] = (),
+        on_seal: Callable[[Anchor], None] | None = None,
+        refusal: Callable[[], str] = str,
         point: Point = no_point,
         files: Files = DISK,
     ) -> None:
@@ -91,6 +96,8 @@ class Daemon:
         self._error: TradingdError | None = None
         self._stop: tuple[str, int, str] | None = None  # action, who, why
         self._listeners = tuple(listeners)
+        self._on_seal = on_seal
+        self._refusal = refusal
         self.flattened = anyio.Event()
         self._tasks: TaskGroup | None = None
         self._is_flattening = False
@@ -176,6 +183,8 @@ class Daemon:
         self.recovered = recover(folder, partial(build_bare_trader, loaded), self._say_records_read)
         check_state(loaded, self.recovered.state)
         sealing = open_sealing(loaded)
+        if self._on_seal is not None:
+            sealing = replace(sealing, anchor=ToldAnchors(sealing.anchor, self._on_seal))
         clock = SystemClock(self.recovered.ts + 1)
         self.run_number = folder.next_run()
         self._point("numbered")
@@ -214,6 +223,9 @@ class Daemon:
 
     def _start_trading(self) -> None:
         session = self.session
+        refusal = self._refusal()
+        if refusal and session.trader.risk.trading_state is TradingState.ACTIVE:
+            self.set_state("reduce", TradingState.REDUCING, refusal, SIGNAL_UID)
         session.apply(lambda now: [Started(now, now, self.run_id), Reconciled(now, now, self.reconciling.last.count)])
         if self._foreign:
             # Somebody else's orders, or a position that no fill explains: a person has to look.
@@ -287,6 +299,7 @@ class Daemon:
             journal_id=session.journal.journal_id,
             records=place.records,
             head=place.hash.hex(),
+            records_durable=session.journal.records_durable,
         )
         for listener in self._listeners:
             listener.beat(beat)
@@ -332,7 +345,12 @@ class Daemon:
         self.session.control(action, uid, reason, lambda now: [TradingStateSet(now, now, state, reason)])
 
     def resume(self, reason: str, uid: int) -> None:
-        """The one way back to ACTIVE. Raises StorageError where the kill latch cannot be cleared; then nothing has changed."""
+        """The one way back to ACTIVE. Raises StorageError where the kill latch cannot be cleared, RefusedError where trading may
+        not be ACTIVE now; then nothing has changed.
+        """
+        refusal = self._refusal()
+        if refusal:
+            raise RefusedError(refusal)
         self._log.warning("resumed", uid=uid, reason=reason)
         if self.session.kill.is_set:
             # First: with the latch set, the next batch would halt again. A crash in between leaves HALTED, which is latched too.
