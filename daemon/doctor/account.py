@@ -12,7 +12,6 @@ from core.errors import TradingdError
 from core.units import NS_PER_MS, NS_PER_SECOND
 from daemon.config.loader import LoadedConfig
 from daemon.doctor.finding import Finding, ok, problem, warning
-from daemon.journal.format import JOURNAL_FOLDER
 from daemon.journal.keys import KEY_FILE, KEY_SECRET, open_signer, state_folder
 from daemon.journal.lock import LOCK_FILE
 from daemon.kill_latch import LATCH_FILE as KILL_LATCH_FILE

@@ -85,4 +85,6 @@ def _source() -> Finding:
         return warning(AREA, "the kernel does not say what keeps time", "ask outside the sandbox")
     if source in FAST_SOURCES:
         return ok(AREA, f"kept by {source}")
-    return warning(AREA, f"kept by {source}, which is slow to read", "see why the kernel gave tsc up: dmesg | grep -i clocksource")
+    return warning(
+        AREA, f"kept by {source}, which is slow to read", "see why the kernel gave tsc up: dmesg | grep -i clocksource"
+    )

@@ -120,7 +120,7 @@ def _latency(place: Path) -> Finding:
     middle, longest = taken[SYNCS // 2], taken[-1]
     text = f"a synced write takes {middle // 1_000} us, at most {longest // 1_000} us"
     if middle > SYNC_NS_MAX:
-        return problem(AREA, text, "use a faster disk; daemon.sync = \"batch\" does not wait less")
+        return problem(AREA, text, 'use a faster disk; daemon.sync = "batch" does not wait less')
     if middle > SYNC_NS_LOW:
         return warning(AREA, text, "each new order waits so long: use an SSD of this machine")
     return ok(AREA, text)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from daemon.control.socket_path import socket_folder
 from daemon.doctor.finding import Finding, ok, problem, warning
-from daemon.secrets import CREDENTIALS_VARIABLE, FOLDER_VARIABLE
+from daemon.secrets import FOLDER_VARIABLE
 
 AREA = "permissions"
 OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
@@ -84,7 +84,7 @@ def _secrets() -> Iterator[Finding]:
     if open_ones:
         yield problem(AREA, f"{open_ones[0]}: others may read or change it", f"chmod -R go= {where}")
     else:
-        yield ok(AREA, f"secrets are in {where}" + (f", after ${CREDENTIALS_VARIABLE}" if os.environ.get(CREDENTIALS_VARIABLE) else ""))
+        yield ok(AREA, f"secrets are in {where}")
 
 
 def _config(config: Path | None) -> Iterator[Finding]:

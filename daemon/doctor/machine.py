@@ -39,7 +39,7 @@ def _versions() -> Iterator[Finding]:
 def _python() -> Iterator[Finding]:
     area = "python"
     if not PYTHONS[0] <= sys.version_info[:2] <= PYTHONS[1]:
-        yield problem(area, f"{platform.python_version()} is not one of those that tradingd is tested with", "use 3.11, 3.12 or 3.13")
+        yield problem(area, f"tradingd is not tested with {platform.python_version()}", "use 3.11, 3.12 or 3.13")
     if sys.flags.optimize:
         yield problem(area, "it runs with -O: the checks of its own state are off", "unset PYTHONOPTIMIZE, start without -O")
     if hasattr(sys, "gettotalrefcount") or sysconfig.get_config_var("Py_GIL_DISABLED"):

@@ -94,6 +94,10 @@ class Machine:
         """Lines of [Service] that override the unit's own."""
         self.write(f"{UNIT_FOLDER}/{unit}.d/{unit}.conf", f"[Service]\n{service}\n")
 
+    def mask(self, unit: str) -> None:
+        """Nobody starts this one."""
+        (self.files / UNIT_FOLDER.lstrip("/") / unit).symlink_to("/dev/null")
+
     def _install(self) -> None:
         for name in EMPTY_TARGETS:
             self.write(f"{UNIT_FOLDER}/{name}.target", "[Unit]\nDefaultDependencies=no\n")

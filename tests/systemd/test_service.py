@@ -21,7 +21,7 @@ from tests.systemd.machine import INSTALLED, Machine, why_not
 REASON = why_not()
 pytestmark = pytest.mark.skipif(REASON is not None, reason=f"no systemd can be booted here: {REASON}")
 
-ACCOUNTS = ("first", "hang", "killed", "loop", "closed", "broken", "unsecret", "slow-heart")
+ACCOUNTS = ("guarded", "first", "hang", "killed", "loop", "closed", "broken", "unsecret", "slow-heart")
 SLEEPER = '[[strategies]]\nid = "sleeper"\nclass = "tests.systemd.sleeper:Sleeper"\n'
 
 
@@ -83,8 +83,12 @@ def machine() -> Iterator[Machine]:
     pem = KEY.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
     for name in ACCOUNTS:
         made.write(f"/etc/tradingd/{name}.toml", f"{market}{SLEEPER}")
+        made.write(f"/etc/tradingd/{name}.guardian-secrets/webhook", "https://127.0.0.1:1/", 0o600)
+        if name != "guarded":
+            made.mask(f"tradingd-guardian@{name}.service")
         if name != "unsecret":
             made.write(f"/etc/tradingd/{name}.secrets/journal_key", pem, 0o600)
+    made.write("/etc/tradingd/guarded.toml", f'{market}{SLEEPER}[guardian]\nheartbeat_timeout = "2s"\nrequired = true\n')
     made.write("/etc/tradingd/broken.toml", f"{market}{SLEEPER}[risky]\n")
     made.write("/etc/tradingd/slow-heart.toml", f'{market}{SLEEPER}[daemon]\nheartbeat_interval = "4s"\n')
     made.write("/etc/tradingd/unsecret.secrets/journal_key", "not a key", 0o600)
@@ -214,3 +218,42 @@ def test_it_runs_as_closed_as_the_unit_says(machine: Machine) -> None:
     assert set(listed.stdout.split()) - {account.name, account.unit} == {
         f"{inside}{place}:" for place in ("/var/lib/private/tradingd", "/run/credentials", "/run/private/tradingd")
     }
+
+
+def test_the_guardian_runs_beside_it_kills_it_when_it_stands_still_and_keeps_its_books_to_itself(machine: Machine) -> None:
+    account = Account(machine, "guarded")
+    unit = "tradingd-guardian@guarded.service"
+    account.start()
+    account.wait_for_order()
+    active = {"ActiveState": "active", "SubState": "running", "NRestarts": "0"}
+    assert machine.show(unit, *active) == active
+    machine.wait_until(lambda: machine.show(unit, "StatusText")["StatusText"] == "session-1: daemon running")
+
+    daemon, guardian = (machine.show(name, "MainPID")["MainPID"] for name in (account.unit, unit))
+    books = f"var/lib/private/tradingd-guardian/{account.name}/session"
+    machine.wait_until(lambda: machine.run("cat", f"/{books}/heads.jsonl").stdout != "")
+    # The same user, and yet neither its folder nor its process is open to the daemon.
+    uid, gid = (machine.run("stat", "--format", what, f"/proc/{daemon}").stdout.strip() for what in ("%u", "%g"))
+    as_daemon = ("nsenter", "--target", daemon, "--mount", "--user", "--setuid", uid, "--setgid", gid)
+    assert machine.run(*as_daemon, "ls", "/var/lib/private/tradingd").stdout.split() == [account.name]
+    for place in (f"/{books}/heads.jsonl", f"/proc/{guardian}/root/{books}/heads.jsonl", f"/proc/{guardian}/environ"):
+        assert machine.run("cat", place).returncode == 0, place
+        assert machine.run(*as_daemon, "cat", place).returncode != 0, place
+    # Its secrets are not the daemon's, nor the other way round.
+    for pid, names in ((daemon, ["secret_journal_key"]), (guardian, ["secret_webhook"])):
+        credentials = machine.run("sh", "-c", f"ls /proc/{pid}/root/run/credentials/*").stdout.split()
+        assert credentials == names
+
+    machine.run("kill", "-STOP", daemon)
+    account.wait_for_restart(1)
+    status = account.tradingd("status")
+    assert (status["trading_state"], status["open_orders"]) == ("HALTED", 0)
+    killed = account.tradingd("kill", "--run", status["run_id"], "--reason", "the test asks again")
+    assert killed["kill"]["verified"], killed
+    assert machine.show(unit, *active) == active
+
+    machine.run("systemctl", "kill", "--signal=KILL", unit)
+    active["NRestarts"] = "1"
+    machine.wait_until(lambda: machine.show(unit, *active) == active)
+    machine.wait_until(lambda: "the kill latch is set" in machine.show(unit, "StatusText")["StatusText"])
+    assert account.show("NRestarts") == {"NRestarts": "1"}
