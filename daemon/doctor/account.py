@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+
+import anyio
 
 from core.enums import TradingState
 from core.errors import TradingdError
 from core.units import NS_PER_MS, NS_PER_SECOND
+from core.venue_switch import VenueSwitch
 from daemon.config.loader import LoadedConfig
+from daemon.control.client import ask
+from daemon.control.socket_path import socket_folder
 from daemon.doctor.finding import Finding, ok, problem, warning
+from daemon.guardian.daemon_hand import DaemonHand
+from daemon.guardian.places import guardian_socket
+from daemon.guardian.switches import open_switches
 from daemon.journal.keys import KEY_FILE, KEY_SECRET, open_signer, state_folder
 from daemon.journal.lock import LOCK_FILE
 from daemon.kill_latch import LATCH_FILE as KILL_LATCH_FILE
@@ -22,6 +30,7 @@ from daemon.trading.state_folder import RUNS_FOLDER, read_latch
 
 # A journal may be ahead of the clock by what its last batch took.
 AHEAD_NS_MAX = 100 * NS_PER_MS
+VENUE_S_MAX = 10.0
 
 
 def account_folder(loaded: LoadedConfig) -> Path:
@@ -39,7 +48,10 @@ def newest_run(account: Path) -> Path | None:
 
 
 def look_at_secrets(loaded: LoadedConfig) -> list[Finding]:
-    names = [name for connection in loaded.config.connections for name in (connection.token, connection.guardian_token) if name]
+    config = loaded.config
+    names = [name for connection in config.connections for name in (connection.token, connection.guardian_token) if name]
+    if config.alerts.webhook is not None:
+        names.append(config.alerts.webhook)
     return [*(_secret(name) for name in dict.fromkeys(names)), _journal_key(loaded)]
 
 
@@ -142,3 +154,53 @@ def _command(pid: str) -> str:
     except OSError:
         return ""
     return f" ({b' '.join(words).decode('utf-8', 'replace')[:120]})"
+
+
+def look_at_guardian(loaded: LoadedConfig) -> Finding:
+    area = "guardian"
+    name = loaded.config.run.name
+    start = f"tradingd guardian {loaded.file}, or the unit tradingd-guardian@"
+    try:
+        code, content = ask(guardian_socket(name), "GET", "/status")
+    except TradingdError:
+        text = f"none answers for {name} in {socket_folder()}"
+        if loaded.config.guardian.required:
+            return problem(area, f"{text}, and guardian.required is set: trading would stay REDUCING", start)
+        return warning(area, f"{text}: nothing acts while the daemon hangs or is gone", start)
+    if code != 200:
+        return problem(area, f"it answers {content.get('error', code)}", "restart it")
+    daemon = content.get("daemon", {})
+    return ok(area, f"process {content.get('pid')} watches {daemon.get('run_id') or name}: {daemon.get('phase')}")
+
+
+def look_at_venues(loaded: LoadedConfig) -> list[Finding]:
+    """Each venue as the guardian reaches it: log in, ask what is open, log out. Nothing is sent that could change anything."""
+    area = "venue"
+    if not loaded.config.connections:
+        return [ok(area, "the simulated venue is inside the daemon")]
+    try:
+        switches = open_switches(loaded, DaemonHand(loaded.config.run.name, account_folder(loaded)))
+    except TradingdError as error:
+        return [problem(area, str(error), "see docs/CONFIG.md, [[connections]]")]
+    return anyio.run(_look_at_all, switches)
+
+
+async def _look_at_all(switches: Sequence[VenueSwitch]) -> list[Finding]:
+    return [await _look_at_venue(switch) for switch in switches]
+
+
+async def _look_at_venue(switch: VenueSwitch) -> Finding:
+    area = "venue"
+    fix = "is it up, is the address right, are the credentials taken there?"
+    began_ns = time.monotonic_ns()
+    try:
+        with anyio.fail_after(VENUE_S_MAX):
+            await switch.open()
+            orders = await switch.open_orders()
+            taken_ms = (time.monotonic_ns() - began_ns) // NS_PER_MS
+            await switch.close()
+    except TimeoutError:
+        return problem(area, f"{switch.venue}: no answer for {VENUE_S_MAX:g} s", fix)
+    except TradingdError as error:
+        return problem(area, f"{switch.venue}: {error}", fix)
+    return ok(area, f"{switch.venue} answers: {len(orders)} orders open, logged in and asked within {taken_ms} ms")

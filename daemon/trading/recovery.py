@@ -81,7 +81,7 @@ def _with_trading_state(state: TraderState, trading_state: TradingState) -> Trad
     return msgspec.structs.replace(state, trading_state=trading_state)
 
 
-def recover_run(run_folder: Path, run_number: int, on_progress: OnProgress) -> Recovered | None:
+def recover_run(run_folder: Path, run_number: int, on_progress: OnProgress = no_progress) -> Recovered | None:
     """None where the run never began."""
     journal = run_folder / JOURNAL_FOLDER
     if not journal.is_dir() or not segments_of(journal) or next(iter(TailReader(journal)), None) is None:
