@@ -34,6 +34,8 @@ from core.restore import capture
 from core.trader import Trader
 from core.units import NS_PER_SECOND, parse_duration_ns
 from core.venue_adapter import Adapter
+from daemon.api.child import ApiChild
+from daemon.api.settings import api_settings
 from daemon.config.effective import effective
 from daemon.config.loader import LoadedConfig
 from daemon.control.server import Handler, open_listener, serve
@@ -159,6 +161,8 @@ class Daemon:
             async with anyio.create_task_group() as tasks:
                 self._tasks = tasks
                 tasks.start_soon(serve, listener, handler_of(self))
+                if self.loaded.config.api.enabled:
+                    tasks.start_soon(self._api().run)
                 tasks.start_soon(self._watch_signals)
                 tasks.start_soon(self._feed)
                 tasks.start_soon(self._guarded, self.reconciling.run)
@@ -303,6 +307,10 @@ class Daemon:
         )
         for listener in self._listeners:
             listener.beat(beat)
+
+    def _api(self) -> ApiChild:
+        settings = api_settings(self.loaded, socket_of(self.run_id))
+        return ApiChild(settings, self.session.journal.path.parent, partial(self.alert, "api_down", Severity.WARNING))
 
     def alert(self, kind: str, severity: Severity, text: str) -> None:
         """Tell whoever listens, and the log."""
