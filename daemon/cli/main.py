@@ -49,6 +49,7 @@ def build_parser(kind: type[argparse.ArgumentParser] = argparse.ArgumentParser) 
     _add_kill(verbs)
     _add_config(verbs)
     _add_audit(verbs)
+    _add_care(verbs)
     report = verbs.add_parser("report", help="print the report of a run folder")
     report.add_argument("folder", metavar="RUN_DIR")
     _add_json(report)
@@ -203,6 +204,21 @@ def _add_audit(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         _add_json(parser)
 
 
+def _add_care(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    logs = verbs.add_parser("logs", help="print a run's log, and go on with it while it is written")
+    logs.add_argument("source", metavar="CONFIG", nargs="?", help="whose newest run, or a run folder; absent: the running daemon")
+    logs.add_argument("--run", metavar="RUN_ID", help="another run than the newest; which daemon, while several run")
+    logs.add_argument("--follow", action="store_true", help="go on until Ctrl-C; over a restart of the daemon too")
+    logs.add_argument("--since", metavar="TIME", help='from so long ago on ("10m"), or from a moment, ISO 8601 with offset')
+    levels = ("debug", "info", "warning", "error", "critical")
+    logs.add_argument("--level", metavar="LEVEL", choices=levels, default="debug", help=f"lowest to show: {', '.join(levels)}")
+    doctor = verbs.add_parser("doctor", help="look at everything that trading by the clock needs, and say what to put right")
+    doctor.add_argument("config", metavar="CONFIG", nargs="?", help="what it would run; absent: only the machine is looked at")
+    _add_set(doctor)
+    for parser in (logs, doctor):
+        _add_json(parser)
+
+
 def _verb(options: argparse.Namespace) -> Verb:
     match options.verb:
         case "backtest":
@@ -259,6 +275,14 @@ def _verb(options: argparse.Namespace) -> Verb:
             from daemon.cli import audit
 
             return audit.verify if options.action == "verify" else audit.show
+        case "logs":
+            from daemon.cli.logs import logs
+
+            return logs
+        case "doctor":
+            from daemon.cli.doctor import doctor
+
+            return doctor
         case "replay":
             from daemon.cli.replay import replay
 

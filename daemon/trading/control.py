@@ -116,6 +116,7 @@ class Control:
             "name": daemon.loaded.config.run.name,
             "mode": daemon.loaded.config.run.mode,
             "phase": daemon.phase,
+            "folder": str(daemon.run_folder),
             "trading_state": self._state.name,
             "trading_state_reason": latched.reason,
             "time": iso(session.clock.now()),

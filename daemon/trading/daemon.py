@@ -92,6 +92,7 @@ class Daemon:
         self.phase = "starting"
         self.recovered = Recovered(state=capture(build_bare_trader(loaded)))
         self.run_number = 0
+        self.run_folder = Path()
         self._quiet = quiet
         self._open_adapter = open_adapter or self._open_venues
         self._recorder: FrameRecorder | None = None
@@ -199,7 +200,7 @@ class Daemon:
         self.run_number = folder.next_run()
         self._point("numbered")
         trader = build_trader(loaded, self.run_number)
-        run_folder = folder.make_run_folder(self.run_number)
+        run_folder = self.run_folder = folder.make_run_folder(self.run_number)
         log_file = start_logging(run_folder / LOG_FILE, console=not self._quiet, is_prompt=True)
         self._listen_to_strategies(trader)
         if sealing.signer is None:
