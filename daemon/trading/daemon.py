@@ -8,14 +8,13 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import anyio
 import structlog
-from anyio.abc import TaskGroup
 
 from core.enums import TradingState
 from core.errors import TradingdError
@@ -36,7 +35,9 @@ from core.venue_adapter import Adapter
 from daemon.config.effective import effective
 from daemon.config.loader import LoadedConfig
 from daemon.control.server import Handler, open_listener, serve
+from daemon.control.server import Listener as OpenListener
 from daemon.control.socket_path import prepare_folder, socket_of
+from daemon.control.wire import Request
 from daemon.exit_codes import ExitCode
 from daemon.journal.format import JOURNAL_FOLDER, JournalHeader
 from daemon.journal.opening import begin_journal, open_sealing
@@ -46,12 +47,14 @@ from daemon.run_folder import LOG_FILE
 from daemon.trading.clock import Clock, SystemClock
 from daemon.trading.closing import BATCH_EVENTS_MAX, Closing
 from daemon.trading.inbox import Inbox
+from daemon.trading.last_act import LastAct
 from daemon.trading.listener import Alert, Beat, Listener, Severity
 from daemon.trading.reconcile import executions_since, position_differences
 from daemon.trading.reconciling import Reconciling
 from daemon.trading.recovery import Recovered, recover
 from daemon.trading.session import SIGNAL_UID, Point, Session, no_point
 from daemon.trading.state_folder import Latch, StateFolder
+from daemon.trading.tasks import Tasks
 from daemon.trading.wiring import build_bare_trader, check_config, check_state, open_simulated
 from daemon.version import VERSION
 from daemon.wiring import build_trader
@@ -85,7 +88,7 @@ class Daemon:
         self._stop: tuple[str, int, str] | None = None  # action, who, why
         self._listeners = tuple(listeners)
         self.flattened = anyio.Event()
-        self._tasks: TaskGroup | None = None
+        self._tasks = Tasks(expected=self._expected, broken=self._broken, see_out=self._see_out)
         self._is_flattening = False
         self._is_verified = False
         self._foreign: tuple[str, ...] = ()
@@ -95,6 +98,7 @@ class Daemon:
         self._session: Session | None = None
         self._closing: Closing | None = None
         self._reconciling: Reconciling | None = None
+        self._last_act: LastAct
 
     @property
     def session(self) -> Session:
@@ -138,20 +142,11 @@ class Daemon:
             self._session.on_latched = self._latched
             await self._session.adapter.open()
             self._say_phase("starting", "asking the venue")
-            self._foreign = await self.reconciling.at_start()
-            self._point("reconciled")
+            self._last_act = LastAct(self._session)
+            await self._begin()
             prepare_folder()
             listener = await open_listener(socket_of(self.run_id))
-            async with anyio.create_task_group() as tasks:
-                self._tasks = tasks
-                tasks.start_soon(serve, listener, handler_of(self))
-                tasks.start_soon(self._watch_signals)
-                tasks.start_soon(self._feed)
-                tasks.start_soon(self._guarded, self.reconciling.run)
-                tasks.start_soon(self._heart)
-                await self._guarded(self._loop)
-                await self._end()
-                tasks.cancel_scope.cancel()
+            await self._live(listener, handler_of(self))
             await self._session.adapter.close()
             return self._close()
         finally:
@@ -162,6 +157,67 @@ class Daemon:
             folder.release()
             if log_file is not None:
                 log_file.abandon()
+
+    async def _begin(self) -> None:
+        """The venue's own word, before anything new may leave. What runs before this one left open does not rest after a bug."""
+        try:
+            self._foreign = await self.reconciling.at_start()
+        except (Exception, SystemExit) as error:
+            if not isinstance(error, TradingdError):
+                self._broken(error)
+                await self._see_out()
+            raise
+        self._point("reconciled")
+
+    async def _live(self, listener: OpenListener, handler: Handler) -> None:
+        """All tasks, from the first to the last. Raises what has broken one of them, after everything was canceled."""
+        serving = partial(serve, listener, partial(self._answer, handler))
+        await self._tasks.run(
+            self._trade, endless=(serving, self._watch_signals, self.reconciling.run, self._heart), others=(self._feed,)
+        )
+
+    async def _trade(self) -> None:
+        await self._tasks.guarded(self._loop)
+        if self._tasks.bug is None:
+            await self._end()
+
+    def _expected(self, error: TradingdError) -> None:
+        self._error = self._error or error
+        self.stop("stop", SIGNAL_UID, str(error))
+
+    def _broken(self, error: BaseException) -> None:
+        """A bug: cancel everything and latch the halt now, whatever else is broken."""
+        self.session.inbox.wake()
+        reason = f"a bug of tradingd: {type(error).__name__}: {error}"
+        self.phase = "stopping"
+        try:
+            self._last_act.cancel_and_latch(reason)
+        finally:
+            self._log.critical("a bug of tradingd", error=repr(error), exc_info=error)
+            self.alert("bug", Severity.CRITICAL, f"{self.run_id} is ended, HALTED: {reason}")
+
+    async def _see_out(self) -> None:
+        last = self._last_act
+        try:
+            await last.see_out(self._stop_ns_max / NS_PER_SECOND)
+        finally:
+            if last.orders_left != 0:
+                left = "nobody knows how many orders" if last.orders_left is None else f"{last.orders_left} orders"
+                self.alert("not_verified", Severity.CRITICAL, f"after a bug {left} are left at the venue")
+
+    async def _answer(self, handler: Handler, request: Request) -> tuple[int, dict[str, Any]]:
+        """A bug in an answer costs that answer. Where something was to be done and nobody knows whether it was, trading halts."""
+        try:
+            return await handler(request)
+        except Exception as error:
+            if not self.session.is_whole or self._tasks.bug is not None:
+                raise
+            what = f"{request.method} {request.path} failed: {type(error).__name__}: {error}"
+            self._log.critical("a bug of tradingd", request=what, exc_info=error)
+            self.alert("bug", Severity.CRITICAL, what)
+            if request.method != "GET":
+                self.halt(f"a bug of tradingd: {what}")
+            return 500, {"error": f"a bug of tradingd: {what}"}
 
     def _open(self, folder: StateFolder) -> tuple[Session, LogFile]:
         """Everything up to the first record: reads first, then leaves its traces in an order that a crash cannot turn round."""
@@ -222,18 +278,11 @@ class Daemon:
 
     # The tasks.
 
-    async def _guarded(self, task: Callable[[], Awaitable[None]]) -> None:
-        """Run it; what is no bug ends the session in order."""
-        try:
-            await task()
-        except TradingdError as error:
-            self._error = self._error or error
-
     async def _loop(self) -> None:
         """Await one event, then take a batch without awaiting."""
         session = self.session
         self._start_trading()
-        while self._stop is None and session.storage_failure is None and session.failure is None:
+        while self._stop is None and self._tasks.bug is None and session.storage_failure is None and session.failure is None:
             with anyio.move_on_after(self._sleep_s_max()):
                 await session.inbox.wait()
             session.drain_inbox(BATCH_EVENTS_MAX)
@@ -245,11 +294,10 @@ class Daemon:
         return None if due is None else max(due - self.session.clock.now(), 0) / NS_PER_SECOND
 
     async def _feed(self) -> None:
-        async def run() -> None:
+        try:
             await self.session.adapter.run(self.session.inbox, self.reconciling.reconnected)
-
-        await self._guarded(run)
-        self.closing.has_feed_ended = True
+        finally:
+            self.closing.has_feed_ended = self._last_act.is_feed_dead = True
         self.stop("stop", SIGNAL_UID, "the feed has ended" if self._error is None else str(self._error))
 
     async def _heart(self) -> None:
@@ -338,7 +386,6 @@ class Daemon:
 
         It is the daemon's own task: whoever asked may go away. Raises StorageError where the journal refuses.
         """
-        assert self._tasks is not None
         self._log.warning("flatten", uid=uid, reason=reason)
         self._is_flattening = True
         self.flattened = anyio.Event()
@@ -348,7 +395,7 @@ class Daemon:
             reason,
             lambda now: [TradingStateSet(now, now, TradingState.REDUCING, reason), CancelAllRequested(now, now, reason)],
         )
-        self._tasks.start_soon(self._guarded, partial(self._flatten, reason))
+        self._tasks.start(partial(self._flatten, reason))
 
     async def _flatten(self, reason: str) -> None:
         try:
@@ -370,7 +417,7 @@ class Daemon:
         self._say_phase("stopping", reason)
         self._log.warning("stopping", reason=reason, uid=uid)
         with anyio.move_on_after(self._stop_ns_max / NS_PER_SECOND, shield=True) as bound:
-            await self._guarded(partial(self._end_in_order, action, uid, reason))
+            await self._tasks.guarded(partial(self._end_in_order, action, uid, reason))
         if bound.cancelled_caught:
             self.alert("stop_overdue", Severity.CRITICAL, "the stop took too long; orders may be open at the venue")
 

@@ -262,6 +262,12 @@ class Session:
             self.on_latched(latch)
             self._point("latched")
 
+    def write_latch(self, latch: Latch) -> None:
+        """Without the Trader: for where it cannot be asked. Raises StorageError."""
+        self._folder.write_latch(latch)
+        self._latched = latch
+        self.on_latched(latch)
+
     @property
     def kill(self) -> KillLatch:
         return self._kill
