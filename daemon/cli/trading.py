@@ -10,10 +10,12 @@ from pathlib import Path
 
 import anyio
 
+from core.units import parse_duration_ns
 from daemon.cli.backtest import backtest
 from daemon.cli.control import summary_of
 from daemon.config.loader import LoadedConfig, load_config
 from daemon.exit_codes import ExitCode
+from daemon.notify import systemd_listeners
 from daemon.trading.control import Control
 from daemon.trading.daemon import Daemon
 from daemon.wiring import goes_by_the_clock
@@ -31,7 +33,9 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _trade(loaded: LoadedConfig, options: argparse.Namespace) -> int:
-    daemon = Daemon(loaded, quiet=options.json)
+    settings = loaded.config.daemon
+    systemd = systemd_listeners(parse_duration_ns(settings.heartbeat_interval), parse_duration_ns(settings.stop_timeout))
+    daemon = Daemon(loaded, quiet=options.json, listeners=systemd)
     # The faster loop where it is installed; nothing else depends on it.
     use_uvloop = importlib.util.find_spec("uvloop") is not None
     code = anyio.run(partial(_run, daemon), backend_options={"use_uvloop": use_uvloop})

@@ -9,6 +9,7 @@ from core.errors import StorageError
 from daemon.config.build import expand_path, resolve_path
 from daemon.config.loader import LoadedConfig
 from daemon.journal.anchor import AnchorFile
+from daemon.journal.files import DISK, Files
 from daemon.journal.format import JournalHeader
 from daemon.journal.keys import Signer, open_signer
 from daemon.journal.writer import JournalSettings, JournalWriter
@@ -40,6 +41,8 @@ def open_sealing(loaded: LoadedConfig) -> Sealing:
     return Sealing(signer, reason, anchor)
 
 
-def begin_journal(folder: Path, header: JournalHeader, sealing: Sealing, settings: JournalSettings) -> JournalWriter:
+def begin_journal(
+    folder: Path, header: JournalHeader, sealing: Sealing, settings: JournalSettings, files: Files = DISK
+) -> JournalWriter:
     """A new journal at `folder`. Raises StorageError."""
-    return JournalWriter(folder, header, settings=settings, signer=sealing.signer, anchor=sealing.anchor)
+    return JournalWriter(folder, header, settings=settings, signer=sealing.signer, anchor=sealing.anchor, files=files)

@@ -39,6 +39,7 @@ from daemon.control.server import Listener as OpenListener
 from daemon.control.socket_path import prepare_folder, socket_of
 from daemon.control.wire import Request
 from daemon.exit_codes import ExitCode
+from daemon.journal.files import DISK, Files
 from daemon.journal.format import JOURNAL_FOLDER, JournalHeader
 from daemon.journal.opening import begin_journal, open_sealing
 from daemon.journal.writer import JournalSettings, JournalWriter, Sync
@@ -65,7 +66,10 @@ OpenAdapter = Callable[[LoadedConfig, Trader, Clock], Adapter]
 
 
 class Daemon:
-    """Make it, then `await run()` once. `listeners` are told what it does; `point` is for tests: places to die at."""
+    """Make it, then `await run()` once. `listeners` are told what it does.
+
+    `point` and `files` are for tests: places to die at, and a disk that fails.
+    """
 
     def __init__(
         self,
@@ -75,6 +79,7 @@ class Daemon:
         open_adapter: OpenAdapter = open_simulated,
         listeners: Sequence[Listener] = (),
         point: Point = no_point,
+        files: Files = DISK,
     ) -> None:
         check_config(loaded)
         self.loaded = loaded
@@ -84,6 +89,7 @@ class Daemon:
         self._quiet = quiet
         self._open_adapter = open_adapter
         self._point = point
+        self._files = files
         self._error: TradingdError | None = None
         self._stop: tuple[str, int, str] | None = None  # action, who, why
         self._listeners = tuple(listeners)
@@ -124,7 +130,7 @@ class Daemon:
     async def run(self, handler_of: Callable[[Daemon], Handler]) -> ExitCode:
         """Trade until the end. Raises ConfigError, DataError and StorageError where it cannot even begin."""
         state = Path(self._settings.state_folder).absolute() / self.loaded.config.run.name
-        folder = StateFolder(state)
+        folder = StateFolder(state, self._files)
         log_file: LogFile | None = None
         try:
             self._point("locked")
@@ -222,7 +228,7 @@ class Daemon:
     def _open(self, folder: StateFolder) -> tuple[Session, LogFile]:
         """Everything up to the first record: reads first, then leaves its traces in an order that a crash cannot turn round."""
         loaded = self.loaded
-        self.recovered = recover(folder, partial(build_bare_trader, loaded))
+        self.recovered = recover(folder, partial(build_bare_trader, loaded), self._say_records_read)
         check_state(loaded, self.recovered.state)
         sealing = open_sealing(loaded)
         clock = SystemClock(self.recovered.ts + 1)
@@ -244,7 +250,7 @@ class Daemon:
             tradingd=VERSION,
         )
         settings = JournalSettings(sync=Sync(self._settings.sync), segment_bytes_max=SEGMENT_BYTES_MAX)
-        journal: JournalWriter = begin_journal(run_folder / JOURNAL_FOLDER, header, sealing, settings)
+        journal: JournalWriter = begin_journal(run_folder / JOURNAL_FOLDER, header, sealing, settings, self._files)
         self._point("begun")
         ts = clock.now()
         inbox = Inbox(clock, self._settings.inbox_events_max)
@@ -349,6 +355,9 @@ class Daemon:
         self.phase = phase
         for listener in self._listeners:
             listener.phase(phase, text)
+
+    def _say_records_read(self, records: int) -> None:
+        self._say_phase("starting", f"{records:,} records of the run before read")
 
     async def _watch_signals(self) -> None:
         with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:

@@ -287,6 +287,7 @@ class Session:
         write_snapshot(
             self.journal.path.parent,
             Snapshot(place=place, ts=self.trader.now, state=capture(self.trader)),
+            self._folder.files,
         )
         self._snapshot_at = place.records
         self._point("snapshot")
