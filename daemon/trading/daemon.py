@@ -136,14 +136,14 @@ class Daemon:
             self._point("locked")
             self._say_phase("starting", "reading what the runs before it left")
             self._session, log_file = self._open(folder)
-            self._closing = Closing(self._session)
             self._reconciling = Reconciling(
                 self._session,
                 self._settings,
                 alert=self.alert,
                 halt=self.halt,
-                is_stopping=lambda: self._stop is not None,
+                is_stopping=lambda: self.phase == "stopping",
             )
+            self._closing = Closing(self._session, self._reconciling.nudge)
             self._session.on_beat = self._beat
             self._session.on_latched = self._latched
             await self._session.adapter.open()
