@@ -73,13 +73,20 @@ class Tasks:
     async def _owned(self, task: Task) -> None:
         try:
             await self.guarded(task)
-        except (Exception, SystemExit) as error:
-            # SystemExit: somebody's code has called sys.exit() in here.
-            try:
-                self._break(error)
-            finally:
-                await self._seen_out.wait()
+        except SystemExit as error:
+            # The event loop would let it through at once, with everything left as it stands.
+            bug = AssertionError(f"somebody's code has called sys.exit({error.code!r})")
+            await self._broken_by(bug)
+            raise bug from error
+        except Exception as error:
+            await self._broken_by(error)
             raise
+
+    async def _broken_by(self, error: Exception) -> None:
+        try:
+            self._break(error)
+        finally:
+            await self._seen_out.wait()
 
     def _break(self, error: BaseException) -> None:
         if self.bug is not None:
