@@ -203,6 +203,8 @@ class _Verifier:
             self._contents.opened(frame, self._records)
         else:
             self._contents.seal(frame, self._segment, before, self._records)
+        if before is not None and self._records != UNKNOWN:
+            self._contents.linked(frame, self._records)
 
     def _misfit(self, data: bytes, frame: Frame) -> None:
         """A frame that does not continue the one before it."""

@@ -42,8 +42,10 @@ def build_parser(kind: type[argparse.ArgumentParser] = argparse.ArgumentParser) 
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
     _add_backtest(verbs)
     _add_paper(verbs)
+    _add_venue_sim(verbs)
     _add_data(verbs)
     _add_control(verbs)
+    _add_kill(verbs)
     _add_config(verbs)
     _add_audit(verbs)
     report = verbs.add_parser("report", help="print the report of a run folder")
@@ -89,6 +91,21 @@ def _add_paper(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     run.set_defaults(out=None, anchor=None, pace=None)
 
 
+def _add_venue_sim(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    kinds = verbs.add_parser("venue-sim", help="run a simulated venue as a process of its own").add_subparsers(
+        dest="kind", metavar="KIND", required=True
+    )
+    sim = kinds.add_parser("sim", help="the simulated venue behind a socket (docs/VENUE-SIM.md), until it is stopped")
+    sim.add_argument("--config", metavar="CONFIG", required=True, help="whose instruments, data, venue and connections it takes")
+    _add_set(sim)
+    sim.add_argument("--venue", metavar="NAME", help="which venue of the configuration; needed where its data are of several")
+    sim.add_argument("--listen", metavar="ADDRESS", help="unix:PATH or 127.0.0.1:PORT; absent: the address of its connection")
+    sim.add_argument("--seed", metavar="N", type=int, help="overrides run.seed")
+    sim.add_argument("--ledger", metavar="FILE", help="what happens there, a JSON object a line; it goes on from what is in it")
+    sim.add_argument("--cancel-on-disconnect", action="store_true", help="cancel everything when the trading connection is gone")
+    _add_json(sim)
+
+
 def _add_data(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     data = verbs.add_parser("data", help="look at market-data files").add_subparsers(
         dest="action", metavar="ACTION", required=True
@@ -118,6 +135,20 @@ def _add_control(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     for parser in (status, halt, reduce, resume, flatten, stop, orders, positions, fills):
         parser.add_argument("--run", metavar="RUN_ID", help="which one; needed only while several run")
         _add_json(parser)
+
+
+def _add_kill(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    guardian = verbs.add_parser("guardian", help="watch a daemon from a process of its own, and kill where it must")
+    guardian.add_argument("config", metavar="CONFIG", help="the same file that the daemon runs")
+    _add_set(guardian)
+    _add_json(guardian)
+    kill = verbs.add_parser("kill", help="cancel everything on every venue, whatever state the daemon is in, and verify it")
+    kill.add_argument("config", metavar="CONFIG", nargs="?", help="whose venues; needed only where no daemon has run")
+    kill.add_argument("--run", metavar="RUN_ID", help="which account; needed only while several run")
+    kill.add_argument("--flatten", action="store_true", help="close every position at the market too")
+    kill.add_argument("--reason", default="operator", help="kept in the latch, the alerts and the report")
+    kill.add_argument("--wait", metavar="DURATION", default="30s", help="longest time to wait until it is verified")
+    _add_json(kill)
 
 
 def _add_config(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -167,6 +198,10 @@ def _verb(options: argparse.Namespace) -> Verb:
             from daemon.cli import trading
 
             return {"paper": trading.paper, "run": trading.run}[options.verb]
+        case "venue-sim":
+            from daemon.cli.venue_sim import venue_sim
+
+            return venue_sim
         case "reduce" | "resume" | "flatten" | "stop":
             from daemon.cli.control import act
 
@@ -181,6 +216,14 @@ def _verb(options: argparse.Namespace) -> Verb:
                 "positions": control.positions,
                 "fills": control.fills,
             }[options.verb]
+        case "guardian":
+            from daemon.cli.guardian import guardian
+
+            return guardian
+        case "kill":
+            from daemon.cli.kill import kill
+
+            return kill
         case "config":
             from daemon.cli import config
 

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from daemon.config.models_connections import Connection
+from daemon.config.models_guardian import Alerts, Guardian
 from daemon.config.section import Currency, InstrumentId, Name, PathText, Section
 from daemon.config.text_types import (
     Conversion,
@@ -362,6 +363,8 @@ class RunConfig(Section):
     audit: Audit = Field(default_factory=Audit)
     daemon: Daemon = Field(default_factory=Daemon)
     connections: list[Connection] = Field(default_factory=list, description="venues outside this process")
+    guardian: Guardian = Field(default_factory=Guardian)
+    alerts: Alerts = Field(default_factory=Alerts)
 
     @model_validator(mode="after")
     def _strategy_ids_are_unique(self) -> RunConfig:

@@ -7,7 +7,7 @@ from typing import Any
 import anyio
 
 from core.enums import TradingState
-from core.errors import StorageError
+from core.errors import RefusedError, StorageError
 from daemon.control.wire import Request
 from daemon.timestamps import iso
 from daemon.trading.daemon import Daemon
@@ -43,6 +43,8 @@ class Control:
             return 409, {"error": "the daemon is stopping"}
         try:
             return await self._act(request, reason)
+        except RefusedError as error:
+            return 409, {"error": str(error)}
         except StorageError as error:
             # The loop finds it too, cancels everything and ends.
             return 503, {"error": str(error)}

@@ -9,6 +9,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ import anyio
 import structlog
 
 from core.enums import TradingState
-from core.errors import TradingdError
+from core.errors import RefusedError, TradingdError
 from core.events import (
     CancelAllRequested,
     Heartbeat,
@@ -39,6 +40,7 @@ from daemon.control.server import Listener as OpenListener
 from daemon.control.socket_path import prepare_folder, socket_of
 from daemon.control.wire import Request
 from daemon.exit_codes import ExitCode
+from daemon.journal.anchor import Anchor, ToldAnchors
 from daemon.journal.files import DISK, Files
 from daemon.journal.format import JOURNAL_FOLDER, JournalHeader
 from daemon.journal.opening import begin_journal, open_sealing
@@ -56,7 +58,7 @@ from daemon.trading.recovery import Recovered, recover
 from daemon.trading.session import SIGNAL_UID, Point, Session, no_point
 from daemon.trading.state_folder import Latch, StateFolder
 from daemon.trading.tasks import Tasks
-from daemon.trading.wiring import build_bare_trader, check_config, check_state, open_simulated
+from daemon.trading.wiring import build_bare_trader, check_config, check_state, open_venues
 from daemon.version import VERSION
 from daemon.wiring import build_trader
 
@@ -68,6 +70,7 @@ OpenAdapter = Callable[[LoadedConfig, Trader, Clock], Adapter]
 class Daemon:
     """Make it, then `await run()` once. `listeners` are told what it does.
 
+    `on_seal` gets each seal of the journal; `refusal` says why trading may not be ACTIVE now, and nothing where it may.
     `point` and `files` are for tests: places to die at, and a disk that fails.
     """
 
@@ -76,8 +79,10 @@ class Daemon:
         loaded: LoadedConfig,
         *,
         quiet: bool,
-        open_adapter: OpenAdapter = open_simulated,
+        open_adapter: OpenAdapter = open_venues,
         listeners: Sequence[Listener] = (),
+        on_seal: Callable[[Anchor], None] | None = None,
+        refusal: Callable[[], str] = str,
         point: Point = no_point,
         files: Files = DISK,
     ) -> None:
@@ -93,6 +98,8 @@ class Daemon:
         self._error: TradingdError | None = None
         self._stop: tuple[str, int, str] | None = None  # action, who, why
         self._listeners = tuple(listeners)
+        self._on_seal = on_seal
+        self._refusal = refusal
         self.flattened = anyio.Event()
         self._tasks = Tasks(expected=self._expected, broken=self._broken, see_out=self._see_out)
         self._is_flattening = False
@@ -231,6 +238,8 @@ class Daemon:
         self.recovered = recover(folder, partial(build_bare_trader, loaded), self._say_records_read)
         check_state(loaded, self.recovered.state)
         sealing = open_sealing(loaded)
+        if self._on_seal is not None:
+            sealing = replace(sealing, anchor=ToldAnchors(sealing.anchor, self._on_seal))
         clock = SystemClock(self.recovered.ts + 1)
         self.run_number = folder.next_run()
         self._point("numbered")
@@ -269,6 +278,9 @@ class Daemon:
 
     def _start_trading(self) -> None:
         session = self.session
+        refusal = self._refusal()
+        if refusal and session.trader.risk.trading_state is TradingState.ACTIVE:
+            self.set_state("reduce", TradingState.REDUCING, refusal, SIGNAL_UID)
         session.apply(lambda now: [Started(now, now, self.run_id), Reconciled(now, now, self.reconciling.last.count)])
         if self._foreign:
             # Somebody else's orders, or a position that no fill explains: a person has to look.
@@ -334,6 +346,7 @@ class Daemon:
             journal_id=session.journal.journal_id,
             records=place.records,
             head=place.hash.hex(),
+            records_durable=session.journal.records_durable,
         )
         for listener in self._listeners:
             listener.beat(beat)
@@ -379,7 +392,12 @@ class Daemon:
         self.session.control(action, uid, reason, lambda now: [TradingStateSet(now, now, state, reason)])
 
     def resume(self, reason: str, uid: int) -> None:
-        """The one way back to ACTIVE. Raises StorageError where the kill latch cannot be cleared; then nothing has changed."""
+        """The one way back to ACTIVE. Raises StorageError where the kill latch cannot be cleared, RefusedError where trading may
+        not be ACTIVE now; then nothing has changed.
+        """
+        refusal = self._refusal()
+        if refusal:
+            raise RefusedError(refusal)
         self._log.warning("resumed", uid=uid, reason=reason)
         if self.session.kill.is_set:
             # First: with the latch set, the next batch would halt again. A crash in between leaves HALTED, which is latched too.
@@ -446,10 +464,11 @@ class Daemon:
         # Between the venue's books and ours nothing is on its way any more, but for what has just come in.
         await self.closing.take_answers()
         differences = tuple(position_differences(session.trader, venue))
-        if venue.open_orders or differences:
+        left = self.reconciling.left_open(venue)
+        if left or differences:
             what = "; ".join(differences) or "equal"
-            self.alert("not_verified", Severity.CRITICAL, f"{len(venue.open_orders)} orders left at the venue; positions: {what}")
-        self._is_verified = not venue.open_orders and not differences
+            self.alert("not_verified", Severity.CRITICAL, f"{len(left)} orders left at the venue; positions: {what}")
+        self._is_verified = not left and not differences
 
     def _close(self) -> ExitCode:
         session = self.session

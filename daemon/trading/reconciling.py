@@ -17,9 +17,10 @@ import structlog
 from core.enums import OrderStatus, TradingState
 from core.errors import RefusedError, TransportError, VenueProtocolError
 from core.events import AnyEvent, CancelAllRequested, ForeignOrderFound, OrderEvent, OrderFilled, TradingStateSet, VenueCompared
+from core.order_store import FOREIGN_ORDER_ID
 from core.orders import Order
 from core.units import NS_PER_SECOND, parse_duration_ns
-from core.venue_adapter import VenueState
+from core.venue_adapter import VenueOrder, VenueState
 from daemon.config.models import Daemon as Settings
 from daemon.trading.closing import BATCH_EVENTS_MAX
 from daemon.trading.listener import Severity
@@ -32,6 +33,7 @@ from daemon.trading.reconcile import (
     foreign_fill,
     foreign_fill_text,
     foreign_name,
+    is_numbered_here,
     look,
     position_differences,
 )
@@ -154,6 +156,18 @@ class Reconciling:
         since = [self._asked_ts if order.client_order_id in self._told_unknown else order.ts_updated for order in waiting]
         now = self._session.clock.now()
         return min([self._unknown_ns, *(ts + self._unknown_ns - now for ts in since)]) / NS_PER_SECOND
+
+    def left_open(self, venue: VenueState) -> tuple[VenueOrder, ...]:
+        """What should not be open there after everything was canceled: all of it, but for what is left alone by policy."""
+        if self._policy is not ForeignPolicy.IGNORE:
+            return venue.open_orders
+        trader = self._session.trader
+        return tuple(
+            order
+            for order in venue.open_orders
+            if trader.orders.get(order.client_order_id or FOREIGN_ORDER_ID) is not None
+            or is_numbered_here(trader, order.client_order_id)
+        )
 
     async def _reconcile(self) -> None:
         """Two looks; what both show is applied, and what no policy covers halts."""

@@ -411,10 +411,13 @@ def plain_verdict(
     def grows(scope: str) -> bool:
         return max(worst_of(desk, key, scope, side, qty)) > max(worst_of(desk, key, scope, side, 0))
 
-    same = [order for order in desk.trader.orders.open_orders(key) if (order.strategy_id, order.side) == (who, side)]
-    unknown = sum(order.reserved_qty for order in same if order.status is OrderStatus.UNKNOWN)
+    unknown = [
+        order.reserved_qty
+        for order in desk.trader.orders.open_orders(key)
+        if order.status is OrderStatus.UNKNOWN and order.strategy_id == who and order.side is side
+    ]
     if unknown:
-        return f"order_unknown {unknown} > 0"
+        return f"order_unknown {sum(unknown)} > 0"
     if who == "a" and grows("a"):
         capital = sum(worth(of, max(worst_of(desk, of, "a", side, qty if of == key else 0))) for of in prices)
         if capital > limits["capital"]:
