@@ -67,6 +67,11 @@ SEGMENT_BYTES_MAX = 1 << 24  # of a journal: behind a snapshot, a restart reads 
 OpenAdapter = Callable[[LoadedConfig, Trader, Clock], Adapter]
 
 
+def _scoped(action: str, strategy_id: str) -> str:
+    """As the journal keeps it: of the account, or of one strategy."""
+    return f"{action} {strategy_id}" if strategy_id else action
+
+
 class Daemon:
     """Make it, then `await run()` once. `listeners` are told what it does.
 
@@ -153,6 +158,7 @@ class Daemon:
             self._closing = Closing(self._session, self._reconciling.nudge)
             self._session.on_beat = self._beat
             self._session.on_latched = self._latched
+            self._session.on_strategies = self._strategies_latched
             await self._session.adapter.open()
             self._say_phase("starting", "asking the venue")
             self._last_act = LastAct(self._session)
@@ -364,6 +370,10 @@ class Daemon:
         severity = Severity.INFO if latch.state is TradingState.ACTIVE else Severity.CRITICAL
         self.alert("trading_state", severity, f"{self.run_id} {latch.state.name}: {latch.reason}")
 
+    def _strategies_latched(self, states: Sequence[tuple[str, TradingState]]) -> None:
+        text = ", ".join(f"{strategy_id} {state.name}" for strategy_id, state in states) or "all ACTIVE"
+        self.alert("strategy_state", Severity.CRITICAL if states else Severity.INFO, f"{self.run_id}: {text}")
+
     def _say_phase(self, phase: str, text: str) -> None:
         self.phase = phase
         for listener in self._listeners:
@@ -387,22 +397,27 @@ class Daemon:
     def halt(self, reason: str, uid: int = SIGNAL_UID) -> None:
         self.set_state("halt", TradingState.HALTED, reason, uid)
 
-    def set_state(self, action: str, state: TradingState, reason: str, uid: int) -> None:
-        self._log.warning("trading state", action=action, state=state.name, uid=uid, reason=reason)
-        self.session.control(action, uid, reason, lambda now: [TradingStateSet(now, now, state, reason)])
+    def set_state(self, action: str, state: TradingState, reason: str, uid: int, strategy_id: str = "") -> None:
+        """Stricter, never looser. `strategy_id` "": the account."""
+        self._log.warning("trading state", action=action, state=state.name, uid=uid, reason=reason, strategy=strategy_id)
+        self.session.control(
+            _scoped(action, strategy_id), uid, reason, lambda now: [TradingStateSet(now, now, state, reason, strategy_id)]
+        )
 
-    def resume(self, reason: str, uid: int) -> None:
-        """The one way back to ACTIVE. Raises StorageError where the kill latch cannot be cleared, RefusedError where trading may
+    def resume(self, reason: str, uid: int, state: TradingState = TradingState.ACTIVE, strategy_id: str = "") -> None:
+        """The one way back to `state`. Raises StorageError where the kill latch cannot be cleared, RefusedError where trading may
         not be ACTIVE now; then nothing has changed.
         """
-        refusal = self._refusal()
+        refusal = self._refusal() if state is TradingState.ACTIVE else ""
         if refusal:
             raise RefusedError(refusal)
-        self._log.warning("resumed", uid=uid, reason=reason)
-        if self.session.kill.is_set:
+        self._log.warning("resumed", uid=uid, reason=reason, state=state.name, strategy=strategy_id)
+        if self.session.kill.is_set and not strategy_id:
             # First: with the latch set, the next batch would halt again. A crash in between leaves HALTED, which is latched too.
             self.session.kill.clear()
-        self.session.control("resume", uid, reason, lambda now: [TradingResumed(now, now, reason)])
+        self.session.control(
+            _scoped("resume", strategy_id), uid, reason, lambda now: [TradingResumed(now, now, reason, state, strategy_id)]
+        )
 
     @property
     def is_flattening(self) -> bool:
@@ -411,16 +426,27 @@ class Daemon:
     def start_flatten(self, reason: str, uid: int) -> None:
         """REDUCING, everything canceled, then every position closed at the market; `flattened` is set at its end.
 
-        It is the daemon's own task: whoever asked may go away. Raises StorageError where the journal refuses.
+        What is HALTED, the account or a strategy, becomes REDUCING in the same recorded step: that is what the reason is for.
+        Raises RefusedError while the kill latch is set, StorageError where the journal refuses. It is the daemon's own task:
+        whoever asked may go away.
         """
-        self._log.warning("flatten", uid=uid, reason=reason)
+        session, reducing = self.session, TradingState.REDUCING
+        if session.kill.is_set:
+            raise RefusedError("the kill latch is set: `tradingd resume --to reducing --reason …` clears it; then flatten")
+        states = session.trader.risk.states
+        halted = [scope for scope in ("", *(name for name, _ in states.strategies())) if states.own(scope) is TradingState.HALTED]
+        self._log.warning("flatten", uid=uid, reason=reason, halted=halted)
         self._is_flattening = True
         self.flattened = anyio.Event()
-        self.session.control(
+        session.control(
             "flatten",
             uid,
             reason,
-            lambda now: [TradingStateSet(now, now, TradingState.REDUCING, reason), CancelAllRequested(now, now, reason)],
+            lambda now: [
+                *(TradingResumed(now, now, reason, reducing, scope) for scope in halted),
+                TradingStateSet(now, now, reducing, reason),
+                CancelAllRequested(now, now, reason),
+            ],
         )
         self._tasks.start(partial(self._flatten, reason))
 
