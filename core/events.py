@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import msgspec
 
-from core.enums import AggressorSide, LiquiditySide, MarketStatus, Reason, Side, TradingState
+from core.enums import AggressorSide, LiquiditySide, MarketStatus, OrderType, Reason, Side, TimeInForce, TradingState
 from core.trader_state import TraderState
 
 
@@ -201,6 +201,43 @@ class VenueCompared(Event, frozen=True, array_like=True, gc=False, tag="compared
     differences: int
 
 
+# Client programs (core/clients.py): what a program outside asks for, as it was let in.
+
+
+class ClientOrderRequested(Event, frozen=True, array_like=True, gc=False, tag="client_order"):
+    """A client wants this order. `client_ref` is its own name for it: one that was used before makes no second order."""
+
+    client_id: str
+    client_ref: str
+    instrument_id: str
+    side: Side
+    order_type: OrderType
+    quantity: int
+    price: int | None
+    trigger_price: int | None = None
+    time_in_force: TimeInForce = TimeInForce.GTC
+    post_only: bool = False
+    reduce_only: bool = False
+    display_qty: int = 0
+    expire_ts: int = 0
+
+
+class ClientCancelRequested(Event, frozen=True, array_like=True, gc=False, tag="client_cancel"):
+    """client_id "": an operator, who may cancel anybody's order."""
+
+    client_id: str
+    client_order_id: int
+
+
+class ClientReplaceRequested(Event, frozen=True, array_like=True, gc=False, tag="client_replace"):
+    """`quantity` is the new remaining quantity."""
+
+    client_id: str
+    client_order_id: int
+    quantity: int
+    price: int
+
+
 # Orders. client_order_id is ours (core/identifiers.py); venue ids appear at the adapter's edge and in OrderAccepted.
 
 
@@ -317,5 +354,8 @@ AnyEvent = (
     | LimitTripped
     | Heartbeat
     | VenueFinding
+    | ClientOrderRequested
+    | ClientCancelRequested
+    | ClientReplaceRequested
     | AnyOrderEvent
 )

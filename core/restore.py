@@ -77,6 +77,7 @@ def capture(trader: Trader) -> TraderState:
         strategy_states=tuple(trader.risk.states.strategies()),
         losses=() if trader.account_risk is None else tuple(_loss_record(watch) for watch in trader.account_risk.watches),
         foreign=trader.foreign.capture(),
+        client_refs=trader.clients.capture(),
     )
 
 
@@ -108,6 +109,7 @@ def restore(trader: Trader, state: TraderState) -> None:
     for strategy_id, trading_state in state.strategy_states:
         trader.risk.states.restrict(strategy_id, trading_state)
     trader.marks_restored = dict(state.marks)
+    trader.clients.restore(state.client_refs)
     for market in trader.states.values():
         if market.watch is not None:
             market.watch.touch()

@@ -11,6 +11,7 @@ from typing import Any
 from core.account_risk import AccountRisk
 from core.approved import Approved
 from core.blame import blame
+from core.clients import ClientDesk
 from core.commands import CancelAll, CancelOrder, CancelTimer, ReplaceOrder, SetTimer, SubmitOrder
 from core.context import OutCommand, StrategyContext
 from core.digest import StreamDigest, digest_of
@@ -107,6 +108,7 @@ class Trader:
         self._timers: dict[int, tuple[StrategyContext, str]] = {}
         self.timer_counter = 0
         self.foreign = ForeignDesk(self)
+        self.clients = ClientDesk(self)
         self.out: list[OutCommand] = []
         # Callbacks by instrument, found once: a quote with nobody to hear it costs one dictionary look-up.
         self._quote_routes: dict[str, tuple[MarketState, list[tuple[StrategyContext, Callback]]]] = {
@@ -151,6 +153,7 @@ class Trader:
             FlattenRequested: self._on_flatten_requested,
             Heartbeat: self._on_heartbeat,
             **self.foreign.handlers(),
+            **self.clients.handlers(),
         }
         if self.account_risk is not None and self.account_risk.needs_marks:
             # Who configures no limit that needs the market's value pays nothing for it.
@@ -580,4 +583,5 @@ class Trader:
             quantities = (o.filled_qty, o.filled_value, o.leaves_qty, o.reserved_qty)
             records.append(("order", o.client_order_id, int(o.status), *quantities, price))
         records += self.foreign.records()
+        records += self.clients.records()
         return digest_of(records)

@@ -81,8 +81,17 @@ def goes_by_the_clock(loaded: LoadedConfig) -> bool:
 
 def build_trader(loaded: LoadedConfig, run_number: int) -> Trader:
     """The Trader of a configuration with its strategies, before its first event: a run's, or a replay's."""
+    trader = build_empty_trader(loaded, run_number)
+    for index, table in enumerate(loaded.config.strategies):
+        trader.add_strategy(table.id, build_strategy(loaded, index, list(trader.instruments.values())))
+    add_clients(loaded, trader)
+    return trader
+
+
+def build_empty_trader(loaded: LoadedConfig, run_number: int) -> Trader:
+    """Instruments, cash and limits; nobody trades yet."""
     instruments = build_instruments(loaded)
-    trader = Trader(
+    return Trader(
         instruments=instruments,
         cash=build_cash(loaded),
         limits=build_limits(loaded, instruments),
@@ -90,9 +99,25 @@ def build_trader(loaded: LoadedConfig, run_number: int) -> Trader:
         account=build_account_limits(loaded, instruments),
         run_number=run_number,
     )
-    for index, table in enumerate(loaded.config.strategies):
-        trader.add_strategy(table.id, build_strategy(loaded, index, instruments))
-    return trader
+
+
+def add_clients(loaded: LoadedConfig, trader: Trader) -> None:
+    """Programs outside trade by the clock only: a backtest takes no notice of them. Raises ConfigError."""
+    if not goes_by_the_clock(loaded):
+        return
+    for index, client in enumerate(loaded.config.clients):
+        for instrument_id in client.instruments:
+            if instrument_id not in trader.instruments:
+                known = ", ".join(trader.instruments)
+                raise ConfigError(
+                    f"{loaded.file}: clients[{index}].instruments: {instrument_id} is not configured; configured: {known}"
+                )
+        interval_ns = parse_duration_ns(client.interval)
+        subscriptions = [
+            Subscription(instrument_id=instrument_id, quotes="size", interval_ns=interval_ns, book_levels=client.levels)
+            for instrument_id in dict.fromkeys(client.instruments)
+        ]
+        trader.clients.add(client.id, subscriptions)
 
 
 def input_files(loaded: LoadedConfig) -> list[Path]:

@@ -89,6 +89,10 @@ def _add_paper(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         _add_set(parser)
         _add_json(parser)
     run.set_defaults(out=None, anchor=None, pace=None)
+    api = verbs.add_parser("api", help="serve the HTTP API for a running daemon, in this process")
+    api.add_argument("config", metavar="CONFIG", help="the daemon's own TOML file: [api] and [[clients]] count")
+    _add_set(api)
+    _add_json(api)
 
 
 def _add_venue_sim(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -209,6 +213,10 @@ def _verb(options: argparse.Namespace) -> Verb:
             from daemon.cli.venue_sim import venue_sim
 
             return venue_sim
+        case "api":
+            from daemon.cli.api import api
+
+            return api
         case "reduce" | "resume" | "flatten" | "stop":
             from daemon.cli.control import act
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
+from daemon.config.models_api import Api, Client
 from daemon.config.models_connections import Connection
 from daemon.config.models_guardian import Alerts, Guardian
 from daemon.config.section import Currency, InstrumentId, Name, PathText, Section
@@ -365,10 +366,12 @@ class RunConfig(Section):
     connections: list[Connection] = Field(default_factory=list, description="venues outside this process")
     guardian: Guardian = Field(default_factory=Guardian)
     alerts: Alerts = Field(default_factory=Alerts)
+    api: Api = Field(default_factory=Api, description="the HTTP API")
+    clients: list[Client] = Field(default_factory=list, max_length=64, description="programs outside that may ask and trade")
 
     @model_validator(mode="after")
     def _strategy_ids_are_unique(self) -> RunConfig:
-        ids = [strategy.id for strategy in self.strategies]
+        ids = [strategy.id for strategy in self.strategies] + [client.id for client in self.clients]
         for strategy_id in ids:
             if ids.count(strategy_id) > 1:
                 raise ValueError(f"two strategies have the id {strategy_id!r}")

@@ -8,8 +8,10 @@ import anyio
 
 from core.enums import TradingState
 from core.errors import RefusedError, StorageError
+from daemon.control.server import LineSource, Reply
 from daemon.control.wire import Request
 from daemon.timestamps import iso
+from daemon.trading.client_requests import ACTION_PATHS, PATHS, ClientRequests
 from daemon.trading.daemon import Daemon
 from daemon.trading.reconciling import Reconciliation
 from daemon.trading.views import fill_view, instruments_view, order_view, positions_view, profit_view
@@ -21,22 +23,28 @@ SCOPED = ("/halt", "/reduce", "/resume")  # of one strategy too
 RESUMED = {"active": TradingState.ACTIVE, "reducing": TradingState.REDUCING}
 VIEWS = ("/status", "/orders", "/positions", "/fills")
 
-Reply = tuple[int, dict[str, Any]]
-
 
 class Control:
     """The requests of one daemon."""
 
     def __init__(self, daemon: Daemon) -> None:
         self._daemon = daemon
+        self._clients = ClientRequests(daemon)
 
-    async def answer(self, request: Request) -> Reply:
+    async def answer(self, request: Request) -> Reply | LineSource:
+        try:
+            answer = self._clients.answer(request)
+        except StorageError as error:
+            return 503, {"error": str(error)}
+        if answer is not None:
+            return answer
         if request.path in VIEWS:
             if request.method != "GET":
                 return 405, {"error": f"{request.path} does not take {request.method}"}
             return 200, self._view(request.path)
         if request.path not in ACTIONS:
-            return 404, {"error": f"there is no {request.path} here; GET {', '.join(VIEWS)}; POST {', '.join(ACTIONS)}"}
+            gets, posts = ", ".join((*VIEWS, *PATHS)), ", ".join((*ACTIONS, *ACTION_PATHS))
+            return 404, {"error": f"there is no {request.path[:64]} here; GET {gets}; POST {posts}"}
         if request.method != "POST":
             return 405, {"error": f"{request.path} does not take {request.method}"}
         reason = request.body.get("reason", "" if request.path == "/resume" else "operator")
@@ -130,7 +138,9 @@ class Control:
             case "/positions":
                 return positions_view(trader)
             case "/fills":
-                return {"fills": [fill_view(trader, fill) for fill in session.fills], "count": session.fills_count}
+                first = session.fills_count - len(session.fills) + 1
+                shown = [fill_view(trader, fill, number) for number, fill in enumerate(session.fills, first)]
+                return {"fills": shown, "count": session.fills_count}
             case _:
                 return self.status()
 
@@ -160,6 +170,7 @@ class Control:
             "event_lag_us": session.lag_ns // 1_000,
             "event_lag_us_max": session.lag_ns_max // 1_000,
             "timers": len(session.timers),
+            "streams": len(self._clients.streams),
             "journal_records": session.journal.records_written,
             "journal_records_durable": session.journal.records_durable,
             "last_reconcile": self._compared(found),

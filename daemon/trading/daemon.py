@@ -33,12 +33,13 @@ from core.restore import capture
 from core.trader import Trader
 from core.units import NS_PER_SECOND, parse_duration_ns
 from core.venue_adapter import Adapter
+from daemon.api.child import ApiChild
+from daemon.api.settings import api_settings
 from daemon.config.effective import effective
 from daemon.config.loader import LoadedConfig
 from daemon.control.server import Handler, open_listener, serve
 from daemon.control.server import Listener as OpenListener
 from daemon.control.socket_path import prepare_folder, socket_of
-from daemon.control.wire import Request
 from daemon.exit_codes import ExitCode
 from daemon.journal.anchor import Anchor, ToldAnchors
 from daemon.journal.files import DISK, Files
@@ -47,6 +48,7 @@ from daemon.journal.opening import begin_journal, open_sealing
 from daemon.journal.writer import JournalSettings, JournalWriter, Sync
 from daemon.logging_setup import LogFile, start_logging
 from daemon.run_folder import LOG_FILE
+from daemon.trading.answering import Answering
 from daemon.trading.clock import Clock, SystemClock
 from daemon.trading.closing import BATCH_EVENTS_MAX, Closing
 from daemon.trading.inbox import Inbox
@@ -57,7 +59,7 @@ from daemon.trading.reconciling import Reconciling
 from daemon.trading.recovery import Recovered, recover
 from daemon.trading.session import SIGNAL_UID, Point, Session, no_point
 from daemon.trading.state_folder import Latch, StateFolder
-from daemon.trading.tasks import Tasks
+from daemon.trading.tasks import Task, Tasks
 from daemon.trading.wiring import build_bare_trader, check_config, check_state, open_venues
 from daemon.version import VERSION
 from daemon.wiring import build_trader
@@ -190,10 +192,11 @@ class Daemon:
 
     async def _live(self, listener: OpenListener, handler: Handler) -> None:
         """All tasks, from the first to the last. Raises what has broken one of them, after everything was canceled."""
-        serving = partial(serve, listener, partial(self._answer, handler))
-        await self._tasks.run(
-            self._trade, endless=(serving, self._watch_signals, self.reconciling.run, self._heart), others=(self._feed,)
-        )
+        answering = Answering(handler, lambda: not self.session.is_whole or self._tasks.bug is not None, self._answer_failed)
+        endless: list[Task] = [partial(serve, listener, answering.answer), self._watch_signals, self.reconciling.run, self._heart]
+        if self.loaded.config.api.enabled:
+            endless.append(self._api().run)
+        await self._tasks.run(self._trade, endless=endless, others=(self._feed,))
 
     async def _trade(self) -> None:
         await self._tasks.guarded(self._loop)
@@ -224,19 +227,12 @@ class Daemon:
                 left = "nobody knows how many orders" if last.orders_left is None else f"{last.orders_left} orders"
                 self.alert("not_verified", Severity.CRITICAL, f"after a bug {left} are left at the venue")
 
-    async def _answer(self, handler: Handler, request: Request) -> tuple[int, dict[str, Any]]:
-        """A bug in an answer costs that answer. Where something was to be done and nobody knows whether it was, trading halts."""
-        try:
-            return await handler(request)
-        except Exception as error:
-            if not self.session.is_whole or self._tasks.bug is not None:
-                raise
-            what = f"{request.method} {request.path} failed: {type(error).__name__}: {error}"
-            self._log.critical("a bug of tradingd", request=what, exc_info=error)
-            self.alert("bug", Severity.CRITICAL, what)
-            if request.method != "GET":
-                self.halt(f"a bug of tradingd: {what}")
-            return 500, {"error": f"a bug of tradingd: {what}"}
+    def _answer_failed(self, what: str, error: Exception, is_action: bool) -> None:
+        """Where something was to be done and nobody knows whether it was, trading halts."""
+        self._log.critical("a bug of tradingd", what=what, exc_info=error)
+        self.alert("bug", Severity.CRITICAL, what)
+        if is_action:
+            self.halt(f"a bug of tradingd: {what}")
 
     def _open(self, folder: StateFolder) -> tuple[Session, LogFile]:
         """Everything up to the first record: reads first, then leaves its traces in an order that a crash cannot turn round."""
@@ -356,6 +352,10 @@ class Daemon:
         )
         for listener in self._listeners:
             listener.beat(beat)
+
+    def _api(self) -> ApiChild:
+        settings = api_settings(self.loaded, socket_of(self.run_id))
+        return ApiChild(settings, self.session.journal.path.parent, partial(self.alert, "api_down", Severity.WARNING))
 
     def alert(self, kind: str, severity: Severity, text: str) -> None:
         """Tell whoever listens, and the log."""

@@ -87,6 +87,7 @@ class Session:
         self.lag_ns_max = 0
         self.halt_reason = ""
         self.on_beat: Callable[[Heartbeat], None] = _unheard  # called when one has gone the whole way
+        self.on_batch: Callable[[Sequence[AnyEvent]], None] = _unheard  # called with each batch once its commands have left
         self.on_latched: Callable[[Latch], None] = _unheard  # called with each trading state that the disk has taken
         self.on_strategies: Callable[[Sequence[tuple[str, TradingState]]], None] = _unheard  # those that are not ACTIVE
         # Called with an execution that no order of ours explains: what it becomes is taken in its place.
@@ -133,6 +134,7 @@ class Session:
         self._latch()
         self._snapshot_if_due()
         self.is_whole = True
+        self.on_batch(events)
         for event in events:
             if isinstance(event, Heartbeat):
                 self.on_beat(event)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import structlog
 
 from core.errors import ConfigError
@@ -11,12 +9,13 @@ from core.strategy import Subscription
 from core.trader import Trader
 from core.trader_state import TraderState
 from core.venue_adapter import Adapter
+from daemon.api.settings import api_settings
 from daemon.config.loader import LoadedConfig
 from daemon.trading.clock import Clock
 from daemon.trading.connections import check_connections, open_connections
 from daemon.trading.market import check_market, open_market
 from daemon.trading.simulated_adapter import SimulatedAdapter
-from daemon.wiring import build_trader
+from daemon.wiring import add_clients, build_empty_trader
 
 
 class Silent:
@@ -34,14 +33,18 @@ def check_config(loaded: LoadedConfig) -> None:
         check_connections(loaded)
     else:
         check_market(loaded)
+    if loaded.config.api.enabled:
+        if not loaded.config.clients:
+            raise ConfigError(f"{loaded.file}: api.enabled: there is nobody to serve: no [[clients]] are configured")
+        api_settings(loaded, None)
 
 
 def build_bare_trader(loaded: LoadedConfig) -> Trader:
     """A Trader whose strategies have names and nothing else: it takes facts and decides nothing."""
-    bare = replace(loaded, config=loaded.config.model_copy(update={"strategies": []}))
-    trader = build_trader(bare, 1)
+    trader = build_empty_trader(loaded, 1)
     for table in loaded.config.strategies:
         trader.add_strategy(table.id, Silent())
+    add_clients(loaded, trader)
     return trader
 
 

@@ -1,0 +1,70 @@
+"""Stops everything for somebody who has only HTTP: sets the kill latch itself, then tells the guardian and the daemon.
+
+The latch is seen by the daemon at its next order whatever state the daemon is in; the guardian cancels at the venues also where
+the daemon hangs. Neither is waited for longer than it takes to know that it will not answer.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import anyio
+
+from core.errors import StorageError
+from daemon.api.link import Link, Unanswered, Unreachable
+from daemon.api.settings import ApiSettings
+from daemon.kill_latch import KillLatch
+
+LATCH_SECONDS_MAX = 1.0  # a disk that hangs: the latch is in effect by then, only not on the disk
+GUARDIAN_SECONDS_MAX = 4.0
+DAEMON_SECONDS_MAX = 1.0
+
+
+class Kill:
+    def __init__(self, settings: ApiSettings, link: Link) -> None:
+        self._path = Path(settings.kill_latch)
+        self._daemon = link
+        self._guardian = Link("", settings.guardian_socket)
+
+    async def now(self, reason: str, *, flatten: bool) -> dict[str, Any]:
+        """What was reached: `latched`, and what guardian and daemon said, each null where nobody answered."""
+        found: dict[str, Any] = {"latched": await self._latch(reason), "guardian": None, "daemon": None}
+
+        async def tell(name: str, link: Link, target: str, more: dict[str, Any], seconds_max: float) -> None:
+            try:
+                status, content = await link.ask("POST", target, {"reason": reason, **more}, seconds_max=seconds_max)
+            except (Unreachable, Unanswered):
+                return
+            found[name] = {"status": status, "content": content}
+
+        async with anyio.create_task_group() as tasks:
+            more = {"flatten": flatten, "wait_s": GUARDIAN_SECONDS_MAX - 1}
+            tasks.start_soon(tell, "guardian", self._guardian, "/kill", more, GUARDIAN_SECONDS_MAX)
+            tasks.start_soon(tell, "daemon", self._daemon, "/halt", {}, DAEMON_SECONDS_MAX)
+        return found
+
+    async def _latch(self, reason: str) -> bool:
+        is_set = False
+
+        def set_it() -> None:
+            nonlocal is_set
+            try:
+                latch = KillLatch(self._path)
+            except StorageError:
+                return
+            is_set = True  # `set` writes the byte that counts before anything that can fail
+            try:
+                latch.set(reason, os.getuid(), time.time_ns())
+            except StorageError:
+                pass
+            finally:
+                latch.close()
+
+        if not self._path.parent.is_dir():
+            return False
+        with anyio.move_on_after(LATCH_SECONDS_MAX):
+            await anyio.to_thread.run_sync(set_it, abandon_on_cancel=True)
+        return is_set
