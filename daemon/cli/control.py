@@ -101,6 +101,38 @@ def positions(options: argparse.Namespace) -> int:
     return ExitCode.OK
 
 
+def strategies(options: argparse.Namespace) -> int:
+    """What each may do, what it holds, and how much of its budget is used."""
+    content = _ask(options, "GET", "/strategies")
+    rows = []
+    for strategy in content["strategies"]:
+        state, budget = strategy["trading_state_own"], strategy["budget"] or {}
+        if strategy["trading_state"] != state:
+            state += f" (account {strategy['trading_state_account']})"
+        profit = " ".join(f"{brief(money['net_pnl'])} {currency}" for currency, money in strategy["profit"].items())
+        capital = " ".join(f"{brief(amount)} {currency}" for currency, amount in budget.get("capital", {}).items())
+        rows += [
+            (
+                strategy["strategy_id"],
+                state,
+                item["instrument_id"],
+                _of(item["position"], item["position_qty_max"]),
+                f"+{item['open_buy_qty']} -{item['open_sell_qty']}",
+                _of(item["open_orders"], budget.get("open_orders_max")),
+                _of(capital or None, budget.get("capital_max")),
+                profit or None,
+            )
+            for item in strategy["instruments"]
+        ]
+    titles = ("strategy", "state", "instrument", "position", "open", "orders", "capital", "profit")
+    _print(options, content, titles, rows)
+    return ExitCode.OK
+
+
+def _of(used: Any, bound: Any) -> Any:
+    return used if bound is None else f"{used or 0}/{bound}"
+
+
 def fills(options: argparse.Namespace) -> int:
     content = _ask(options, "GET", "/fills")
     rows = [

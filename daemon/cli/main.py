@@ -142,8 +142,9 @@ def _add_control(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     reconcile = verbs.add_parser("reconcile", help="hold the books of a running daemon against the venue's now")
     orders = verbs.add_parser("orders", help="print the open orders of a running daemon")
     positions = verbs.add_parser("positions", help="print its positions and cash")
+    strategies = verbs.add_parser("strategies", help="print each strategy's state, position, open orders, profit and budget")
     fills = verbs.add_parser("fills", help="print its last fills, at most 1,000")
-    for parser in (status, halt, reduce, resume, flatten, stop, orders, positions, fills, reconcile):
+    for parser in (status, halt, reduce, resume, flatten, stop, orders, positions, strategies, fills, reconcile):
         parser.add_argument("--run", metavar="RUN_ID", help="which one; needed only while several run")
         _add_json(parser)
 
@@ -221,7 +222,7 @@ def _verb(options: argparse.Namespace) -> Verb:
             from daemon.cli.control import act
 
             return act
-        case "status" | "halt" | "orders" | "positions" | "fills" | "reconcile":
+        case "status" | "halt" | "orders" | "positions" | "fills" | "strategies" | "reconcile":
             from daemon.cli import control
 
             return {
@@ -230,6 +231,7 @@ def _verb(options: argparse.Namespace) -> Verb:
                 "orders": control.orders,
                 "positions": control.positions,
                 "fills": control.fills,
+                "strategies": control.strategies,
                 "reconcile": control.reconcile,
             }[options.verb]
         case "guardian":

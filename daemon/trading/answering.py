@@ -9,7 +9,7 @@ from daemon.control.wire import Request
 
 
 class Answering:
-    """`is_broken` says whether a bug is the session's own; `report` is told of the others, and whether something was to be done."""
+    """`is_broken`: the bug is the session's own. `report` is told of the others, and whether something was to be done."""
 
     def __init__(self, handler: Handler, is_broken: Callable[[], bool], report: Callable[[str, Exception, bool], None]) -> None:
         self._handler, self._is_broken, self._report = handler, is_broken, report

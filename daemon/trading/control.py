@@ -8,12 +8,14 @@ import anyio
 
 from core.enums import TradingState
 from core.errors import RefusedError, StorageError
+from core.order_store import FOREIGN
 from daemon.control.server import LineSource, Reply
 from daemon.control.wire import Request
 from daemon.timestamps import iso
 from daemon.trading.client_requests import ACTION_PATHS, PATHS, ClientRequests
 from daemon.trading.daemon import Daemon
 from daemon.trading.reconciling import Reconciliation
+from daemon.trading.risk_view import risk_view
 from daemon.trading.views import fill_view, instruments_view, order_view, positions_view, profit_view
 
 REASON_CHARACTERS_MAX = 200
@@ -21,7 +23,7 @@ WAIT_S = 4.0  # then whoever asked hears how far it is; it goes on, within daemo
 ACTIONS = ("/halt", "/reduce", "/resume", "/flatten", "/reconcile", "/stop")
 SCOPED = ("/halt", "/reduce", "/resume")  # of one strategy too
 RESUMED = {"active": TradingState.ACTIVE, "reducing": TradingState.REDUCING}
-VIEWS = ("/status", "/orders", "/positions", "/fills")
+VIEWS = ("/status", "/orders", "/positions", "/fills", "/strategies")
 
 
 class Control:
@@ -137,12 +139,23 @@ class Control:
                 return {"orders": [order_view(trader, order) for order in trader.orders.open_orders()]}
             case "/positions":
                 return positions_view(trader)
+            case "/strategies":
+                return {"strategies": self._strategies()}
             case "/fills":
                 first = session.fills_count - len(session.fills) + 1
                 shown = [fill_view(trader, fill, number) for number, fill in enumerate(session.fills, first)]
                 return {"fills": shown, "count": session.fills_count}
             case _:
                 return self.status()
+
+    def _strategies(self) -> list[dict[str, Any]]:
+        """Clients included, and what was adopted from the venue where anything was."""
+        trader = self._daemon.session.trader
+        names = [context.strategy_id for context in trader.contexts]
+        names += [FOREIGN] if any(owner == FOREIGN for owner, _ in trader.portfolio.by_strategy) or trader.orders.foreign else []
+        return [
+            {**risk_view(trader, name, self._daemon.session.clock.now()), "profit": profit_view(trader, name)} for name in names
+        ]
 
     def status(self) -> dict[str, Any]:
         daemon = self._daemon
