@@ -146,13 +146,21 @@ def _add_control(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     flatten = verbs.add_parser("flatten", help="cancel everything, close every position at the market, stay REDUCING")
     stop = verbs.add_parser("stop", help="end a running daemon in order")
     resume = verbs.add_parser("resume", help="trade again after a halt or a reduce")
-    for parser in (halt, reduce, flatten, stop):
+    for parser in (halt, reduce, stop):
         parser.add_argument("--reason", default="operator", help="kept in the journal and the report")
+    flatten.add_argument("--reason", help="kept in the journal; required where trading is HALTED")
     resume.add_argument("--reason", required=True, help="why it may trade again; kept in the journal")
+    resume.add_argument(
+        "--to", choices=("active", "reducing"), default="active", help="reducing: positions may be closed, nothing else leaves"
+    )
+    for parser in (halt, reduce, resume):
+        parser.add_argument("--strategy", metavar="ID", help="only this strategy; absent: the account")
+    reconcile = verbs.add_parser("reconcile", help="hold the books of a running daemon against the venue's now")
     orders = verbs.add_parser("orders", help="print the open orders of a running daemon")
     positions = verbs.add_parser("positions", help="print its positions and cash")
+    strategies = verbs.add_parser("strategies", help="print each strategy's state, position, open orders, profit and budget")
     fills = verbs.add_parser("fills", help="print its last fills, at most 1,000")
-    for parser in (status, halt, reduce, resume, flatten, stop, orders, positions, fills):
+    for parser in (status, halt, reduce, resume, flatten, stop, orders, positions, strategies, fills, reconcile):
         parser.add_argument("--run", metavar="RUN_ID", help="which one; needed only while several run")
         _add_json(parser)
 
@@ -249,7 +257,7 @@ def _verb(options: argparse.Namespace) -> Verb:
             from daemon.cli.control import act
 
             return act
-        case "status" | "halt" | "orders" | "positions" | "fills":
+        case "status" | "halt" | "orders" | "positions" | "fills" | "strategies" | "reconcile":
             from daemon.cli import control
 
             return {
@@ -258,6 +266,8 @@ def _verb(options: argparse.Namespace) -> Verb:
                 "orders": control.orders,
                 "positions": control.positions,
                 "fills": control.fills,
+                "strategies": control.strategies,
+                "reconcile": control.reconcile,
             }[options.verb]
         case "guardian":
             from daemon.cli.guardian import guardian
