@@ -68,6 +68,7 @@ from daemon.wiring import build_trader
 
 SEGMENT_BYTES_MAX = 1 << 24  # of a journal: behind a snapshot, a restart reads one segment
 
+MakeClock = Callable[[int], Clock]
 OpenAdapter = Callable[[LoadedConfig, Trader, Clock], Adapter]
 
 
@@ -80,7 +81,7 @@ class Daemon:
     """Make it, then `await run()` once. `listeners` are told what it does.
 
     `on_seal` gets each seal of the journal; `refusal` says why trading may not be ACTIVE now, and nothing where it may.
-    `point` and `files` are for tests: places to die at, and a disk that fails.
+    `point`, `files` and `make_clock` (it gets the least stamp) are for tests: places to die at, a disk that fails, another time.
     """
 
     def __init__(
@@ -94,6 +95,7 @@ class Daemon:
         refusal: Callable[[], str] = str,
         point: Point = no_point,
         files: Files = DISK,
+        make_clock: MakeClock = SystemClock,
     ) -> None:
         check_config(loaded)
         self.loaded = loaded
@@ -106,6 +108,7 @@ class Daemon:
         self._recorder: FrameRecorder | None = None
         self._point = point
         self._files = files
+        self._make_clock = make_clock
         self._error: TradingdError | None = None
         self._stop: tuple[str, int, str] | None = None  # action, who, why
         self._listeners = tuple(listeners)
@@ -250,7 +253,7 @@ class Daemon:
         sealing = open_sealing(loaded)
         if self._on_seal is not None:
             sealing = replace(sealing, anchor=ToldAnchors(sealing.anchor, self._on_seal))
-        clock = SystemClock(self.recovered.ts + 1)
+        clock = self._make_clock(self.recovered.ts + 1)
         self.run_number = folder.next_run()
         self._point("numbered")
         trader = build_trader(loaded, self.run_number)
