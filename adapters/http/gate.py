@@ -33,7 +33,7 @@ class GateLimits(msgspec.Struct, frozen=True, kw_only=True):
     backoff_max_ns: int = 120 * NS_PER_SECOND
     ban_default_ns: int = 120 * NS_PER_SECOND
     ban_max_ns: int = 3 * 86_400 * NS_PER_SECOND
-    # While others wait, cancels go on one at a time so far apart; the distance doubles for each one that is refused.
+    # While others wait, cancels go on, the first at once, the others so far apart; twice as far for each one that is refused.
     cancel_pace_first_ns: int = 100 * NS_PER_MS
     cancel_pace_max_ns: int = 5 * NS_PER_SECOND
 
@@ -184,4 +184,4 @@ class Gate:
         self._slow_until = max(self._slow_until, until)
         if intent is Intent.CANCEL:
             self._cancel_pace = min(2 * self._cancel_pace, self._limits.cancel_pace_max_ns)
-        self._cancel_next = max(self._cancel_next, now + self._cancel_pace)
+            self._cancel_next = max(self._cancel_next, now + self._cancel_pace)

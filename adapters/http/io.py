@@ -42,6 +42,16 @@ NETWORK_ERRORS = (
 )
 
 
+# Raised before a connection is ready to be written to.
+CONNECT_ERRORS = (
+    httpx.ConnectError,
+    httpx.ConnectTimeout,
+    httpx.PoolTimeout,
+    httpx.UnsupportedProtocol,
+    httpx.InvalidURL,
+)
+
+
 class HttpSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Bounds of each phase, seconds. The request's own deadline ends all of them."""
 
@@ -146,8 +156,8 @@ class HttpTransport:
     async def _admit(self, ticket: Ticket) -> bool:
         """Wait for the gate. Whoever waits wakes for all: there is no task beside the callers."""
         wake = self._advance()
-        if ticket.granted:
-            return True
+        if not ticket.waits():
+            return ticket.granted
         event = self._granted[ticket] = anyio.Event()
         try:
             while ticket.waits():
@@ -189,16 +199,21 @@ class HttpTransport:
         self._record_request(request, number, wire)
         answer: Answer | None = None
         error = "the deadline passed"
+        is_known_unsent = False
         try:
             with anyio.move_on_after(max(0, deadline - now) / NS_PER_SECOND):
                 answer = await self._answer(request, http_request)
         except (*NETWORK_ERRORS, VenueProtocolError) as caught:
             error = f"{type(caught).__name__}: {caught}"
+            is_known_unsent = isinstance(caught, CONNECT_ERRORS)
         except BaseException as caught:
             # Cancelled, or a bug: the caller learns nothing, the record says how far it got.
             self._failure(request, number, trace, f"abandoned: {type(caught).__name__}")
             raise
         if answer is None:
+            if trace.progress is Progress.QUEUED and not is_known_unsent:
+                # The library had the request and told nothing of it. Silence is no proof that nothing was sent.
+                trace.progress = Progress.SENDING
             return self._failure(request, number, trace, error)
         received = self._now()
         self._heed(request.intent, answer, received)

@@ -6,7 +6,6 @@ import re
 from base64 import b64encode
 from collections.abc import Callable, Iterable
 from typing import Literal
-from urllib.parse import quote, quote_plus
 
 import msgspec
 
@@ -31,6 +30,7 @@ SECRET_HEADERS = frozenset(
 )
 # Values that are secret wherever they stand: as a parameter of a query or form, and as a member of a JSON object.
 _NAMES = rb"signature|listen_?key|listen_?token|api_?key|api_?secret|client_?secret|(?:access|refresh)_?token|token|passphrase"
+_UNRESERVED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
 _PARAMETER = re.compile(rb"(?i)(?<![A-Za-z0-9_])(" + _NAMES + rb")=[^&\s\"']*")
 _MEMBER = re.compile(rb"(?i)(\"(?:" + _NAMES + rb")\"\s*:\s*)\"(?:[^\"\\]|\\.)*\"")
 
@@ -55,7 +55,13 @@ class HttpRecord(msgspec.Struct, frozen=True, kw_only=True):
     reason: str = ""
 
 
+# A recorder keeps or loses a record, and raises nothing: an outcome must not be lost for want of a disk.
 Recorder = Callable[[HttpRecord], None]
+
+
+def percent_encoded(plain: bytes) -> bytes:
+    """As in a URL or a form: all but letters, digits and -._~ in %XX."""
+    return b"".join(b"%c" % byte if chr(byte) in _UNRESERVED else b"%%%02X" % byte for byte in plain)
 
 
 class Redactor:
@@ -66,7 +72,7 @@ class Redactor:
         for secret in secrets:
             if len(secret) >= SECRET_LENGTH_MIN:
                 plain = secret.encode()
-                forms |= {plain, quote(secret, safe="").encode(), quote_plus(secret).encode(), b64encode(plain)}
+                forms |= {plain, percent_encoded(plain), percent_encoded(plain).replace(b"%20", b"+"), b64encode(plain)}
         # Longest first, so that a secret inside another is not cut out of its middle.
         self._values = (
             re.compile(b"|".join(re.escape(form) for form in sorted(forms, key=lambda f: (-len(f), f)))) if forms else None

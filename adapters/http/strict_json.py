@@ -17,7 +17,8 @@ DEPTH_MAX = 32
 QUOTED_BYTES_MAX = 200
 
 _STRINGS = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
-_BRACKETS_ONLY = bytes(byte for byte in range(256) if byte not in b"[]{}")
+_NOT_BRACKETS = bytes(byte for byte in range(256) if byte not in b"[]{}")
+_ONE_KIND = bytes.maketrans(b"{}", b"[]")
 
 
 def quoted(payload: bytes) -> str:
@@ -57,12 +58,12 @@ def decode(payload: bytes, decoder: msgspec.json.Decoder[T], *, bytes_max: int) 
 def _require_shallow(payload: bytes, depth_max: int) -> None:
     if payload.count(b"[") + payload.count(b"{") <= depth_max:
         return
-    brackets = _STRINGS.sub(b"", payload).translate(None, _BRACKETS_ONLY)
+    brackets = _STRINGS.sub(b"", payload).translate(_ONE_KIND, _NOT_BRACKETS)
     # Each pass takes the innermost pairs away, so that depth d needs d passes, all of them in C.
     for _ in range(depth_max):
         if not brackets:
             return
-        brackets = brackets.replace(b"[]", b"").replace(b"{}", b"")
+        brackets = brackets.replace(b"[]", b"")
     if brackets:
         raise VenueProtocolError(f"nested deeper than {depth_max} or unbalanced: {quoted(payload)}")
 
