@@ -342,8 +342,8 @@ def _algo_named(symbol: str, wire_id: str, body: bytes) -> bodies.AlgoOrderBody:
 
 def _algo_canceled(wire_id: str, body: bytes) -> bodies.AlgoCanceled:
     done = bodies.read_algo_canceled(body)
-    if done.client_algo_id != wire_id:
-        raise VenueProtocolError(f"asked to cancel {wire_id}, answered with {done.client_algo_id!r}")
+    if done.client_algo_id != wire_id or not done.is_done:
+        raise VenueProtocolError(f"asked to cancel {wire_id}, answered with {done!r}")
     return done
 
 

@@ -316,6 +316,34 @@ class OrderEvents:
             return []
         return [OrderCanceled(_stamp_or(body.stamp, ts), ts, order_id, self._leaves(instrument, body), Reason.REQUESTED)]
 
+    def found(self, body: OrderBody, fills: list[OrderFilled], ts: int) -> list[OrderFact]:
+        """What a question about one order of ours has answered, with its executions: the facts that end an UNKNOWN.
+
+        Raises VenueProtocolError where `fills` are not all of what the order executed: ask for them again.
+        """
+        instrument = self._instruments.get(body.symbol)
+        order_id = parse_order_id(self._children.get(body.order_id, body.own_id), self._prefix)
+        if instrument is None or order_id is None:
+            raise VenueProtocolError(f"{body.symbol}: order {body.own_id!r} is not what was asked for")
+        if body.status not in OPEN_STATUSES | ENDED_STATUSES:
+            raise VenueProtocolError(f"{body.symbol}: order {body.own_id!r} in unknown status {body.status!r}")
+        ours = [fill for fill in fills if fill.client_order_id == order_id]
+        executed = qty_of(instrument, body.executed_qty, "executedQty")
+        if sum(fill.qty for fill in ours) != executed:
+            raise VenueProtocolError(
+                f"{body.symbol}: order {body.own_id!r} executed {body.executed_qty}, its trades are not that"
+            )
+        stamp, leaves = _stamp_or(body.stamp, ts), self._leaves(instrument, body)
+        if body.status == "REJECTED":
+            return [OrderRejected(stamp, ts, order_id, Reason.NONE, body.status)]
+        price, quantity = price_of(instrument, body.price, "price"), qty_of(instrument, body.orig_qty, "origQty")
+        facts: list[OrderFact] = [OrderAccepted(stamp, ts, order_id, price, quantity, str(body.order_id)), *ours]
+        if body.status == "CANCELED":
+            facts.append(OrderCanceled(stamp, ts, order_id, leaves, Reason.REQUESTED))
+        elif body.status in ("EXPIRED", "EXPIRED_IN_MATCH"):
+            facts.append(OrderExpired(stamp, ts, order_id, leaves))
+        return facts
+
     # What the venue has: for reconciliation.
 
     def open_order(self, body: OrderBody) -> VenueOrder | None:

@@ -163,12 +163,16 @@ class Done(Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
 
 
 class AlgoCanceled(Struct, frozen=True, rename="camel"):
-    """A conditional order was canceled. Its code is a text where every other code is a number."""
+    """A conditional order was canceled: told by its status, or by a code that is a text where every other code is a number."""
 
     algo_id: Count
     client_algo_id: Text
-    code: Annotated[str, Meta(pattern="^200$")]
-    msg: LongText
+    algo_status: Text | UnsetType = UNSET
+    code: Text | UnsetType = UNSET
+
+    @property
+    def is_done(self) -> bool:
+        return self.code == "200" or self.algo_status == "CANCELED"
 
 
 class RateLimit(Struct, frozen=True, rename="camel"):
