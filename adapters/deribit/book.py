@@ -1,8 +1,8 @@
 """One instrument's book from book.INSTRUMENT.raw: joined by change ids, or not at all.
 
-The first message after a subscription is a snapshot; each later one is applied only where its prev_change_id is the change_id before it.
-Anything else (a gap, a repeat, a message from the past, an impossible level, a crossed book) ends the book: it is unknown until the
-snapshot of a new subscription.
+The first message after a subscription is a snapshot; each later one is applied only where its prev_change_id is the change_id
+before it. Anything else (a gap, a repeat, a message from the past, an impossible level, a crossed book) ends the book: it is
+unknown until the snapshot of a new subscription.
 """
 
 from __future__ import annotations

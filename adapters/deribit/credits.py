@@ -1,8 +1,9 @@
 """Deribit's two budgets as we count them: never more than the venue has for us, with a reserve that only cancels may touch.
 
-Running out (10028) ends the session, and with cancel-on-disconnect on, that is a mass cancel: so our own count must run out first. The
-venue counts a request when it arrives, we when it leaves. Whatever left within `jitter_ns` may arrive at one moment, so our bucket is
-smaller than the venue's by what flows back in that time: then no bunching on the way can empty the venue's.
+Running out (10028) ends the session, and with cancel-on-disconnect on, that is a mass cancel: so our own count must run out
+first. The venue counts a request when it arrives, we when it leaves. Whatever left within `jitter_ns` may arrive at one
+moment, so our bucket is smaller than the venue's by what flows back in that time: then no bunching on the way can empty the
+venue's.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ class Bucket:
     """Tokens counted in 10^-9, so that a refill of whole tokens per second is exact to the nanosecond."""
 
     def __init__(self, size: int, refill_per_s: int, ts: int) -> None:
-        assert size > 0 and refill_per_s > 0
+        assert size > 0
+        assert refill_per_s > 0
         self._size = size * NS_PER_SECOND
         self._refill = refill_per_s
         self._tokens = self._size

@@ -1,7 +1,7 @@
 """JSON numbers as exact integers: straight from their text, never through a float.
 
-Deribit writes prices and amounts as JSON numbers. A decoder that makes floats of them has lost digits before anybody looks, so the
-wire's structs keep a number's own bytes (msgspec.Raw) until its scale is known.
+Deribit writes prices and amounts as JSON numbers. A decoder that makes floats of them has lost digits before anybody looks,
+so the wire's structs keep a number's own bytes (msgspec.Raw) until its scale is known.
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ EXTRA_DECIMALS_MAX = 18
 
 
 def exact(number: Raw, scale: int) -> int:
-    """`number` at `scale`, exactly. Raises VenueProtocolError for what is no JSON number, does not fit in 64 bits or is too fine."""
+    """`number` at `scale`, exactly. Raises VenueProtocolError for what is no JSON number, does not fit in 64 bits or is too
+    fine.
+    """
     text = bytes(number)
     try:
         return parse_fixed(text.decode("ascii"), scale)
@@ -41,7 +43,7 @@ def _finest(number: Raw, scale: int) -> int:
     sign = -1 if head.startswith(b"-") else 1
     whole, _, fraction = head.lstrip(b"-").partition(b".")
     digits = whole + fraction
-    if not digits.isdigit() or len(digits) > 60 or len(exponent) > 4 or not exponent.lstrip(b"+-").isdigit() and exponent:
+    if not digits.isdigit() or len(digits) > 60 or len(exponent) > 4 or (not exponent.lstrip(b"+-").isdigit() and exponent):
         raise VenueProtocolError(f"{text[:60]!r} is not a number")
     shift = scale + EXTRA_DECIMALS_MAX - len(fraction) + int(exponent or b"0")
     if shift > len(POW10) - 1:

@@ -1,11 +1,13 @@
 """Deribit's instruments as core instruments, with what the venue adds: tick steps, the price index, the currency to ask by.
 
-Amounts are counted as the venue counts them (documented): US dollars for inverse futures and perpetuals, the base coin for linear ones and
-for options. So a quantity here is an order's `amount`, its lot is min_trade_amount ("must be a multiple of the minimum order size"
-is the venue's refusal [?]), and contract_size only converts to contracts, which nothing here uses.
+Amounts are counted as the venue counts them (documented): US dollars for inverse futures and perpetuals, the base coin for
+linear ones and for options. So a quantity here is an order's `amount`, its lot is min_trade_amount ("must be a multiple of
+the minimum order size" is the venue's refusal [?]), and contract_size only converts to contracts, which nothing here uses.
 """
 
 from __future__ import annotations
+
+import itertools
 
 import msgspec
 
@@ -80,7 +82,7 @@ def read_instrument(found: InstrumentResult) -> VenueInstrument | None:
     except UnitError as error:
         raise VenueProtocolError(f"{found.instrument_name}: {error}") from error
     steps = tuple((exact(step.above_price, price_scale), exact(step.tick_size, price_scale)) for step in found.tick_size_steps)
-    if any(tick <= 0 for _, tick in steps) or any(low >= high for (low, _), (high, _) in zip(steps, steps[1:], strict=False)):
+    if any(tick <= 0 for _, tick in steps) or any(low >= high for (low, _), (high, _) in itertools.pairwise(steps)):
         raise VenueProtocolError(f"{found.instrument_name}: tick steps {steps} do not ascend")
     return VenueInstrument(
         instrument=instrument,

@@ -1,12 +1,13 @@
 """What an answer to an order-changing request proves: each documented error code as an outcome and a reason.
 
-Codes and names are those of the "RPC Error Codes" table of the API's documentation, version 2.1.1. A newer page of that documentation
-("Error Codes") gives other names to some of the same numbers (10002 "insufficient_funds" for "qty_too_low"); wherever both speak, both are
-refusals, so the outcome is the same, and the venue's own text is kept. Not verified against the venue.
+Codes and names are those of the "RPC Error Codes" table of the API's documentation, version 2.1.1. A newer page of that
+documentation ("Error Codes") gives other names to some of the same numbers (10002 "insufficient_funds" for "qty_too_low");
+wherever both speak, both are refusals, so the outcome is the same, and the venue's own text is kept. Not verified against the
+venue.
 
-A code is REJECTED_PROVEN only where its description says that the request was turned away before it did anything. What speaks of the
-server's own trouble (internal_server_error, timed_out, temporarily_unavailable, retry …) proves nothing: UNKNOWN, as is every code that
-this table does not have.
+A code is REJECTED_PROVEN only where its description says that the request was turned away before it did anything. What speaks
+of the server's own trouble (internal_server_error, timed_out, temporarily_unavailable, retry …) proves nothing: UNKNOWN, as
+is every code that this table does not have.
 """
 
 from __future__ import annotations
@@ -142,3 +143,7 @@ def outcome_of_error(code: int) -> Outcome:
 def reason_of_error(code: int) -> Reason:
     known = REJECTED.get(code)
     return Reason.NONE if known is None else known[1]
+
+
+# The token has expired or was revoked: log in again.
+LOGIN_IS_OVER = frozenset((10000, 13004, 13009))

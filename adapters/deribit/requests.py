@@ -1,7 +1,7 @@
 """Our requests as bytes: one function each, numbers written as exact decimal text. Pure.
 
-Methods and parameter names as documented for API v2. valid_until (documented for buy, sell and edit) is a stamp of the server's clock
-in ms: the engine does not begin with a request after it.
+Methods and parameter names as documented for API v2. valid_until (documented for buy, sell and edit) is a stamp of the
+server's clock in ms: the engine does not begin with a request after it.
 """
 
 from __future__ import annotations

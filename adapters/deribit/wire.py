@@ -1,9 +1,9 @@
 """Deribit's frames as typed messages: answers, errors, heartbeats, notifications. Pure and strict.
 
-Numbers that are prices, amounts or money keep their own text (msgspec.Raw) until adapters/deribit/exact.py reads them at a scale. Every
-frame becomes a message, a Skipped with its channel, or VenueProtocolError: nothing is dropped silently. Field names are the wire's own,
-as documented for API v2 (docs.deribit.com: "JSON-RPC API", "Subscription Channels"); fields not listed are ignored, but their JSON is
-still checked. What is not read in that documentation is marked [?].
+Numbers that are prices, amounts or money keep their own text (msgspec.Raw) until adapters/deribit/exact.py reads them at a
+scale. Every frame becomes a message, a Skipped with its channel, or VenueProtocolError: nothing is dropped silently. Field
+names are the wire's own, as documented for API v2 (docs.deribit.com: "JSON-RPC API", "Subscription Channels"); fields not
+listed are ignored, but their JSON is still checked. What is not read in that documentation is marked [?].
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class Book(Struct, frozen=True):
     bids: Levels
     asks: Levels
     type: Literal["snapshot", "change"]
-    prev_change_id: Count | None | UnsetType = UNSET
+    prev_change_id: Count | UnsetType | None = UNSET
 
 
 class Quote(Struct, frozen=True):
@@ -86,8 +86,8 @@ class PublicTrade(Struct, frozen=True):
     direction: Direction
     price: Raw
     amount: Raw
-    liquidation: str | None | UnsetType = UNSET
-    block_trade_id: str | None | UnsetType = UNSET
+    liquidation: str | UnsetType | None = UNSET
+    block_trade_id: str | UnsetType | None = UNSET
 
 
 class PublicTrades(Struct, frozen=True):
@@ -133,7 +133,7 @@ class UserTrade(Struct, frozen=True):
     state: Name
     label: Name | None = None
     liquidity: Literal["M", "T"] | UnsetType = UNSET
-    liquidation: str | None | UnsetType = UNSET
+    liquidation: str | UnsetType | None = UNSET
 
 
 class Position(Struct, frozen=True):
@@ -221,7 +221,7 @@ Message = Answer | Refusal | Heartbeat | Notification
 
 class _Envelope(Struct, frozen=True):
     jsonrpc: Literal["2.0"]
-    id: int | None | UnsetType = UNSET
+    id: int | UnsetType | None = UNSET
     result: Raw | UnsetType = UNSET
     error: Raw | UnsetType = UNSET
     method: str | UnsetType = UNSET
@@ -268,8 +268,8 @@ _BAD = (msgspec.DecodeError, RecursionError, UnicodeDecodeError)
 def decode(payload: bytes) -> Message:
     """The message in one frame. Raises VenueProtocolError for what is not strict JSON, or no frame of this protocol.
 
-    Where the envelope can be read and its content cannot, a Spoiled says whose content it was: an answer that cannot be read leaves its
-    request's outcome unknown, and a spoiled book is a gap in that book alone.
+    Where the envelope can be read and its content cannot, a Spoiled says whose content it was: an answer that cannot be read
+    leaves its request's outcome unknown, and a spoiled book is a gap in that book alone.
     """
     if len(payload) > PAYLOAD_BYTES_MAX:
         raise VenueProtocolError(f"a frame of {len(payload)} bytes is above the limit of {PAYLOAD_BYTES_MAX}")
@@ -422,7 +422,6 @@ _RESULT_TYPES: tuple[Any, ...] = (
     list[InstrumentResult],
     list[str],
     Count,
-    Literal["ok"],
 )
 _RESULTS: dict[Any, Any] = {kind: msgspec.json.Decoder(kind) for kind in _RESULT_TYPES}
 
@@ -434,6 +433,12 @@ def decode_result(kind: type[ResultType], result: Raw) -> ResultType:
     except _BAD as error:
         raise VenueProtocolError(f"{error}: {bytes(result)[:QUOTED_MAX]!r}") from error
     return decoded
+
+
+def decode_ok(result: Raw) -> None:
+    """Raises VenueProtocolError where a result is not the word ok."""
+    if bytes(result) != b'"ok"':
+        raise VenueProtocolError(f"expected ok: {bytes(result)[:QUOTED_MAX]!r}")
 
 
 def require_distinct_keys(payload: bytes) -> None:
