@@ -10,7 +10,8 @@ from adapters.deribit import requests
 from adapters.deribit.instruments import VenueInstrument, instrument_name_of
 from adapters.deribit.link import Link
 from adapters.deribit.outcomes import ORDER_IS_GONE, Outcome, outcome_of_error, reason_of_error
-from adapters.deribit.settings import DeribitSettings, FactKind
+from adapters.deribit.resolving import Resolver
+from adapters.deribit.settings import DeribitSettings, Fact, FactKind
 from adapters.deribit.tracker import Tracked, Tracker
 from adapters.deribit.truth import Truth
 from adapters.deribit.wire import Answer, Count, Order, OrderResult, Refusal, UserTrade, decode_result
@@ -26,13 +27,12 @@ class Orders:
         self._link = link
         self._instruments = instruments
         self._settings = settings
-        self.tracker = Tracker(
-            instruments,
-            settings.order_id_prefix,
-            self._emit,
-            self._link.output.facts.append,
-            self.resolver.fills_missing,
-        )
+        self.tracker = Tracker(instruments, settings.order_id_prefix, self._emit, self._fact)
+        self.resolver = Resolver(link, self.tracker, self.apply)
+        self.tracker.on_missing = self.resolver.fills_missing
+
+    def _fact(self, fact: Fact) -> None:
+        self._link.output.facts.append(fact)
 
     def _emit(self, event: AnyEvent) -> None:
         self._link.output.events.append(event)
