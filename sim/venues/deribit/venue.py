@@ -290,8 +290,9 @@ class DeribitVenue:
 
     # The world outside the wire.
 
-    def crowd(self, ts: int, name: str, side: Side, price: int | None, amount: int, time_in_force: str = "good_til_cancelled")
-    -> bool:
+    def crowd(
+        self, ts: int, name: str, side: Side, price: int | None, amount: int, time_in_force: str = "good_til_cancelled"
+    ) -> bool:
         """Somebody else's order; False where the venue refuses it."""
         self._pass(ts)
         wanted = NewOrder(
