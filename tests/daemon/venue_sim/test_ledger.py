@@ -1,4 +1,4 @@
-"""A ledger file and what a venue takes from it in its next life: ids, executions, positions, orders that ended with the process."""
+"""A ledger file, and what a venue takes from it in its next life: ids, executions, positions, orders that the process ended."""
 
 from __future__ import annotations
 
