@@ -25,6 +25,7 @@ class VenueOrder(msgspec.Struct, frozen=True):
     price: int | None
     leaves_qty: int
     venue_order_id: str = ""
+    reduce_only: bool = False
 
 
 # Where a venue does not say better: it takes a request for 5 s and works on it for 10 (the outcome rule in docs/PAPER.md).

@@ -8,7 +8,7 @@ from pathlib import Path
 from core.errors import StorageError
 from daemon.config.build import expand_path, resolve_path
 from daemon.config.loader import LoadedConfig
-from daemon.journal.anchor import AnchorFile
+from daemon.journal.anchor import AnchorFile, AnchorSink
 from daemon.journal.files import DISK, Files
 from daemon.journal.format import JournalHeader
 from daemon.journal.keys import Signer, open_signer
@@ -21,7 +21,7 @@ class Sealing:
 
     signer: Signer | None
     unsigned_reason: str
-    anchor: AnchorFile | None
+    anchor: AnchorSink | None
 
 
 def open_sealing(loaded: LoadedConfig) -> Sealing:

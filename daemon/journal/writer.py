@@ -14,7 +14,7 @@ from typing import TypeVar
 import msgspec
 
 from core.errors import StorageError
-from daemon.journal.anchor import Anchor, AnchorFile
+from daemon.journal.anchor import Anchor, AnchorSink
 from daemon.journal.files import DISK, Files, make_durable_folder
 from daemon.journal.format import (
     BATCH_RECORDS_MAX,
@@ -77,7 +77,7 @@ class JournalWriter:
         *,
         settings: JournalSettings | None = None,
         signer: Signer | None = None,
-        anchor: AnchorFile | None = None,
+        anchor: AnchorSink | None = None,
         files: Files = DISK,
         clock: Callable[[], int] = time.monotonic_ns,
         journal_id: str | None = None,

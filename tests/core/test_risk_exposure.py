@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.enums import InstrumentClass, OrderType, Reason, Side, TradingState
+from core.enums import InstrumentClass, OrderStatus, OrderType, Reason, Side, TradingState
 from core.errors import ConfigError
 from core.events import GapDetected, OrderCanceled, OrderOutcomeUnknown, TradingStateSet
 from core.instruments import Instrument
@@ -411,6 +411,13 @@ def plain_verdict(
     def grows(scope: str) -> bool:
         return max(worst_of(desk, key, scope, side, qty)) > max(worst_of(desk, key, scope, side, 0))
 
+    unknown = [
+        order.reserved_qty
+        for order in desk.trader.orders.open_orders(key)
+        if order.status is OrderStatus.UNKNOWN and order.strategy_id == who and order.side is side
+    ]
+    if unknown:
+        return f"order_unknown {sum(unknown)} > 0"
     if who == "a" and grows("a"):
         capital = sum(worth(of, max(worst_of(desk, of, "a", side, qty if of == key else 0))) for of in prices)
         if capital > limits["capital"]:
