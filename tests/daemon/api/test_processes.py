@@ -1,4 +1,4 @@
-"""The API beside a daemon that is killed, stopped, restarted: trading goes on without it, a kill gets through without the daemon."""
+"""The API beside a daemon that is killed, stopped, restarted: trading goes on, and a kill gets through without the daemon."""
 
 from __future__ import annotations
 
