@@ -43,6 +43,7 @@ def build_parser(kind: type[argparse.ArgumentParser] = argparse.ArgumentParser) 
     _add_backtest(verbs)
     _add_paper(verbs)
     _add_venue_sim(verbs)
+    _add_record(verbs)
     _add_data(verbs)
     _add_control(verbs)
     _add_kill(verbs)
@@ -90,10 +91,24 @@ def _add_paper(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         _add_set(parser)
         _add_json(parser)
     run.set_defaults(out=None, anchor=None, pace=None)
+    live = verbs.add_parser("live", help="trade by the clock at the venues of the configuration, with real orders")
+    live.add_argument("config", metavar="CONFIG", help='a TOML file with run.mode = "live" and [[connections]]')
+    live.add_argument("--account", metavar="NAME", required=True, help="run.name once more: nobody trades live by accident")
+    _add_set(live)
+    _add_json(live)
     api = verbs.add_parser("api", help="serve the HTTP API for a running daemon, in this process")
     api.add_argument("config", metavar="CONFIG", help="the daemon's own TOML file: [api] and [[clients]] count")
     _add_set(api)
     _add_json(api)
+
+
+def _add_record(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    record = verbs.add_parser("record", help="connect to the configuration's venues without trading and keep every frame")
+    record.add_argument("config", metavar="CONFIG", help="a TOML file with [[connections]]")
+    record.add_argument("--duration", metavar="DURATION", help="for so long, for example 10m; absent: until it is stopped")
+    record.add_argument("--out", metavar="DIR", help="a new folder; absent: recordings/NAME-TIME")
+    _add_set(record)
+    _add_json(record)
 
 
 def _add_venue_sim(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -131,13 +146,21 @@ def _add_control(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     flatten = verbs.add_parser("flatten", help="cancel everything, close every position at the market, stay REDUCING")
     stop = verbs.add_parser("stop", help="end a running daemon in order")
     resume = verbs.add_parser("resume", help="trade again after a halt or a reduce")
-    for parser in (halt, reduce, flatten, stop):
+    for parser in (halt, reduce, stop):
         parser.add_argument("--reason", default="operator", help="kept in the journal and the report")
+    flatten.add_argument("--reason", help="kept in the journal; required where trading is HALTED")
     resume.add_argument("--reason", required=True, help="why it may trade again; kept in the journal")
+    resume.add_argument(
+        "--to", choices=("active", "reducing"), default="active", help="reducing: positions may be closed, nothing else leaves"
+    )
+    for parser in (halt, reduce, resume):
+        parser.add_argument("--strategy", metavar="ID", help="only this strategy; absent: the account")
+    reconcile = verbs.add_parser("reconcile", help="hold the books of a running daemon against the venue's now")
     orders = verbs.add_parser("orders", help="print the open orders of a running daemon")
     positions = verbs.add_parser("positions", help="print its positions and cash")
+    strategies = verbs.add_parser("strategies", help="print each strategy's state, position, open orders, profit and budget")
     fills = verbs.add_parser("fills", help="print its last fills, at most 1,000")
-    for parser in (status, halt, reduce, resume, flatten, stop, orders, positions, fills):
+    for parser in (status, halt, reduce, resume, flatten, stop, orders, positions, strategies, fills, reconcile):
         parser.add_argument("--run", metavar="RUN_ID", help="which one; needed only while several run")
         _add_json(parser)
 
@@ -214,10 +237,14 @@ def _verb(options: argparse.Namespace) -> Verb:
             from daemon.cli.data import check
 
             return check
-        case "paper" | "run":
+        case "paper" | "live" | "run":
             from daemon.cli import trading
 
-            return {"paper": trading.paper, "run": trading.run}[options.verb]
+            return {"paper": trading.paper, "live": trading.live, "run": trading.run}[options.verb]
+        case "record":
+            from daemon.cli.record import record
+
+            return record
         case "venue-sim":
             from daemon.cli.venue_sim import venue_sim
 
@@ -230,7 +257,7 @@ def _verb(options: argparse.Namespace) -> Verb:
             from daemon.cli.control import act
 
             return act
-        case "status" | "halt" | "orders" | "positions" | "fills":
+        case "status" | "halt" | "orders" | "positions" | "fills" | "strategies" | "reconcile":
             from daemon.cli import control
 
             return {
@@ -239,6 +266,8 @@ def _verb(options: argparse.Namespace) -> Verb:
                 "orders": control.orders,
                 "positions": control.positions,
                 "fills": control.fills,
+                "strategies": control.strategies,
+                "reconcile": control.reconcile,
             }[options.verb]
         case "guardian":
             from daemon.cli.guardian import guardian

@@ -24,7 +24,7 @@ from daemon.guardian.alerts import Alerter, plain
 from daemon.guardian.beat_inbox import BeatInbox, Received
 from daemon.guardian.daemon_hand import DaemonHand
 from daemon.guardian.heads import Heads
-from daemon.guardian.kill import carry_out
+from daemon.guardian.kill import carry_out, raise_flag
 from daemon.guardian.latch_hand import LatchHand
 from daemon.guardian.messages import Alerted, Beaten, Hello, Phased, Sealed
 from daemon.guardian.places import guardian_socket
@@ -97,6 +97,7 @@ class Guardian:
                     tasks.start_soon(guard.stay_warm)
                 tasks.start_soon(self._dead_man)
                 self._find_daemon()
+                self._look_at_latch()
                 tasks.start_soon(self._tick)
                 await self._ended.wait()
                 tasks.cancel_scope.cancel()
@@ -326,10 +327,7 @@ class Guardian:
             self._kill_scope.cancel()
         reason = plain(reason)[:REASON_CHARACTERS_MAX]
         run = KillRun(trigger, reason, uid, tuple(guard.venue for guard in self._guards), flatten=flatten, started_ns=started_ns)
-        try:
-            self._latch.raise_flag()
-        except StorageError as error:
-            run.problem(str(error))
+        raise_flag(run, self._latch)
         self._run = run
         self._kill_scope = anyio.CancelScope()
         assert self._tasks is not None
@@ -432,7 +430,12 @@ class Guardian:
                 "beat_age_ms": None if watch.beat_at is None else int((now - watch.beat_at) * 1_000),
                 "trading_state": None if watch.beat is None else watch.beat.trading_state,
             },
-            "latch": {"path": str(self._latch.path), "is_set": self._latch.is_set, "text": self._latch.text()},
+            "latch": {
+                "path": str(self._latch.path),
+                "is_set": self._latch.is_set,
+                "in_force": self._kill_scope is not None,
+                "text": self._latch.text(),
+            },
             "venues": [
                 {
                     "venue": guard.venue,
