@@ -92,6 +92,8 @@ def machine() -> Iterator[Machine]:
             made.mask(f"tradingd-guardian@{name}.service")
         if name != "unsecret":
             made.write(f"/etc/tradingd/{name}.secrets/journal_key", pem, 0o600)
+    made.write("/etc/tradingd/no-folder.toml", f"{market}{SLEEPER}")
+    made.mask("tradingd-guardian@no-folder.service")
     made.write("/etc/tradingd/guarded.toml", f'{market}{SLEEPER}[guardian]\nheartbeat_timeout = "2s"\nrequired = true\n')
     client = '[[clients]]\nid = "desk"\ntoken = "desk"\nscopes = ["read"]\ninstruments = ["ACME.SIM"]\n'
     made.write("/etc/tradingd/api.toml", f"{market}{SLEEPER}{client}[api]\nenabled = true\nport = {API_PORT}\n")
@@ -193,6 +195,13 @@ def test_what_a_person_has_to_put_right_is_not_started_again(machine: Machine, n
     failed = {"ActiveState": "failed", "Result": "exit-code", "ExecMainStatus": str(int(ExitCode.CONFIG)), "NRestarts": "0"}
     assert account.show(*failed) == failed, account.everything()
     assert message in account.log()
+
+
+def test_an_account_without_its_folder_of_secrets_is_not_started_again(machine: Machine) -> None:
+    account = Account(machine, "no-folder")
+    assert machine.run("systemctl", "start", account.unit).returncode != 0
+    failed = {"ActiveState": "failed", "Result": "exit-code", "ExecMainStatus": "243", "NRestarts": "0"}
+    assert account.show(*failed) == failed, account.everything()
 
 
 def test_it_runs_as_closed_as_the_unit_says(machine: Machine) -> None:
