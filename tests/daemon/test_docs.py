@@ -45,6 +45,7 @@ def test_every_verb_is_in_the_document(capsys: pytest.CaptureFixture[str]) -> No
     verbs = set(re.findall(r"^    ([a-z]+)(?: |$)", capsys.readouterr().out, re.MULTILINE))
     running = {"status", "orders", "positions", "fills", "halt", "reduce", "resume", "flatten", "stop"}
     running |= {"guardian", "kill"}
+    running |= {"logs", "doctor"}
     assert verbs == {"backtest", "paper", "run", "data", "config", "audit", "replay", "report", "version"} | running
     assert verbs == set(re.findall(r"^\| `([a-z]+)", CLI, re.MULTILINE))
 
