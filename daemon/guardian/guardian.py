@@ -325,6 +325,8 @@ class Guardian:
                 tasks.start_soon(self._say_late, run)
                 await carry_out(run, self._latch, self._guards, self._hand, self._settings.kill)
                 tasks.cancel_scope.cancel()
+            if self._kill_scope is not scope:
+                return
             self._say("kill_verified", Severity.CRITICAL, f"{_words_of(run)}: every venue is empty, the daemon is {run.daemon}")
             async with anyio.create_task_group() as tasks:
                 for guard in self._guards:

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -121,6 +122,9 @@ class CommandSink:
             )
         except (OSError, ValueError) as error:
             raise SinkError(f"{self._command[0]}: cannot be started: {error}") from error
+        with suppress(OSError):
+            # The guardian's own precedence is not for what it starts.
+            os.setpriority(os.PRIO_PROCESS, process.pid, 0)
         said, is_late = b"", True
         async with process:
             try:
