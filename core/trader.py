@@ -218,7 +218,8 @@ class Trader:
             handler(event)
             if self.denied:
                 self._deliver_denials()
-        except Exception as error:
+        except (Exception, SystemExit) as error:
+            # SystemExit: a strategy that calls sys.exit() has raised like any other.
             self._withdraw()
             blamed = blame(error, event)
             if blamed is error:

@@ -19,6 +19,7 @@ from daemon.guardian.settings import GuardianSettings, guardian_settings, second
 from daemon.guardian.sinks import CommandSink, ConsoleSink, FileSink, WebhookSink
 from daemon.guardian.switches import open_switches
 from daemon.journal.lock import WriterLock
+from daemon.notify import systemd_pulse
 from daemon.secrets import read_secret
 from daemon.trading.listener import Severity
 
@@ -32,7 +33,7 @@ def guardian(options: argparse.Namespace) -> int:
 
 def guard(loaded: LoadedConfig, switches: OpenSwitches) -> int:
     """Runs the guardian of a configuration over `switches`. Raises ConfigError and StorageError where it cannot begin."""
-    settings = guardian_settings(loaded)
+    settings, pulse = guardian_settings(loaded), systemd_pulse()
     take_precedence()
     prepare_folder()
     lock = _only_one(settings)
@@ -43,7 +44,7 @@ def guard(loaded: LoadedConfig, switches: OpenSwitches) -> int:
         use_uvloop = importlib.util.find_spec("uvloop") is not None
 
         async def run() -> int:
-            return await Guardian(settings, switches, alerter, latch).run()
+            return await Guardian(settings, switches, alerter, latch, pulse).run()
 
         return anyio.run(run, backend_options={"use_uvloop": use_uvloop})
     finally:

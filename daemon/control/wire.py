@@ -30,6 +30,7 @@ _REASONS = {
     409: "Conflict",
     413: "Content Too Large",
     429: "Too Many Requests",
+    500: "Internal Server Error",
     503: "Service Unavailable",
 }
 

@@ -33,6 +33,7 @@ from daemon.guardian.report import KillRun
 from daemon.guardian.settings import GuardianSettings
 from daemon.guardian.venue_guard import VenueGuard
 from daemon.guardian.watch import Phase, Trigger, Watch
+from daemon.notify import Pulse
 from daemon.trading.listener import Alert, Severity
 
 TICK_S = 0.05
@@ -52,7 +53,15 @@ OpenSwitches = Callable[[DaemonHand], Sequence[VenueSwitch]]
 class Guardian:
     """Make it, then `await run()` once."""
 
-    def __init__(self, settings: GuardianSettings, open_switches: OpenSwitches, alerter: Alerter, latch: LatchHand) -> None:
+    def __init__(
+        self,
+        settings: GuardianSettings,
+        open_switches: OpenSwitches,
+        alerter: Alerter,
+        latch: LatchHand,
+        pulse: Pulse | None = None,
+    ) -> None:
+        self._pulse = pulse or Pulse(None)
         self._settings = settings
         self._alerter = alerter
         self._latch = latch
@@ -92,6 +101,7 @@ class Guardian:
                 tasks.start_soon(self._tick)
                 await self._ended.wait()
                 tasks.cancel_scope.cancel()
+            self._pulse.stop()
             self._say_farewell()
             with anyio.CancelScope(shield=True):
                 await self._alerter.drain(LAST_WORDS_S)
@@ -200,6 +210,12 @@ class Guardian:
             self._look_at_latch()
             self._look_at_kill_file()
             self._look_at_halt()
+            self._pulse.beat(self._line(), anyio.current_time())
+
+    def _line(self) -> str:
+        """Where things stand, for people who look at the service."""
+        daemon = f"{self._watch.run_id or self._settings.name}: daemon {self._watch.phase.value}"
+        return f"{daemon}, the kill latch is set" if self._latch.is_set else daemon
 
     def _act_on(self, trigger: Trigger | None) -> None:
         if trigger is not None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -16,10 +16,9 @@ from typing import Any
 
 import anyio
 import structlog
-from anyio.abc import TaskGroup
 
 from core.enums import TradingState
-from core.errors import RefusedError, TradingdError
+from core.errors import RefusedError, TradingdError, TransportError
 from core.events import (
     CancelAllRequested,
     Heartbeat,
@@ -39,8 +38,11 @@ from daemon.api.settings import api_settings
 from daemon.config.effective import effective
 from daemon.config.loader import LoadedConfig
 from daemon.control.server import Handler, open_listener, serve
+from daemon.control.server import Listener as OpenListener
 from daemon.control.socket_path import prepare_folder, socket_of
 from daemon.exit_codes import ExitCode
+from daemon.frames.format import FOLDER as FRAMES_FOLDER
+from daemon.frames.writer import FrameRecorder
 from daemon.journal.anchor import Anchor, ToldAnchors
 from daemon.journal.files import DISK, Files
 from daemon.journal.format import JOURNAL_FOLDER, JournalHeader
@@ -48,29 +50,38 @@ from daemon.journal.opening import begin_journal, open_sealing
 from daemon.journal.writer import JournalSettings, JournalWriter, Sync
 from daemon.logging_setup import LogFile, start_logging
 from daemon.run_folder import LOG_FILE
+from daemon.trading.answering import Answering
 from daemon.trading.clock import Clock, SystemClock
 from daemon.trading.closing import BATCH_EVENTS_MAX, Closing
 from daemon.trading.inbox import Inbox
+from daemon.trading.last_act import LastAct
 from daemon.trading.listener import Alert, Beat, Listener, Severity
 from daemon.trading.reconcile import executions_since, position_differences
 from daemon.trading.reconciling import Reconciling
 from daemon.trading.recovery import Recovered, recover
 from daemon.trading.session import SIGNAL_UID, Point, Session, no_point
 from daemon.trading.state_folder import Latch, StateFolder
+from daemon.trading.tasks import Task, Tasks
 from daemon.trading.wiring import build_bare_trader, check_config, check_state, open_venues
 from daemon.version import VERSION
 from daemon.wiring import build_trader
 
 SEGMENT_BYTES_MAX = 1 << 24  # of a journal: behind a snapshot, a restart reads one segment
 
+MakeClock = Callable[[int], Clock]
 OpenAdapter = Callable[[LoadedConfig, Trader, Clock], Adapter]
+
+
+def _scoped(action: str, strategy_id: str) -> str:
+    """As the journal keeps it: of the account, or of one strategy."""
+    return f"{action} {strategy_id}" if strategy_id else action
 
 
 class Daemon:
     """Make it, then `await run()` once. `listeners` are told what it does.
 
     `on_seal` gets each seal of the journal; `refusal` says why trading may not be ACTIVE now, and nothing where it may.
-    `point` and `files` are for tests: places to die at, and a disk that fails.
+    `point`, `files` and `make_clock` (it gets the least stamp) are for tests: places to die at, a disk that fails, another time.
     """
 
     def __init__(
@@ -78,29 +89,33 @@ class Daemon:
         loaded: LoadedConfig,
         *,
         quiet: bool,
-        open_adapter: OpenAdapter = open_venues,
+        open_adapter: OpenAdapter | None = None,
         listeners: Sequence[Listener] = (),
         on_seal: Callable[[Anchor], None] | None = None,
         refusal: Callable[[], str] = str,
         point: Point = no_point,
         files: Files = DISK,
+        make_clock: MakeClock = SystemClock,
     ) -> None:
         check_config(loaded)
         self.loaded = loaded
         self.phase = "starting"
         self.recovered = Recovered(state=capture(build_bare_trader(loaded)))
         self.run_number = 0
+        self.run_folder = Path()
         self._quiet = quiet
-        self._open_adapter = open_adapter
+        self._open_adapter = open_adapter or self._open_venues
+        self._recorder: FrameRecorder | None = None
         self._point = point
         self._files = files
+        self._make_clock = make_clock
         self._error: TradingdError | None = None
         self._stop: tuple[str, int, str] | None = None  # action, who, why
         self._listeners = tuple(listeners)
         self._on_seal = on_seal
         self._refusal = refusal
         self.flattened = anyio.Event()
-        self._tasks: TaskGroup | None = None
+        self._tasks = Tasks(expected=self._expected, broken=self._broken, see_out=self._see_out)
         self._is_flattening = False
         self._is_verified = False
         self._foreign: tuple[str, ...] = ()
@@ -110,6 +125,7 @@ class Daemon:
         self._session: Session | None = None
         self._closing: Closing | None = None
         self._reconciling: Reconciling | None = None
+        self._last_act: LastAct
 
     @property
     def session(self) -> Session:
@@ -141,35 +157,27 @@ class Daemon:
             self._point("locked")
             self._say_phase("starting", "reading what the runs before it left")
             self._session, log_file = self._open(folder)
-            self._closing = Closing(self._session)
             self._reconciling = Reconciling(
                 self._session,
                 self._settings,
                 alert=self.alert,
                 halt=self.halt,
-                is_stopping=lambda: self._stop is not None,
+                is_stopping=lambda: self.phase == "stopping",
             )
+            self._closing = Closing(self._session, self._reconciling.nudge)
             self._session.on_beat = self._beat
             self._session.on_latched = self._latched
+            self._session.on_strategies = self._strategies_latched
             await self._session.adapter.open()
             self._say_phase("starting", "asking the venue")
-            self._foreign = await self.reconciling.at_start()
-            self._point("reconciled")
+            self._last_act = LastAct(self._session)
+            await self._begin()
             prepare_folder()
             listener = await open_listener(socket_of(self.run_id))
-            async with anyio.create_task_group() as tasks:
-                self._tasks = tasks
-                tasks.start_soon(serve, listener, handler_of(self))
-                if self.loaded.config.api.enabled:
-                    tasks.start_soon(self._api().run)
-                tasks.start_soon(self._watch_signals)
-                tasks.start_soon(self._feed)
-                tasks.start_soon(self._guarded, self.reconciling.run)
-                tasks.start_soon(self._heart)
-                await self._guarded(self._loop)
-                await self._end()
-                tasks.cancel_scope.cancel()
+            await self._live(listener, handler_of(self))
             await self._session.adapter.close()
+            if self._recorder is not None:
+                await self._recorder.close()
             return self._close()
         finally:
             if self._session is not None:
@@ -180,6 +188,63 @@ class Daemon:
             if log_file is not None:
                 log_file.abandon()
 
+    async def _begin(self) -> None:
+        """The venue's own word, before anything new may leave. What runs before this one left open does not rest after a bug."""
+        try:
+            self._foreign = await self.reconciling.at_start()
+        except (Exception, SystemExit) as error:
+            if not isinstance(error, TradingdError):
+                self._broken(error)
+                await self._see_out()
+            raise
+        self._point("reconciled")
+
+    async def _live(self, listener: OpenListener, handler: Handler) -> None:
+        """All tasks, from the first to the last. Raises what has broken one of them, after everything was canceled."""
+        answering = Answering(handler, lambda: not self.session.is_whole or self._tasks.bug is not None, self._answer_failed)
+        endless: list[Task] = [partial(serve, listener, answering.answer), self._watch_signals, self.reconciling.run, self._heart]
+        if self.loaded.config.api.enabled:
+            endless.append(self._api().run)
+        if self._recorder is not None:
+            endless.append(self._recorder.run)
+        await self._tasks.run(self._trade, endless=endless, others=(self._feed,))
+
+    async def _trade(self) -> None:
+        await self._tasks.guarded(self._loop)
+        if self._tasks.bug is None:
+            await self._end()
+
+    def _expected(self, error: TradingdError) -> None:
+        self._error = self._error or error
+        self.stop("stop", SIGNAL_UID, str(error))
+
+    def _broken(self, error: BaseException) -> None:
+        """A bug: cancel everything and latch the halt now, whatever else is broken."""
+        self.session.inbox.wake()
+        reason = f"a bug of tradingd: {type(error).__name__}: {error}"
+        self.phase = "stopping"
+        try:
+            self._last_act.cancel_and_latch(reason)
+        finally:
+            self._log.critical("a bug of tradingd", error=repr(error), exc_info=error)
+            self.alert("bug", Severity.CRITICAL, f"{self.run_id} is ended, HALTED: {reason}")
+
+    async def _see_out(self) -> None:
+        last = self._last_act
+        try:
+            await last.see_out(self._stop_ns_max / NS_PER_SECOND)
+        finally:
+            if last.orders_left != 0:
+                left = "nobody knows how many orders" if last.orders_left is None else f"{last.orders_left} orders"
+                self.alert("not_verified", Severity.CRITICAL, f"after a bug {left} are left at the venue")
+
+    def _answer_failed(self, what: str, error: Exception, is_action: bool) -> None:
+        """Where something was to be done and nobody knows whether it was, trading halts."""
+        self._log.critical("a bug of tradingd", what=what, exc_info=error)
+        self.alert("bug", Severity.CRITICAL, what)
+        if is_action:
+            self.halt(f"a bug of tradingd: {what}")
+
     def _open(self, folder: StateFolder) -> tuple[Session, LogFile]:
         """Everything up to the first record: reads first, then leaves its traces in an order that a crash cannot turn round."""
         loaded = self.loaded
@@ -188,11 +253,11 @@ class Daemon:
         sealing = open_sealing(loaded)
         if self._on_seal is not None:
             sealing = replace(sealing, anchor=ToldAnchors(sealing.anchor, self._on_seal))
-        clock = SystemClock(self.recovered.ts + 1)
+        clock = self._make_clock(self.recovered.ts + 1)
         self.run_number = folder.next_run()
         self._point("numbered")
         trader = build_trader(loaded, self.run_number)
-        run_folder = folder.make_run_folder(self.run_number)
+        run_folder = self.run_folder = folder.make_run_folder(self.run_number)
         log_file = start_logging(run_folder / LOG_FILE, console=not self._quiet, is_prompt=True)
         self._listen_to_strategies(trader)
         if sealing.signer is None:
@@ -200,7 +265,7 @@ class Daemon:
         header = JournalHeader(
             run_id=self.run_id,
             run_number=self.run_number,
-            mode="paper",
+            mode=loaded.config.run.mode,
             config=effective(loaded),
             instruments=list(trader.instruments.values()),
             order_run_number=self.run_number,
@@ -219,10 +284,24 @@ class Daemon:
         session.process([restored])
         journal.make_durable()
         self._point("restored")
+        if self._settings.record_frames and loaded.config.connections:
+            self._recorder = FrameRecorder(
+                run_folder / FRAMES_FOLDER, bytes_max=self._settings.frames_bytes_max, on_trouble=self._not_recorded
+            )
         session.adapter = self._open_adapter(loaded, trader, clock)
         for problem in self.recovered.problems:
             self._log.error("a record of the run before was refused", problem=problem)
         return session, log_file
+
+    def _open_venues(self, loaded: LoadedConfig, trader: Trader, clock: Clock) -> Adapter:
+        frames_of = None if self._recorder is None else self._recorder.of
+        return open_venues(loaded, trader, clock, frames_of, self._connection_trouble)
+
+    def _connection_trouble(self, text: str) -> None:
+        self.alert("connection", Severity.WARNING, text)
+
+    def _not_recorded(self, text: str) -> None:
+        self.alert("not_recorded", Severity.WARNING, text)
 
     def _start_trading(self) -> None:
         session = self.session
@@ -244,18 +323,11 @@ class Daemon:
 
     # The tasks.
 
-    async def _guarded(self, task: Callable[[], Awaitable[None]]) -> None:
-        """Run it; what is no bug ends the session in order."""
-        try:
-            await task()
-        except TradingdError as error:
-            self._error = self._error or error
-
     async def _loop(self) -> None:
         """Await one event, then take a batch without awaiting."""
         session = self.session
         self._start_trading()
-        while self._stop is None and session.storage_failure is None and session.failure is None:
+        while self._stop is None and self._tasks.bug is None and session.storage_failure is None and session.failure is None:
             with anyio.move_on_after(self._sleep_s_max()):
                 await session.inbox.wait()
             session.drain_inbox(BATCH_EVENTS_MAX)
@@ -267,11 +339,10 @@ class Daemon:
         return None if due is None else max(due - self.session.clock.now(), 0) / NS_PER_SECOND
 
     async def _feed(self) -> None:
-        async def run() -> None:
+        try:
             await self.session.adapter.run(self.session.inbox, self.reconciling.reconnected)
-
-        await self._guarded(run)
-        self.closing.has_feed_ended = True
+        finally:
+            self.closing.has_feed_ended = self._last_act.is_feed_dead = True
         self.stop("stop", SIGNAL_UID, "the feed has ended" if self._error is None else str(self._error))
 
     async def _heart(self) -> None:
@@ -324,6 +395,10 @@ class Daemon:
         severity = Severity.INFO if latch.state is TradingState.ACTIVE else Severity.CRITICAL
         self.alert("trading_state", severity, f"{self.run_id} {latch.state.name}: {latch.reason}")
 
+    def _strategies_latched(self, states: Sequence[tuple[str, TradingState]]) -> None:
+        text = ", ".join(f"{strategy_id} {state.name}" for strategy_id, state in states) or "all ACTIVE"
+        self.alert("strategy_state", Severity.CRITICAL if states else Severity.INFO, f"{self.run_id}: {text}")
+
     def _say_phase(self, phase: str, text: str) -> None:
         self.phase = phase
         for listener in self._listeners:
@@ -347,22 +422,27 @@ class Daemon:
     def halt(self, reason: str, uid: int = SIGNAL_UID) -> None:
         self.set_state("halt", TradingState.HALTED, reason, uid)
 
-    def set_state(self, action: str, state: TradingState, reason: str, uid: int) -> None:
-        self._log.warning("trading state", action=action, state=state.name, uid=uid, reason=reason)
-        self.session.control(action, uid, reason, lambda now: [TradingStateSet(now, now, state, reason)])
+    def set_state(self, action: str, state: TradingState, reason: str, uid: int, strategy_id: str = "") -> None:
+        """Stricter, never looser. `strategy_id` "": the account."""
+        self._log.warning("trading state", action=action, state=state.name, uid=uid, reason=reason, strategy=strategy_id)
+        self.session.control(
+            _scoped(action, strategy_id), uid, reason, lambda now: [TradingStateSet(now, now, state, reason, strategy_id)]
+        )
 
-    def resume(self, reason: str, uid: int) -> None:
-        """The one way back to ACTIVE. Raises StorageError where the kill latch cannot be cleared, RefusedError where trading may
+    def resume(self, reason: str, uid: int, state: TradingState = TradingState.ACTIVE, strategy_id: str = "") -> None:
+        """The one way back to `state`. Raises StorageError where the kill latch cannot be cleared, RefusedError where trading may
         not be ACTIVE now; then nothing has changed.
         """
-        refusal = self._refusal()
+        refusal = self._refusal() if state is TradingState.ACTIVE else ""
         if refusal:
             raise RefusedError(refusal)
-        self._log.warning("resumed", uid=uid, reason=reason)
-        if self.session.kill.is_set:
+        self._log.warning("resumed", uid=uid, reason=reason, state=state.name, strategy=strategy_id)
+        if self.session.kill.is_set and not strategy_id:
             # First: with the latch set, the next batch would halt again. A crash in between leaves HALTED, which is latched too.
             self.session.kill.clear()
-        self.session.control("resume", uid, reason, lambda now: [TradingResumed(now, now, reason)])
+        self.session.control(
+            _scoped("resume", strategy_id), uid, reason, lambda now: [TradingResumed(now, now, reason, state, strategy_id)]
+        )
 
     @property
     def is_flattening(self) -> bool:
@@ -371,19 +451,29 @@ class Daemon:
     def start_flatten(self, reason: str, uid: int) -> None:
         """REDUCING, everything canceled, then every position closed at the market; `flattened` is set at its end.
 
-        It is the daemon's own task: whoever asked may go away. Raises StorageError where the journal refuses.
+        What is HALTED, the account or a strategy, becomes REDUCING in the same recorded step: that is what the reason is for.
+        Raises RefusedError while the kill latch is set, StorageError where the journal refuses. It is the daemon's own task:
+        whoever asked may go away.
         """
-        assert self._tasks is not None
-        self._log.warning("flatten", uid=uid, reason=reason)
+        session, reducing = self.session, TradingState.REDUCING
+        if session.kill.is_set:
+            raise RefusedError("the kill latch is set: `tradingd resume --to reducing --reason …` clears it; then flatten")
+        states = session.trader.risk.states
+        halted = [scope for scope in ("", *(name for name, _ in states.strategies())) if states.own(scope) is TradingState.HALTED]
+        self._log.warning("flatten", uid=uid, reason=reason, halted=halted)
         self._is_flattening = True
         self.flattened = anyio.Event()
-        self.session.control(
+        session.control(
             "flatten",
             uid,
             reason,
-            lambda now: [TradingStateSet(now, now, TradingState.REDUCING, reason), CancelAllRequested(now, now, reason)],
+            lambda now: [
+                *(TradingResumed(now, now, reason, reducing, scope) for scope in halted),
+                TradingStateSet(now, now, reducing, reason),
+                CancelAllRequested(now, now, reason),
+            ],
         )
-        self._tasks.start_soon(self._guarded, partial(self._flatten, reason))
+        self._tasks.start(partial(self._flatten, reason))
 
     async def _flatten(self, reason: str) -> None:
         try:
@@ -405,7 +495,7 @@ class Daemon:
         self._say_phase("stopping", reason)
         self._log.warning("stopping", reason=reason, uid=uid)
         with anyio.move_on_after(self._stop_ns_max / NS_PER_SECOND, shield=True) as bound:
-            await self._guarded(partial(self._end_in_order, action, uid, reason))
+            await self._tasks.guarded(partial(self._end_in_order, action, uid, reason))
         if bound.cancelled_caught:
             self.alert("stop_overdue", Severity.CRITICAL, "the stop took too long; orders may be open at the venue")
 
@@ -421,14 +511,19 @@ class Daemon:
         await self.closing.cancel_all(reason)
         if self._settings.flatten_on_stop and session.storage_failure is None and not await self.closing.close_positions(reason):
             self.alert("not_flat", Severity.CRITICAL, "positions are still open at the end")
-        venue = await session.adapter.query(executions_since(session.trader))
+        try:
+            venue = await session.adapter.query(executions_since(session.trader))
+        except TransportError as error:
+            self.alert("not_verified", Severity.CRITICAL, f"the venue cannot be asked at the end: {error}")
+            return
         # Between the venue's books and ours nothing is on its way any more, but for what has just come in.
         await self.closing.take_answers()
         differences = tuple(position_differences(session.trader, venue))
-        if venue.open_orders or differences:
+        left = self.reconciling.left_open(venue)
+        if left or differences:
             what = "; ".join(differences) or "equal"
-            self.alert("not_verified", Severity.CRITICAL, f"{len(venue.open_orders)} orders left at the venue; positions: {what}")
-        self._is_verified = not venue.open_orders and not differences
+            self.alert("not_verified", Severity.CRITICAL, f"{len(left)} orders left at the venue; positions: {what}")
+        self._is_verified = not left and not differences
 
     def _close(self) -> ExitCode:
         session = self.session

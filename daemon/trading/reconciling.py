@@ -16,10 +16,11 @@ import structlog
 
 from core.enums import OrderStatus, TradingState
 from core.errors import RefusedError, TransportError, VenueProtocolError
-from core.events import AnyEvent, CancelAllRequested, ForeignOrderFound, OrderFilled, TradingStateSet, VenueCompared
+from core.events import AnyEvent, CancelAllRequested, ForeignOrderFound, OrderEvent, OrderFilled, TradingStateSet, VenueCompared
+from core.order_store import FOREIGN_ORDER_ID
 from core.orders import Order
 from core.units import NS_PER_SECOND, parse_duration_ns
-from core.venue_adapter import VenueState
+from core.venue_adapter import VenueOrder, VenueState
 from daemon.config.models import Daemon as Settings
 from daemon.trading.closing import BATCH_EVENTS_MAX
 from daemon.trading.listener import Severity
@@ -32,6 +33,7 @@ from daemon.trading.reconcile import (
     foreign_fill,
     foreign_fill_text,
     foreign_name,
+    is_numbered_here,
     look,
     position_differences,
 )
@@ -80,6 +82,7 @@ class Reconciling:
         self._asked = anyio.Event()
         self._done = anyio.Event()
         self._begun = 0
+        self._asked_ts = 0
         self._finished = 0
         self._adopted = 0
         self._told_foreign: dict[str, None] = {}
@@ -133,6 +136,10 @@ class Reconciling:
                 done, self._done = self._done, anyio.Event()
                 done.set()
 
+    def nudge(self) -> None:
+        """Ask the venue soon."""
+        self._asked.set()
+
     async def ask(self) -> Reconciliation:
         """One comparison that begins after this call; returns when it is done."""
         wanted = self._begun + 1
@@ -145,12 +152,26 @@ class Reconciling:
         """Until the first order without an answer is overdue; at most the timeout itself, after which it is looked at again."""
         waiting = [order for order in self._session.trader.orders.open_orders() if is_unanswered(order)]
         self._told_unknown &= {order.client_order_id for order in waiting}
-        since = [order.ts_updated for order in waiting if order.client_order_id not in self._told_unknown]
+        # One that is overdue already is asked about again when as much time has passed.
+        since = [self._asked_ts if order.client_order_id in self._told_unknown else order.ts_updated for order in waiting]
         now = self._session.clock.now()
         return min([self._unknown_ns, *(ts + self._unknown_ns - now for ts in since)]) / NS_PER_SECOND
 
+    def left_open(self, venue: VenueState) -> tuple[VenueOrder, ...]:
+        """What should not be open there after everything was canceled: all of it, but for what is left alone by policy."""
+        if self._policy is not ForeignPolicy.IGNORE:
+            return venue.open_orders
+        trader = self._session.trader
+        return tuple(
+            order
+            for order in venue.open_orders
+            if trader.orders.get(order.client_order_id or FOREIGN_ORDER_ID) is not None
+            or is_numbered_here(trader, order.client_order_id)
+        )
+
     async def _reconcile(self) -> None:
         """Two looks; what both show is applied, and what no policy covers halts."""
+        self._asked_ts = self._session.clock.now()
         self._tell_unknown()
         try:
             venue, found = await self._ask(self._unknown_ns)
@@ -163,12 +184,10 @@ class Reconciling:
             self._not_reached(str(error))
             return
         self._is_unreachable = False
-        if self._is_stopping():
-            return
         self._apply(found, venue)
         session = self._session
         is_halted = session.trader.risk.trading_state is TradingState.HALTED
-        if found.problems and not is_halted:
+        if found.problems and not is_halted and not self._is_stopping():
             self._halt(f"the venue's books are not ours: {'; '.join(found.problems)}")
         elif is_halted and venue.open_orders and session.has_open_orders:
             session.apply(lambda now: [CancelAllRequested(now, now, "halted, and the venue has orders open still")])
@@ -197,7 +216,12 @@ class Reconciling:
         return venue, look(session.trader, venue, now, self._policy, adopted_before=self._adopted, doubt_ns=doubt_ns)
 
     def _drain(self) -> None:
-        while self._session.drain_inbox(BATCH_EVENTS_MAX):
+        session = self._session
+        if self._is_stopping():
+            # The market is not ours any more: only what concerns orders still counts.
+            session.process([event for event in session.inbox.take(len(session.inbox)) if isinstance(event, OrderEvent)])
+            return
+        while session.drain_inbox(BATCH_EVENTS_MAX):
             pass
 
     def _apply(self, found: Look, venue: VenueState) -> int:

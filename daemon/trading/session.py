@@ -47,7 +47,7 @@ def no_point(_name: str) -> None:
     return
 
 
-def _unheard(_what: Heartbeat | Latch | Sequence[AnyEvent]) -> None:
+def _unheard(_what: object) -> None:
     return
 
 
@@ -57,8 +57,6 @@ def _as_it_is(fill: OrderFilled) -> Sequence[AnyEvent]:
 
 class Session:
     """One run of one Trader against one adapter, which is set once the Trader knows what it holds and before anything leaves."""
-
-    adapter: Adapter
 
     def __init__(
         self,
@@ -71,6 +69,7 @@ class Session:
         snapshot_records: int,
         point: Point = no_point,
     ) -> None:
+        self._adapter: Adapter | None = None
         self.trader = trader
         self.journal = journal
         self.inbox = inbox
@@ -89,6 +88,7 @@ class Session:
         self.on_beat: Callable[[Heartbeat], None] = _unheard  # called when one has gone the whole way
         self.on_batch: Callable[[Sequence[AnyEvent]], None] = _unheard  # called with each batch once its commands have left
         self.on_latched: Callable[[Latch], None] = _unheard  # called with each trading state that the disk has taken
+        self.on_strategies: Callable[[Sequence[tuple[str, TradingState]]], None] = _unheard  # those that are not ACTIVE
         # Called with an execution that no order of ours explains: what it becomes is taken in its place.
         self.on_foreign_fill: Callable[[OrderFilled], Sequence[AnyEvent]] = _as_it_is
         # False from where a batch begins to where it has ended in order: an exception that escapes in between is a bug of ours,
@@ -100,6 +100,7 @@ class Session:
         self._snapshot_records = snapshot_records
         self._snapshot_at = 0
         self._latched = folder.read_latch()
+        self._strategies = trader.risk.states.strategies()  # whose own state is not ACTIVE
         self._point = point
 
     # Events.
@@ -248,21 +249,35 @@ class Session:
     # What must not be lost.
 
     def _latch(self) -> None:
-        """Keep the trading state on the disk wherever it has changed."""
-        state = self.trader.risk.trading_state
-        if state is not self._latched.state:
-            latch = Latch(state, self.halt_reason, self.trader.now)
-            try:
-                self.journal.make_durable()
+        """Keep the trading state on the disk wherever it has changed; that of a strategy is kept by the journal."""
+        states = self.trader.risk.states
+        strategies = states.strategies() if states.is_restricted or self._strategies else []
+        has_changed = states.account is not self._latched.state
+        if not has_changed and strategies == self._strategies:
+            return
+        latch = Latch(states.account, self.halt_reason, self.trader.now)
+        try:
+            self.journal.make_durable()
+            if has_changed:
                 self._folder.write_latch(latch)
-            except StorageError as error:
-                self.storage_failure = error
-                self._emergency(())
-                self.is_whole = True
-                raise
+        except StorageError as error:
+            self.storage_failure = error
+            self._emergency(())
+            self.is_whole = True
+            raise
+        if strategies != self._strategies:
+            self._strategies = strategies
+            self.on_strategies(strategies)
+        if has_changed:
             self._latched = latch
             self.on_latched(latch)
             self._point("latched")
+
+    def write_latch(self, latch: Latch) -> None:
+        """Without the Trader: for where it cannot be asked. Raises StorageError."""
+        self._folder.write_latch(latch)
+        self._latched = latch
+        self.on_latched(latch)
 
     @property
     def kill(self) -> KillLatch:
@@ -290,6 +305,8 @@ class Session:
 
     def _emergency(self, out: Sequence[OutCommand]) -> None:
         """The journal is gone: no new order leaves, cancels do, and everything is canceled. The next start asks the venue."""
+        if self._adapter is None:
+            return  # the run's first record was refused: nobody has been spoken to yet
         for command in out:
             if isinstance(command, Approved) and isinstance(command.command, CancelOrder | CancelAll):
                 self.adapter.send(command)
@@ -306,6 +323,15 @@ class Session:
             for command in made:
                 if isinstance(command, Approved) and isinstance(command.command, CancelOrder | CancelAll):
                     self.adapter.send(command)
+
+    @property
+    def adapter(self) -> Adapter:
+        assert self._adapter is not None
+        return self._adapter
+
+    @adapter.setter
+    def adapter(self, adapter: Adapter) -> None:
+        self._adapter = adapter
 
     @property
     def has_open_orders(self) -> bool:

@@ -127,10 +127,17 @@ def positions_view(trader: Trader, strategy_id: str = "") -> dict[str, Any]:
     return {"positions": positions, "cash": {key: money(amount) for key, amount in sorted(trader.portfolio.cash.items())}}
 
 
-def profit_view(trader: Trader) -> dict[str, dict[str, str]]:
-    """By currency, since the first start: realised, unrealised at the middle where there is a market, fees, and the sum."""
+def profit_view(trader: Trader, strategy_id: str = "") -> dict[str, dict[str, str]]:
+    """By currency, since the first start: realised, unrealised at the middle where there is a market, fees, and the sum.
+
+    `strategy_id` "": the account's, with its equity.
+    """
+    portfolio = trader.portfolio
+    lines = list(portfolio.by_instrument.items())
+    if strategy_id:
+        lines = [(key, position) for (owner, key), position in sorted(portfolio.by_strategy.items()) if owner == strategy_id]
     totals: dict[str, list[int]] = {}
-    for key, position in trader.portfolio.by_instrument.items():
+    for key, position in lines:
         mark = trader.states[key].mark()
         line = totals.setdefault(position.instrument.settlement_currency, [0, 0, 0])
         line[0] += position.realized_pnl
@@ -142,7 +149,7 @@ def profit_view(trader: Trader) -> dict[str, dict[str, str]]:
             "unrealized_pnl": money(unrealized),
             "fees": money(fees),
             "net_pnl": money(realized + unrealized - fees),
-            "equity": money(trader.equity(currency)),
+            **({} if strategy_id else {"equity": money(trader.equity(currency))}),
         }
         for currency, (realized, unrealized, fees) in totals.items()
     }
