@@ -9,16 +9,13 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import anyio
 import anyio.to_thread
 
 from daemon.guardian.alerts import SinkError, as_line
 from daemon.trading.listener import Severity
-
-if TYPE_CHECKING:
-    import httpx
 
 OUTPUT_CHARACTERS_MAX = 200  # of what a failing command says
 STATUS_OK = range(200, 300)
@@ -76,14 +73,13 @@ class WebhookSink:
         self.lowest = lowest
         self._url = url
         self._timeout_s = timeout_s
-        self._client: httpx.AsyncClient | None = None
-
-    async def send(self, content: dict[str, Any]) -> None:
-        # Loaded with the first alert: a guardian without a webhook never does.
+        # Loaded where there is a webhook, and then before anything happens: it takes long, and the loop would stand still.
         import httpx
 
-        if self._client is None:
-            self._client = httpx.AsyncClient(timeout=self._timeout_s, follow_redirects=False)
+        self._failures = (httpx.HTTPError, httpx.InvalidURL)
+        self._client = httpx.AsyncClient(timeout=timeout_s, follow_redirects=False)
+
+    async def send(self, content: dict[str, Any]) -> None:
         status = None
         with anyio.move_on_after(self._timeout_s):
             try:
@@ -91,7 +87,7 @@ class WebhookSink:
                     self._url, content=as_line(content), headers={"Content-Type": "application/json"}
                 )
                 status = response.status_code
-            except (httpx.HTTPError, httpx.InvalidURL) as error:
+            except self._failures as error:
                 # Its own words may hold the URL.
                 raise SinkError(f"the webhook: {type(error).__name__}") from None
         if status is None:
