@@ -33,7 +33,8 @@ class ConsoleSink:
     async def send(self, content: dict[str, Any]) -> None:
         line = f"{content['time'][11:19]} {content['severity']:<8} {content['kind']}: {content['text']}\n"
         try:
-            os.write(sys.stderr.fileno(), line.encode())
+            # In a thread: whoever should read it may not.
+            await anyio.to_thread.run_sync(os.write, sys.stderr.fileno(), line.encode(), abandon_on_cancel=True)
         except OSError as error:
             raise SinkError(f"standard error: {error.strerror or error}") from error
 

@@ -103,8 +103,11 @@ def test_a_halt_that_leaves_orders_open_is_a_breach(folder: Path) -> None:
     switch.orders.append(order(9, reduce_only=True))
 
     async def act(scene: Scene) -> None:
-        scene.beat(1, trading_state="HALTED", trading_state_reason="daily_loss_max: 5 is past 4")
-        await scene.until(lambda: scene.kill.get("verified"))
+        for number in range(1, 1_000):
+            scene.beat(number, trading_state="HALTED", trading_state_reason="daily_loss_max: 5 is past 4")
+            await anyio.sleep(0.02)
+            if scene.kill.get("verified"):
+                break
         assert (scene.kill["trigger"], switch.orders) == ("breach", [order(9, reduce_only=True)])
         assert "daily_loss_max: 5 is past 4 (SIM 3)" in scene.kill["reason"]
 
@@ -122,6 +125,23 @@ def test_a_halt_that_leaves_nothing_but_reduce_only_orders_is_none(folder: Path)
         await scene.until(lambda: scene.guardian.status()["daemon"]["trading_state"] == "HALTED")
         await scene.until(lambda: len(switch.calls) > asked + 30)
         assert (scene.kill, scene.latch.is_set) == ({}, False)
+
+    play(Scene(folder, [switch]), act)
+
+
+def test_a_resume_while_the_venues_are_looked_at_is_no_breach(folder: Path) -> None:
+    """Orders are open, and by the time that is known they are those of a daemon that may trade again."""
+    switch = FakeSwitch()
+
+    async def act(scene: Scene) -> None:
+        scene.beat(1, trading_state="HALTED")
+        # The grace is over, and it has looked.
+        with anyio.move_on_after(1.5):
+            await scene.until(lambda: scene.kill)
+        for number in range(2, 20):
+            scene.beat(number)
+            await anyio.sleep(0.02)
+        assert (scene.kill, scene.latch.is_set, len(switch.orders)) == ({}, False, 3)
 
     play(Scene(folder, [switch]), act)
 
