@@ -115,6 +115,8 @@ class Daemon:
         self._log: Any = structlog.get_logger("daemon")
         self._settings = loaded.config.daemon
         self._stop_ns_max = parse_duration_ns(self._settings.stop_timeout)
+        self._lag_ns_max = parse_duration_ns(self._settings.lag_max)
+        self._is_lagging = False
         self._session: Session | None = None
         self._closing: Closing | None = None
         self._reconciling: Reconciling | None = None
@@ -268,7 +270,14 @@ class Daemon:
         restored = StateRestored(ts, ts, self.recovered.previous_run, self.recovered.state)
         # The venue's side of the ledger begins with what the Trader holds: the state goes in before the adapter is made.
         session = Session(
-            trader, journal, folder, inbox, clock, snapshot_records=self._settings.snapshot_records, point=self._point
+            trader,
+            journal,
+            folder,
+            inbox,
+            clock,
+            snapshot_records=self._settings.snapshot_records,
+            lag_ns_max=self._lag_ns_max,
+            point=self._point,
         )
         session.process([restored])
         journal.make_durable()
@@ -328,6 +337,24 @@ class Daemon:
             now = session.clock.now()
             await session.inbox.put(Heartbeat(now, now, number))
             await anyio.sleep(interval_s)
+            self._watch_clock()
+
+    def _watch_clock(self) -> None:
+        """Time goes on in either case: forward with the wall clock, and past it where that was set back."""
+        clock = self.session.clock
+        stepped_ns = clock.stepped_ns()
+        if abs(stepped_ns) > parse_duration_ns(self._settings.clock_step_max):
+            way = "forward" if stepped_ns > 0 else "back"
+            ahead = f"; ours stays ahead of it by {clock.ahead_ns() / NS_PER_SECOND:.3f} s" if clock.ahead_ns() else ""
+            text = f"the machine's clock was moved {way} by {abs(stepped_ns) / NS_PER_SECOND:.3f} s{ahead}"
+            self.alert("clock_step", Severity.CRITICAL, text)
+
+    def _watch_lag(self, lag_ns: int) -> None:
+        is_lagging = lag_ns > self._lag_ns_max
+        if is_lagging and not self._is_lagging:
+            text = f"the loop is {lag_ns / NS_PER_SECOND:.3f} s behind what comes in"
+            self.alert("lag", Severity.WARNING, text)
+        self._is_lagging = is_lagging
 
     def _beat(self, event: Heartbeat) -> None:
         session = self.session
@@ -352,6 +379,7 @@ class Daemon:
         )
         for listener in self._listeners:
             listener.beat(beat)
+        self._watch_lag(beat.lag_ns)
 
     def _api(self) -> ApiChild:
         settings = api_settings(self.loaded, socket_of(self.run_id))
