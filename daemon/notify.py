@@ -6,6 +6,7 @@ went through inbox, journal and step. A loop that hangs feeds nothing, and syste
 
 from __future__ import annotations
 
+import math
 import os
 import socket
 from collections.abc import Sequence
@@ -24,8 +25,10 @@ BEATS_MIN = 3  # heartbeats that must fit into WatchdogSec: one that comes late 
 START_STEP_US = 60_000_000
 # What a stop takes beside daemon.stop_timeout: the last snapshot, the journal's seal.
 CLOSE_US = 15_000_000
-STATUS_EVERY_NS = 5 * NS_PER_SECOND  # each change of the status line wakes whoever watches the unit
+STATUS_EVERY_S = 5
+STATUS_EVERY_NS = STATUS_EVERY_S * NS_PER_SECOND  # each change of the status line wakes whoever watches the unit
 STATUS_CHARACTERS_MAX = 300
+PULSE_S = 1
 
 
 class Notifier:
@@ -89,28 +92,77 @@ class NotifyListener:
             self._pending.clear()
 
 
-def systemd_listeners(heartbeat_ns: int, stop_ns_max: int) -> list[NotifyListener]:
-    """One where systemd asked for it, none elsewhere. Raises ConfigError where the heartbeat does not fit the unit's WatchdogSec.
+class Pulse:
+    """Keeps systemd informed of a process that has no Listener; without `notifier` it does nothing."""
 
-    The variables are taken out of the environment: no program that is started from here can speak for the daemon.
+    def __init__(self, notifier: Notifier | None) -> None:
+        self._notifier = notifier
+        self._is_ready = False
+        self._beat_at = self._status_at = -math.inf
+        self._status = ""
+
+    def beat(self, text: str, now_s: float) -> None:
+        """A turn of the loop is done; the first one says READY. `text` is for people, `now_s` of any clock that goes on."""
+        if self._notifier is None or now_s - self._beat_at < PULSE_S:
+            return
+        lines = ["WATCHDOG=1"] if self._is_ready else ["READY=1", "WATCHDOG=1"]
+        if text != self._status and now_s - self._status_at >= STATUS_EVERY_S:
+            lines.append(_status(text))
+        if self._notifier.send(lines):
+            self._is_ready, self._beat_at = True, now_s
+            if len(lines) > 1:
+                self._status, self._status_at = text, now_s
+
+    def stop(self) -> None:
+        if self._notifier is not None:
+            self._notifier.send(["STOPPING=1", _status("stopping")])
+
+
+def systemd_listeners(heartbeat_ns: int, stop_ns_max: int) -> list[NotifyListener]:
+    """One where systemd asked for it, none elsewhere. Raises ConfigError where the heartbeat does not fit WatchdogSec."""
+    asked = _asked()
+    if asked is None:
+        return []
+    notifier, watchdog_ns = asked
+    if watchdog_ns is not None:
+        _check_watchdog(watchdog_ns, heartbeat_ns)
+    return [NotifyListener(notifier, stop_ns_max)]
+
+
+def systemd_pulse() -> Pulse:
+    """For a process whose loop beats at least each PULSE_S. Raises ConfigError where that does not fit the unit's WatchdogSec."""
+    asked = _asked()
+    if asked is None:
+        return Pulse(None)
+    notifier, watchdog_ns = asked
+    if watchdog_ns is not None and watchdog_ns < PULSE_S * BEATS_MIN * NS_PER_SECOND:
+        least = _seconds(PULSE_S * BEATS_MIN * NS_PER_SECOND)
+        raise ConfigError(f"the unit's WatchdogSec ({_seconds(watchdog_ns)}) is too short: set it to at least {least}")
+    return Pulse(notifier)
+
+
+def _asked() -> tuple[Notifier, int | None] | None:
+    """What systemd wants to hear: where, and WatchdogSec in ns where it set one for this process.
+
+    The variables are taken out of the environment: no program that is started from here can speak for this one.
     """
     address = os.environ.pop(SOCKET_VARIABLE, "")
     watchdog_us, pid = os.environ.pop(WATCHDOG_VARIABLE, ""), os.environ.pop(WATCHDOG_PID_VARIABLE, "")
     if not address:
-        return []
-    if watchdog_us and (not pid or pid == str(os.getpid())):
-        _check_watchdog(watchdog_us, heartbeat_ns)
-    return [NotifyListener(Notifier(address), stop_ns_max)]
-
-
-def _check_watchdog(watchdog_us: str, heartbeat_ns: int) -> None:
+        return None
+    if not watchdog_us or (pid and pid != str(os.getpid())):
+        return Notifier(address), None
     if not (watchdog_us.isascii() and watchdog_us.isdigit() and 0 < int(watchdog_us) < 1 << 63):
         raise ConfigError(f"${WATCHDOG_VARIABLE} is {watchdog_us!r}, no number of microseconds")
-    if heartbeat_ns * BEATS_MIN > int(watchdog_us) * NS_PER_US:
+    return Notifier(address), int(watchdog_us) * NS_PER_US
+
+
+def _check_watchdog(watchdog_ns: int, heartbeat_ns: int) -> None:
+    if heartbeat_ns * BEATS_MIN > watchdog_ns:
         raise ConfigError(
             f"daemon.heartbeat_interval ({_seconds(heartbeat_ns)}) does not fit the unit's WatchdogSec "
-            f"({_seconds(int(watchdog_us) * NS_PER_US)}), which must have room for {BEATS_MIN} heartbeats: "
-            f"set heartbeat_interval to at most {_seconds(int(watchdog_us) * NS_PER_US // BEATS_MIN)}, "
+            f"({_seconds(watchdog_ns)}), which must have room for {BEATS_MIN} heartbeats: "
+            f"set heartbeat_interval to at most {_seconds(watchdog_ns // BEATS_MIN)}, "
             f"or WatchdogSec= to at least {_seconds(heartbeat_ns * BEATS_MIN)} (systemctl edit UNIT)"
         )
 

@@ -13,7 +13,7 @@ import anyio
 from adapters.sim.address import Address
 from adapters.sim.link import Link
 from adapters.sim.session import TradeSession
-from adapters.sim.wire import Done, Logout, Request, StateReply
+from adapters.sim.wire import Done, Logout, Request, Role, StateReply
 from core.approved import Approved
 from core.commands import CancelAll, CancelOrder, OrderCommand
 from core.errors import RefusedError, TransportError, VenueProtocolError
@@ -248,13 +248,16 @@ class SimAdapter:
         now: Now,
         on_frame: OnFrame = no_frame,
         on_trouble: Callable[[str], None] = no_trouble,
+        role: Role = "trade",
     ) -> None:
         self.venue = venue
         self._address = address
         self._now = now
         self._on_frame = on_frame
         self._on_trouble = on_trouble
-        self._session = TradeSession(account=account, token=token, instrument_ids=instrument_ids, subscriptions=subscriptions)
+        self._session = TradeSession(
+            account=account, token=token, instrument_ids=instrument_ids, subscriptions=subscriptions, role=role
+        )
         self._stream: Stream | None = None
         self._is_sending = False  # whether commands leave: a connection is there, and its state is known here
         self._is_running = False

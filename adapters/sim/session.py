@@ -23,6 +23,7 @@ from adapters.sim.wire import (
     MarketEvents,
     OrderEvents,
     Query,
+    Role,
     SendCommand,
     StateReply,
 )
@@ -45,13 +46,22 @@ from core.venue_adapter import VenueOrder, VenueState
 class TradeSession:
     """One account's trading at one venue, over any number of connections, one after the other."""
 
-    def __init__(self, *, account: str, token: str, instrument_ids: Iterable[str], subscriptions: Iterable[Subscription]) -> None:
+    def __init__(
+        self,
+        *,
+        account: str,
+        token: str,
+        instrument_ids: Iterable[str],
+        subscriptions: Iterable[Subscription],
+        role: Role = "trade",
+    ) -> None:
         self.instrument_ids = frozenset(instrument_ids)
         self.market = MarketFilter(subscriptions)
         self.feed_ended: str | None = None
         self._foreign = ForeignOrders()
         self._account = account
         self._token = token
+        self._role: Role = role
         self._link: Link | None = None
         self._last_event = FIRST_LOGIN
         self._market_sequence = 0
@@ -70,11 +80,11 @@ class TradeSession:
         self._replies.clear()
         self._broken = None
         self.feed_ended = None
-        return link.login(ts, account=self._account, token=self._token, role="trade", last_event=self._last_event)
+        return link.login(ts, account=self._account, token=self._token, role=self._role, last_event=self._last_event)
 
     def login_without_token(self, ts: int) -> bytes:
         """The login as a recording may keep it."""
-        return Link(ts).login(ts, account=self._account, token="", role="trade", last_event=self._last_event)
+        return Link(ts).login(ts, account=self._account, token="", role=self._role, last_event=self._last_event)
 
     def take_login_state(self) -> VenueState | None:
         """What the venue said at the login, once; None while it has not."""

@@ -50,7 +50,7 @@ FIRST_LOGIN = -1
 HEARTBEAT_NS = 1_000_000_000  # each side says something at least so often
 SILENCE_NS_MAX = 5_000_000_000  # whoever has not been heard of for so long is gone
 
-Role = Literal["trade", "switch"]
+Role = Literal["trade", "switch", "watch"]  # watch hears what trade hears, and sends nothing
 
 
 class Message(msgspec.Struct, frozen=True, array_like=True):

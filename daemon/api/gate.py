@@ -30,7 +30,7 @@ HEADERS_MAX = 64
 PATH_BYTES_MAX = 512
 QUERY_BYTES_MAX = 512
 JSON_DEPTH_MAX = 8
-REFUSED_PER_SECOND_MAX = 20  # without a good token, of everybody together
+OPEN_PER_SECOND_MAX = 20  # requests without a token for what is open to all, of everybody together
 REQUEST_SECONDS_MAX = 8.0  # from the whole request to its answer
 SUBPROTOCOL = "tradingd"
 TOKEN_SUBPROTOCOL = "bearer."
@@ -68,7 +68,7 @@ class Gate:
         hosts = [f"{name}:{settings.port}" for name in ("127.0.0.1", "localhost", "[::1]")]
         self._hosts = frozenset(host.encode() for host in hosts)
         self._host_names = frozenset(name.lower().encode() for name in settings.host_names)
-        self._refused = SlidingWindow(REFUSED_PER_SECOND_MAX, NS_PER_SECOND)
+        self._open = SlidingWindow(OPEN_PER_SECOND_MAX, NS_PER_SECOND)
         windows = {client.client_id: settings.requests_max for client in settings.clients}
         self._asked = {key: SlidingWindow(most, NS_PER_SECOND) for key, most in windows.items()}
         self._urgent = {key: SlidingWindow(most, NS_PER_SECOND) for key, most in windows.items()}
@@ -94,13 +94,13 @@ class Gate:
         """The Origin, where there is a good one. Raises Refusal; leaves the caller in the scope's state."""
         headers: Headers = scope["headers"]
         if len(headers) > HEADERS_MAX or len(scope["raw_path"]) > PATH_BYTES_MAX or len(scope["query_string"]) > QUERY_BYTES_MAX:
-            raise self._failed(400, "size", "too many headers, or an address that is too long")
+            raise Refusal(400, "size", "too many headers, or an address that is too long")
         host = _only(headers, b"host")
         if host is None or not self._is_our_name(host):
-            raise self._failed(403, "host", "the Host header is not a name of this API")
+            raise Refusal(403, "host", "the Host header is not a name of this API")
         origins = _all(headers, b"origin")
         if origins and (len(origins) > 1 or origins[0] not in self._origins):
-            raise self._failed(403, "origin", "requests from this Origin are not allowed")
+            raise Refusal(403, "origin", "requests from this Origin are not allowed")
         origin = origins[0] if origins else None
         if scope["type"] == "http" and scope["method"] == "OPTIONS" and origin is not None:
             return origin  # a browser asks before it sends the token
@@ -109,7 +109,7 @@ class Gate:
             if scope["type"] == "http" and scope["path"] in OPEN_TO_ALL:
                 self._count_open()
                 return origin
-            raise self._failed(401, "token", "a bearer token of this API is needed")
+            raise Refusal(401, "token", "a bearer token of this API is needed")
         windows = self._urgent if scope["path"] in URGENT else self._asked
         window, now = windows[caller.client_id], time.monotonic_ns()
         if not window.has_room(now):
@@ -134,19 +134,11 @@ class Gate:
                     return self._tokens.find(offered.removeprefix(TOKEN_SUBPROTOCOL))
         return None
 
-    def _failed(self, status: int, kind: str, text: str) -> Refusal:
-        """Tells why while there are few of them: who tries tokens at random is slowed down, who has a good one is not."""
-        now = time.monotonic_ns()
-        if not self._refused.has_room(now):
-            return Refusal(429, "rate", "too many requests are refused now")
-        self._refused.add(now)
-        return Refusal(status, kind, text)
-
     def _count_open(self) -> None:
         now = time.monotonic_ns()
-        if not self._refused.has_room(now):
+        if not self._open.has_room(now):
             raise Refusal(429, "rate", "too many requests without a token")
-        self._refused.add(now)
+        self._open.add(now)
 
     # One request.
 

@@ -85,7 +85,11 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
     async def run_asgi(self) -> None:
         await super().run_asgi()
         # A peer that does not read would keep the connection for ever: closing waits until all has been sent.
-        self.loop.call_later(CLOSE_SECONDS_MAX, self.transport.abort)
+        self.loop.call_later(CLOSE_SECONDS_MAX, self._cut_off)
+
+    def _cut_off(self) -> None:
+        if not self.disconnected:
+            self.transport.abort()
 
 
 def make_server(app: App, settings: ApiSettings) -> uvicorn.Server:

@@ -17,6 +17,7 @@ from daemon.audit.contents import Contents
 from daemon.audit.findings import Damage, Finding, Report
 from daemon.journal.format import (
     GENESIS,
+    HOLE,
     MAGIC,
     PREAMBLE,
     VERSION,
@@ -126,8 +127,10 @@ class _Verifier:
         return len(data)
 
     def _is_last_and_torn(self, data: bytes, frame: Frame, is_last: bool) -> bool:
-        """A whole frame at the end whose bytes a power cut kept from arriving."""
-        if not is_last or frame.end < len(data) or not self._before or self._fitting(frame) is not None:
+        """A frame some of whose bytes a power cut kept from arriving. Later ones may have: unsynced sectors come in any order."""
+        if not is_last or not self._before or self._fitting(frame) is not None:
+            return False
+        if frame.end < len(data) and data.find(HOLE, frame.offset) < 0:
             return False
         return self._is_unfinished(data, frame.offset)
 

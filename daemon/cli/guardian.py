@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,10 +19,12 @@ from daemon.guardian.settings import GuardianSettings, guardian_settings, second
 from daemon.guardian.sinks import CommandSink, ConsoleSink, FileSink, WebhookSink
 from daemon.guardian.switches import open_switches
 from daemon.journal.lock import WriterLock
+from daemon.notify import systemd_pulse
 from daemon.secrets import read_secret
 from daemon.trading.listener import Severity
 
 LOCK_FILE = "lock"
+NICENESS = -10  # where the system allows it: a machine whose processors are all busy must not keep a kill waiting
 
 
 def guardian(options: argparse.Namespace) -> int:
@@ -31,7 +34,8 @@ def guardian(options: argparse.Namespace) -> int:
 
 def guard(loaded: LoadedConfig, switches: OpenSwitches) -> int:
     """Runs the guardian of a configuration over `switches`. Raises ConfigError and StorageError where it cannot begin."""
-    settings = guardian_settings(loaded)
+    settings, pulse = guardian_settings(loaded), systemd_pulse()
+    _take_precedence()
     prepare_folder()
     lock = _only_one(settings)
     try:
@@ -41,11 +45,19 @@ def guard(loaded: LoadedConfig, switches: OpenSwitches) -> int:
         use_uvloop = importlib.util.find_spec("uvloop") is not None
 
         async def run() -> int:
-            return await Guardian(settings, switches, alerter, latch).run()
+            return await Guardian(settings, switches, alerter, latch, pulse).run()
 
         return anyio.run(run, backend_options={"use_uvloop": use_uvloop})
     finally:
         lock.release()
+
+
+def _take_precedence() -> None:
+    try:
+        os.setpriority(os.PRIO_PROCESS, 0, NICENESS)
+    except OSError:
+        # Nobody has given this user the right (LimitNICE=, Nice= of a systemd unit).
+        return
 
 
 def _only_one(settings: GuardianSettings) -> WriterLock:

@@ -11,10 +11,8 @@ import json
 import os
 import socket
 import time
-import tomllib
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from core.errors import ConfigError, TransportError
 from daemon.control.socket_path import SUFFIX, sockets_present
@@ -36,8 +34,7 @@ STATE_FOLDER = "state"  # the default of daemon.state_folder
 LATCH_FILE = "kill_latch"
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(NamedTuple):
     """One account. `account_folder` None: nobody has said where it is."""
 
     name: str
@@ -79,6 +76,9 @@ def _only_account() -> str:
 
 
 def _target_of_config(path: Path) -> Target:
+    # Slow to load, and not needed where the daemon is known.
+    import tomllib
+
     try:
         with path.open("rb") as file:
             table = tomllib.loads(file.read(CONFIG_BYTES_MAX).decode("utf-8-sig"))

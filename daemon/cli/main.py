@@ -43,11 +43,13 @@ def build_parser(kind: type[argparse.ArgumentParser] = argparse.ArgumentParser) 
     _add_backtest(verbs)
     _add_paper(verbs)
     _add_venue_sim(verbs)
+    _add_record(verbs)
     _add_data(verbs)
     _add_control(verbs)
     _add_kill(verbs)
     _add_config(verbs)
     _add_audit(verbs)
+    _add_care(verbs)
     report = verbs.add_parser("report", help="print the report of a run folder")
     report.add_argument("folder", metavar="RUN_DIR")
     _add_json(report)
@@ -89,10 +91,24 @@ def _add_paper(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         _add_set(parser)
         _add_json(parser)
     run.set_defaults(out=None, anchor=None, pace=None)
+    live = verbs.add_parser("live", help="trade by the clock at the venues of the configuration, with real orders")
+    live.add_argument("config", metavar="CONFIG", help='a TOML file with run.mode = "live" and [[connections]]')
+    live.add_argument("--account", metavar="NAME", required=True, help="run.name once more: nobody trades live by accident")
+    _add_set(live)
+    _add_json(live)
     api = verbs.add_parser("api", help="serve the HTTP API for a running daemon, in this process")
     api.add_argument("config", metavar="CONFIG", help="the daemon's own TOML file: [api] and [[clients]] count")
     _add_set(api)
     _add_json(api)
+
+
+def _add_record(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    record = verbs.add_parser("record", help="connect to the configuration's venues without trading and keep every frame")
+    record.add_argument("config", metavar="CONFIG", help="a TOML file with [[connections]]")
+    record.add_argument("--duration", metavar="DURATION", help="for so long, for example 10m; absent: until it is stopped")
+    record.add_argument("--out", metavar="DIR", help="a new folder; absent: recordings/NAME-TIME")
+    _add_set(record)
+    _add_json(record)
 
 
 def _add_venue_sim(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -196,6 +212,21 @@ def _add_audit(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         _add_json(parser)
 
 
+def _add_care(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    logs = verbs.add_parser("logs", help="print a run's log, and go on with it while it is written")
+    logs.add_argument("source", metavar="CONFIG", nargs="?", help="whose newest run, or a run folder; absent: the running daemon")
+    logs.add_argument("--run", metavar="RUN_ID", help="another run than the newest; which daemon, while several run")
+    logs.add_argument("--follow", action="store_true", help="go on until Ctrl-C; over a restart of the daemon too")
+    logs.add_argument("--since", metavar="TIME", help='from so long ago on ("10m"), or from a moment, ISO 8601 with offset')
+    levels = ("debug", "info", "warning", "error", "critical")
+    logs.add_argument("--level", metavar="LEVEL", choices=levels, default="debug", help=f"lowest to show: {', '.join(levels)}")
+    doctor = verbs.add_parser("doctor", help="look at everything that trading by the clock needs, and say what to put right")
+    doctor.add_argument("config", metavar="CONFIG", nargs="?", help="what it would run; absent: only the machine is looked at")
+    _add_set(doctor)
+    for parser in (logs, doctor):
+        _add_json(parser)
+
+
 def _verb(options: argparse.Namespace) -> Verb:
     match options.verb:
         case "backtest":
@@ -206,10 +237,14 @@ def _verb(options: argparse.Namespace) -> Verb:
             from daemon.cli.data import check
 
             return check
-        case "paper" | "run":
+        case "paper" | "live" | "run":
             from daemon.cli import trading
 
-            return {"paper": trading.paper, "run": trading.run}[options.verb]
+            return {"paper": trading.paper, "live": trading.live, "run": trading.run}[options.verb]
+        case "record":
+            from daemon.cli.record import record
+
+            return record
         case "venue-sim":
             from daemon.cli.venue_sim import venue_sim
 
@@ -250,6 +285,14 @@ def _verb(options: argparse.Namespace) -> Verb:
             from daemon.cli import audit
 
             return audit.verify if options.action == "verify" else audit.show
+        case "logs":
+            from daemon.cli.logs import logs
+
+            return logs
+        case "doctor":
+            from daemon.cli.doctor import doctor
+
+            return doctor
         case "replay":
             from daemon.cli.replay import replay
 

@@ -1,4 +1,4 @@
-"""`tradingd paper` and `tradingd run`: load, trade by the clock, end in order."""
+"""`tradingd paper`, `live` and `run`: load, trade by the clock, end in order."""
 
 from __future__ import annotations
 
@@ -21,17 +21,20 @@ from daemon.guardian.settings import guardian_settings
 from daemon.notify import systemd_listeners
 from daemon.trading.control import Control
 from daemon.trading.daemon import Daemon
-from daemon.wiring import goes_by_the_clock
+from daemon.wiring import for_live, for_paper, for_run, goes_by_the_clock
 
 
 def paper(options: argparse.Namespace) -> int:
-    loaded = load_config(Path(options.config), [*options.overrides, 'run.mode="paper"'])
-    return _trade(loaded, options)
+    return _trade(for_paper(load_config(Path(options.config), options.overrides)), options)
+
+
+def live(options: argparse.Namespace) -> int:
+    return _trade(for_live(load_config(Path(options.config), options.overrides), options.account), options)
 
 
 def run(options: argparse.Namespace) -> int:
     """The mode that the configuration names."""
-    loaded = load_config(Path(options.config), options.overrides)
+    loaded = for_run(load_config(Path(options.config), options.overrides))
     return _trade(loaded, options) if goes_by_the_clock(loaded) else backtest(options)
 
 

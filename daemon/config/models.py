@@ -33,8 +33,9 @@ from daemon.config.text_types import (
 
 class Run(Section):
     name: Name = Field(description="what the run is called; part of its run_id")
-    mode: Literal["backtest", "paper"] = Field(
-        default="backtest", description="backtest: event time, simulated venue; paper: the clock, simulated venue (docs/PAPER.md)"
+    mode: Literal["backtest", "paper", "live"] = Field(
+        default="backtest",
+        description="backtest: event time, simulated venue; paper: the clock, simulated venue; live: the clock, `connections`",
     )
     seed: int = Field(default=1, ge=0, lt=1 << 63, description="seed of everything that is drawn at random")
     pace: Annotated[str, StringConstraints(pattern=r"^(full|\d{1,6}(\.\d{1,3})?x)$"), AfterValidator(moving_pace)] = Field(
@@ -351,6 +352,13 @@ class Daemon(Section):
     foreign_orders: Literal["halt", "ignore", "adopt"] = Field(
         default="halt", description="orders and fills at the venue that are not ours: halt, leave alone, or count as ours"
     )
+    record_frames: bool = Field(
+        default=False,
+        description="keep every byte that comes from or goes to `connections`, in the run folder (docs/VENUE-SIM.md)",
+    )
+    frames_bytes_max: int = Field(
+        default=10 << 30, ge=1 << 20, description="bytes of frames that one run keeps; then recording ends with an alert"
+    )
     heartbeat_interval: PositiveDuration = Field(
         default="500ms", description="between two proofs that the loop works: one record of the journal each"
     )
@@ -360,8 +368,10 @@ class RunConfig(Section):
     run: Run
     account: Account = Field(default_factory=Account)
     instruments: Instruments
-    data: list[DataSource] = Field(min_length=1)
-    venue: Venue
+    data: list[DataSource] = Field(default_factory=list, description="the market of a simulated venue")
+    venue: Venue = Field(
+        default_factory=lambda: Venue(fidelity="l2"), description="the simulated venue; needed where there are data"
+    )
     risk: Risk
     strategies: list[StrategyTable] = Field(min_length=1, description="called in this order")
     report: Report = Field(default_factory=Report)
@@ -372,6 +382,14 @@ class RunConfig(Section):
     alerts: Alerts = Field(default_factory=Alerts)
     api: Api = Field(default_factory=Api, description="the HTTP API")
     clients: list[Client] = Field(default_factory=list, max_length=64, description="programs outside that may ask and trade")
+
+    @model_validator(mode="after")
+    def _a_market_has_its_venue(self) -> RunConfig:
+        if self.data and "venue" not in self.model_fields_set:
+            raise ValueError("venue: this key is missing: how the market of `data` is simulated")
+        if not self.data and not self.connections:
+            raise ValueError("data: this key is missing: a run has a market of its own, or [[connections]] to venues")
+        return self
 
     @model_validator(mode="after")
     def _strategy_ids_are_unique(self) -> RunConfig:

@@ -29,6 +29,9 @@ BACKOFF_S_MAX = 8.0
 MINUTE_S = 60.0
 CRITICAL_PER_MINUTE_MAX = 120  # critical ones are not counted against the others, but not without end either
 
+# Each of these says that something changed: the same again within a short time is another time.
+CHANGES = frozenset({"kill", "kill_verified", "kill_cleared", "trading_state", "guardian_lost", "guardian_back", "failed"})
+
 RANK = {Severity.INFO: 0, Severity.WARNING: 1, Severity.CRITICAL: 2}
 HIDDEN = "***"
 SECRET_CHARACTERS_MIN = 4  # of what is hidden: a shorter one would take words apart
@@ -80,7 +83,7 @@ class Alerter:
         """False where the same was said a short while ago. `source`: daemon or guardian."""
         kind, text = plain(alert.kind)[:KIND_CHARACTERS_MAX], self._harmless(alert.text)
         now = anyio.current_time()
-        if not self._is_new(kind, text, now):
+        if kind not in CHANGES and not self._is_new(kind, text, now):
             return False
         content = {
             "ts": alert.ts,

@@ -24,7 +24,7 @@ from daemon.guardian.alerts import Alerter, plain
 from daemon.guardian.beat_inbox import BeatInbox, Received
 from daemon.guardian.daemon_hand import DaemonHand
 from daemon.guardian.heads import Heads
-from daemon.guardian.kill import carry_out
+from daemon.guardian.kill import carry_out, raise_flag
 from daemon.guardian.latch_hand import LatchHand
 from daemon.guardian.messages import Alerted, Beaten, Hello, Phased, Sealed
 from daemon.guardian.places import guardian_socket
@@ -33,6 +33,7 @@ from daemon.guardian.report import KillRun
 from daemon.guardian.settings import GuardianSettings
 from daemon.guardian.venue_guard import VenueGuard
 from daemon.guardian.watch import Phase, Trigger, Watch
+from daemon.notify import Pulse
 from daemon.trading.listener import Alert, Severity
 
 TICK_S = 0.05
@@ -52,7 +53,15 @@ OpenSwitches = Callable[[DaemonHand], Sequence[VenueSwitch]]
 class Guardian:
     """Make it, then `await run()` once."""
 
-    def __init__(self, settings: GuardianSettings, open_switches: OpenSwitches, alerter: Alerter, latch: LatchHand) -> None:
+    def __init__(
+        self,
+        settings: GuardianSettings,
+        open_switches: OpenSwitches,
+        alerter: Alerter,
+        latch: LatchHand,
+        pulse: Pulse | None = None,
+    ) -> None:
+        self._pulse = pulse or Pulse(None)
         self._settings = settings
         self._alerter = alerter
         self._latch = latch
@@ -88,9 +97,11 @@ class Guardian:
                     tasks.start_soon(guard.stay_warm)
                 tasks.start_soon(self._dead_man)
                 self._find_daemon()
+                self._look_at_latch()
                 tasks.start_soon(self._tick)
                 await self._ended.wait()
                 tasks.cancel_scope.cancel()
+            self._pulse.stop()
             self._say_farewell()
             with anyio.CancelScope(shield=True):
                 await self._alerter.drain(LAST_WORDS_S)
@@ -199,6 +210,12 @@ class Guardian:
             self._look_at_latch()
             self._look_at_kill_file()
             self._look_at_halt()
+            self._pulse.beat(self._line(), anyio.current_time())
+
+    def _line(self) -> str:
+        """Where things stand, for people who look at the service."""
+        daemon = f"{self._watch.run_id or self._settings.name}: daemon {self._watch.phase.value}"
+        return f"{daemon}, the kill latch is set" if self._latch.is_set else daemon
 
     def _act_on(self, trigger: Trigger | None) -> None:
         if trigger is not None:
@@ -310,10 +327,7 @@ class Guardian:
             self._kill_scope.cancel()
         reason = plain(reason)[:REASON_CHARACTERS_MAX]
         run = KillRun(trigger, reason, uid, tuple(guard.venue for guard in self._guards), flatten=flatten, started_ns=started_ns)
-        try:
-            self._latch.raise_flag()
-        except StorageError as error:
-            run.problem(str(error))
+        raise_flag(run, self._latch)
         self._run = run
         self._kill_scope = anyio.CancelScope()
         assert self._tasks is not None
@@ -416,7 +430,12 @@ class Guardian:
                 "beat_age_ms": None if watch.beat_at is None else int((now - watch.beat_at) * 1_000),
                 "trading_state": None if watch.beat is None else watch.beat.trading_state,
             },
-            "latch": {"path": str(self._latch.path), "is_set": self._latch.is_set, "text": self._latch.text()},
+            "latch": {
+                "path": str(self._latch.path),
+                "is_set": self._latch.is_set,
+                "in_force": self._kill_scope is not None,
+                "text": self._latch.text(),
+            },
             "venues": [
                 {
                     "venue": guard.venue,

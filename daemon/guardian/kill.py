@@ -26,11 +26,7 @@ async def carry_out(
     run: KillRun, latch: LatchHand, guards: Sequence[VenueGuard], hand: DaemonHand, settings: KillSettings
 ) -> None:
     """Returns when the kill is acknowledged, which a venue that cannot be reached puts off for ever: cancel to give up."""
-    try:
-        latch.raise_flag()
-    except StorageError as error:
-        run.problem(str(error))
-    run.mark("flag")
+    raise_flag(run, latch)
     async with anyio.create_task_group() as tasks:
         async with anyio.create_task_group() as parts:
             for guard in guards:
@@ -44,10 +40,19 @@ async def carry_out(
     run.acknowledged.set()
 
 
+def raise_flag(run: KillRun, latch: LatchHand) -> None:
+    """At once, and without waiting for anything; what refuses is a problem of the run."""
+    try:
+        latch.raise_flag(f"{run.trigger}: {run.reason}", run.uid, run.ts)
+    except StorageError as error:
+        run.problem(str(error))
+    run.mark("flag")
+
+
 async def _make_durable(run: KillRun, latch: LatchHand) -> None:
     while True:
         try:
-            await latch.make_durable(f"{run.trigger}: {run.reason}", run.uid, run.ts)
+            await latch.make_durable()
         except StorageError as error:
             # In effect all the same; only a crash of the machine could lose it.
             run.problem(str(error))
@@ -65,8 +70,5 @@ async def _hold(run: KillRun, latch: LatchHand) -> None:
         await anyio.sleep(HOLD_S)
         if not latch.is_set:
             run.problem("the latch was cleared before the kill was acknowledged; it was set again")
-            try:
-                latch.raise_flag()
-                await latch.make_durable(f"{run.trigger}: {run.reason}", run.uid, run.ts)
-            except StorageError as error:
-                run.problem(str(error))
+            raise_flag(run, latch)
+            await _make_durable(run, latch)

@@ -59,27 +59,27 @@ class LatchHand:
             return f"the latch cannot be read: {error.strerror or error}"
         return line[2:]
 
-    def raise_flag(self) -> None:
-        """In effect for every process at once. Raises StorageError; the rest of a kill goes on then."""
+    def raise_flag(self, reason: str, uid: int, ts: int) -> None:
+        """In effect for every process at once, with who and why. Raises StorageError; the rest of a kill goes on then."""
+        one_line = " ".join(reason.split())[:TEXT_CHARACTERS_MAX]
+        content = f"1 {iso(ts)} uid {uid}: {one_line}".encode()[: BLOCK_BYTES - 1].ljust(BLOCK_BYTES, b"\n")
         try:
-            os.pwrite(self._descriptor, b"1", 0)
+            # Into memory that the daemon has mapped: nothing here waits for the disk.
+            os.pwrite(self._descriptor, content, 0)
         except OSError as error:
             raise self._refused(error) from error
 
-    async def make_durable(self, reason: str, uid: int, ts: int) -> None:
-        """Say who and why, and return when the disk has it. Raises StorageError."""
-        one_line = " ".join(reason.split())[:TEXT_CHARACTERS_MAX]
-        content = f"1 {iso(ts)} uid {uid}: {one_line}".encode()[: BLOCK_BYTES - 1].ljust(BLOCK_BYTES, b"\n")
+    async def make_durable(self) -> None:
+        """Returns when the disk has it. Raises StorageError."""
 
-        def write() -> None:
+        def sync() -> None:
             try:
-                os.pwrite(self._descriptor, content, 0)
                 os.fdatasync(self._descriptor)
             except OSError as error:
                 raise self._refused(error) from error
 
         # In a thread: a disk that hangs must not keep a cancel waiting.
-        await anyio.to_thread.run_sync(write, abandon_on_cancel=True)
+        await anyio.to_thread.run_sync(sync, abandon_on_cancel=True)
 
     def reopen_if_replaced(self) -> bool:
         """Whether another file stands in its place, or none; that one is held from here on. Raises StorageError."""

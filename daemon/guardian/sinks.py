@@ -121,18 +121,21 @@ class CommandSink:
             )
         except (OSError, ValueError) as error:
             raise SinkError(f"{self._command[0]}: cannot be started: {error}") from error
-        said = b""
+        said, is_late = b"", True
         async with process:
             try:
                 with anyio.move_on_after(self._timeout_s):
                     said = await _feed(process, as_line(content))
                     await process.wait()
+                    is_late = False
             finally:
-                _end_group(process.pid, process.returncode is None)
+                if is_late:
+                    _end_group(process.pid)
+        if is_late:
+            raise SinkError(f"{self._command[0]}: did not end within {self._timeout_s:g} s, and was killed")
         if process.returncode != 0:
-            words = said.decode("utf-8", "replace")[:OUTPUT_CHARACTERS_MAX]
-            how = f"ended with {process.returncode}" if process.returncode is not None else "did not end"
-            raise SinkError(f"{self._command[0]}: {how} within {self._timeout_s:g} s: {words}")
+            words = said.decode("utf-8", "replace")
+            raise SinkError(f"{self._command[0]}: ended with {process.returncode}: {words}")
 
 
 async def _feed(process: anyio.abc.Process, data: bytes) -> bytes:
@@ -152,9 +155,8 @@ async def _feed(process: anyio.abc.Process, data: bytes) -> bytes:
     return said
 
 
-def _end_group(pid: int, is_running: bool) -> None:
-    if not is_running:
-        return
+def _end_group(pid: int) -> None:
+    """It, and what it started."""
     try:
         os.killpg(pid, signal.SIGKILL)
     except ProcessLookupError:

@@ -60,6 +60,7 @@ class VenueGuard:
         self._generation = 0  # of the connection: a failure of an older one says nothing about this one
         self._was_reachable: bool | None = None
         self._opening = anyio.Lock()
+        self._asking = anyio.Lock()  # a switch answers one question at a time; a cancel waits for none
         self._hurry = anyio.Event()  # set: waiting is over
         self._has_dead_man = True
 
@@ -96,7 +97,7 @@ class VenueGuard:
             return False
         generation = self._generation
         try:
-            self._has_dead_man = await self._call(lambda: self._switch.refresh_dead_man(timeout_s))
+            self._has_dead_man = await self._ask(lambda: self._switch.refresh_dead_man(timeout_s))
         except VENUE_FAILURES as error:
             await self._failed(error, generation)
             return False
@@ -185,7 +186,7 @@ class VenueGuard:
         again_at = anyio.current_time()
         wait = POLL_S_MIN
         while True:
-            positions = await self._call(self._switch.positions)
+            positions = await self._ask(self._switch.positions)
             report.positions = {key: quantity for key, quantity in positions.items() if quantity}
             if not report.positions:
                 report.flat_us = run.elapsed_us()
@@ -193,7 +194,7 @@ class VenueGuard:
             if anyio.current_time() >= again_at:
                 # Closing orders of the try before that have not filled would only stand in the way.
                 await self._call(self._switch.cancel_all)
-                await self._call(self._switch.flatten)
+                await self._ask(self._switch.flatten)
                 again_at = anyio.current_time() + FLATTEN_AGAIN_S
                 wait = POLL_S_MIN
             await anyio.sleep(wait)
@@ -203,7 +204,7 @@ class VenueGuard:
 
     async def risky_orders(self) -> list[VenueOrder]:
         """What is open there and is not reduce-only."""
-        orders = await self._call(self._switch.open_orders)
+        orders = await self._ask(self._switch.open_orders)
         self.open_orders = len(orders)
         self._reached()
         return [order for order in orders if not order.reduce_only]
@@ -218,6 +219,13 @@ class VenueGuard:
                 self._is_open = True
                 self._generation += 1
         return self._generation
+
+    async def _ask(self, call: Callable[[], Awaitable[Value]]) -> Value:
+        async def in_turn() -> Value:
+            async with self._asking:
+                return await call()
+
+        return await self._call(in_turn)
 
     async def _call(self, call: Callable[[], Awaitable[Value]]) -> Value:
         with anyio.move_on_after(self._settings.venue_timeout_s):

@@ -7,6 +7,7 @@ lets the Trader decide. An order's answer is given when its intent is on the dis
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -27,8 +28,8 @@ from daemon.config.models_api import LEVELS_MAX, Client
 from daemon.control.server import LineSource, Reply
 from daemon.control.wire import BadRequestError, Request
 from daemon.timestamps import parse_moment
-from daemon.trading.daemon import Daemon
 from daemon.trading.risk_view import risk_view
+from daemon.trading.session import Session
 from daemon.trading.stream import TOPICS, Streams
 from daemon.trading.views import fill_view, market_view, order_id_text, order_view, positions_view
 
@@ -78,20 +79,23 @@ class Refused(Exception):
 
 
 class ClientRequests:
-    """The requests of one daemon's clients. Notes fills from the moment it is made."""
+    """The requests of one session's clients. Notes fills from the moment it is made; `phase` says where the daemon stands."""
 
-    def __init__(self, daemon: Daemon) -> None:
-        self._daemon = daemon
-        self._clients: dict[str, Client] = {client.id: client for client in daemon.loaded.config.clients}
+    def __init__(self, session: Session, clients: Sequence[Client], run_id: str, phase: Callable[[], str]) -> None:
+        self._session = session
+        self._run_id = run_id
+        self._phase = phase
+        self._clients = {client.id: client for client in clients}
         # Cancels are counted by themselves: they only reduce risk, and a client that has used up its orders may take them back.
         self._orders = {key: SlidingWindow(client.requests_max, NS_PER_SECOND) for key, client in self._clients.items()}
         self._cancels = {key: SlidingWindow(client.requests_max, NS_PER_SECOND) for key, client in self._clients.items()}
-        self.streams = Streams(daemon.session, lambda: daemon.phase, list(self._clients))
-        daemon.session.on_batch = self.streams.publish
+        self._levels_max = max((client.levels for client in clients), default=0)
+        self.streams = Streams(session, phase, list(self._clients))
+        session.on_batch = self.streams.publish
 
     @property
     def _trader(self) -> Trader:
-        return self._daemon.session.trader
+        return self._session.trader
 
     @property
     def _desk(self) -> ClientDesk:
@@ -140,7 +144,7 @@ class ClientRequests:
             return self._repeated(made, wanted)
         self._count(client, self._orders, "orders")
         self._require_running()
-        session = self._daemon.session
+        session = self._session
         session.apply(lambda now: [msgspec.structs.replace(wanted, ts_event=now, ts_init=now)])
         session.inbox.wake()
         made = self._desk.find(client.id, body.client_ref)
@@ -179,8 +183,8 @@ class ClientRequests:
             self._count(self._client(body.client_id), self._cancels, "cancels")
         if order.status is not OrderStatus.PENDING_CANCEL:
             wanted = ClientCancelRequested(0, 0, body.client_id, order.client_order_id)
-            self._daemon.session.apply(lambda now: [msgspec.structs.replace(wanted, ts_event=now, ts_init=now)])
-            self._daemon.session.inbox.wake()
+            self._session.apply(lambda now: [msgspec.structs.replace(wanted, ts_event=now, ts_init=now)])
+            self._session.inbox.wake()
         return 200, {"order": order_view(self._trader, order)}
 
     def _replace(self, order_id: str, body: ReplaceBody) -> Reply:
@@ -196,8 +200,8 @@ class ClientRequests:
         self._count(client, self._orders, "orders")
         self._require_running()
         wanted = ClientReplaceRequested(0, 0, client.id, order.client_order_id, quantity, price)
-        self._daemon.session.apply(lambda now: [msgspec.structs.replace(wanted, ts_event=now, ts_init=now)])
-        self._daemon.session.inbox.wake()
+        self._session.apply(lambda now: [msgspec.structs.replace(wanted, ts_event=now, ts_init=now)])
+        self._session.inbox.wake()
         denied = self._desk.last_denied
         if denied is not None and denied.client_order_id == order.client_order_id:
             denial = _denial_of(denied, instrument)
@@ -213,7 +217,7 @@ class ClientRequests:
     def _fills(self, client: Client) -> Reply:
         kept = self.streams.fills_of[client.id]
         return 200, {
-            "run_id": self._daemon.run_id,
+            "run_id": self._run_id,
             "fills": [fill_view(self._trader, fill, number) for number, fill in kept],
         }
 
@@ -234,7 +238,7 @@ class ClientRequests:
             raise Refused(400, f"a stream takes topics ({', '.join(TOPICS)}) and client_id")
         client_id = query.get("client_id", "")
         if not client_id:
-            return self.streams.open(topics, "", dict.fromkeys(self._trader.instruments, LEVELS_MAX))
+            return self.streams.open(topics, "", dict.fromkeys(self._trader.instruments, self._levels_max))
         client = self._client(client_id)
         return self.streams.open(topics, client.id, dict.fromkeys(client.instruments, client.levels))
 
@@ -262,15 +266,15 @@ class ClientRequests:
         return order
 
     def _count(self, client: Client, windows: dict[str, SlidingWindow], what: str) -> None:
-        now = self._daemon.session.clock.now()
+        now = self._session.clock.now()
         window = windows[client.id]
         if not window.has_room(now):
             raise Refused(429, f"client {client.id} has sent its {client.requests_max} {what} of this second")
         window.add(now)
 
     def _require_running(self) -> None:
-        if self._daemon.phase != "running":
-            raise Refused(409, f"the daemon is {self._daemon.phase}: no order is taken")
+        if self._phase() != "running":
+            raise Refused(409, f"the daemon is {self._phase()}: no order is taken")
 
 
 def _body(request: Request, kind: Any) -> Any:

@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Callable
 
 from adapters.sim.address import parse_address
-from adapters.sim.io import OnFrame, SimAdapter
+from adapters.sim.io import OnFrame, SimAdapter, no_frame
 from core.errors import ConfigError
 from core.trader import Trader
 from core.venue_adapter import Adapter
@@ -58,6 +58,30 @@ def open_connections(
     return Router(adapters, instrument_of)
 
 
+def open_watching(loaded: LoadedConfig, clock: Clock, frames_of: FramesOf, on_trouble: Trouble) -> dict[str, Adapter]:
+    """Connections that hear everything and send nothing, by venue: whoever trades there is not disturbed. Raises ConfigError."""
+    adapters: dict[str, Adapter] = {}
+    for place, connection in enumerate(loaded.config.connections):
+        try:
+            adapters[connection.venue] = SimAdapter(
+                venue=connection.venue,
+                address=parse_address(connection.address),
+                account=connection.account,
+                token="" if connection.token is None else read_secret(connection.token),
+                instrument_ids=[
+                    table.instrument_id for table in loaded.instruments if venue_of(table.instrument_id) == connection.venue
+                ],
+                subscriptions=(),
+                now=clock.now,
+                on_frame=frames_of(connection.venue),
+                on_trouble=on_trouble,
+                role="watch",
+            )
+        except ConfigError as error:
+            raise ConfigError(f"{loaded.file}: connections[{place}]: {error}") from None
+    return adapters
+
+
 def _open(
     loaded: LoadedConfig,
     trader: Trader,
@@ -73,7 +97,6 @@ def _open(
     ]
     try:
         address = parse_address(connection.address)
-        recording = {} if frames_of is None else {"on_frame": frames_of(connection.venue)}
         return SimAdapter(
             venue=connection.venue,
             address=address,
@@ -83,7 +106,7 @@ def _open(
             subscriptions=subscriptions,
             now=clock.now,
             on_trouble=on_trouble,
-            **recording,
+            on_frame=no_frame if frames_of is None else frames_of(connection.venue),
         )
     except ConfigError as error:
         raise ConfigError(f"{where}: {error}") from None

@@ -31,7 +31,7 @@ class Control:
 
     def __init__(self, daemon: Daemon) -> None:
         self._daemon = daemon
-        self._clients = ClientRequests(daemon)
+        self._clients = ClientRequests(daemon.session, daemon.loaded.config.clients, daemon.run_id, lambda: daemon.phase)
 
     async def answer(self, request: Request) -> Reply | LineSource:
         try:
@@ -165,8 +165,9 @@ class Control:
         return {
             "run_id": daemon.run_id,
             "name": daemon.loaded.config.run.name,
-            "mode": "paper",
+            "mode": daemon.loaded.config.run.mode,
             "phase": daemon.phase,
+            "folder": str(daemon.run_folder),
             "trading_state": self._state.name,
             "trading_state_reason": latched.reason,
             "time": iso(session.clock.now()),

@@ -18,7 +18,7 @@ import anyio
 import structlog
 
 from core.enums import TradingState
-from core.errors import RefusedError, TradingdError
+from core.errors import RefusedError, TradingdError, TransportError
 from core.events import (
     CancelAllRequested,
     Heartbeat,
@@ -41,6 +41,8 @@ from daemon.control.server import Handler, open_listener, serve
 from daemon.control.server import Listener as OpenListener
 from daemon.control.socket_path import prepare_folder, socket_of
 from daemon.exit_codes import ExitCode
+from daemon.frames.format import FOLDER as FRAMES_FOLDER
+from daemon.frames.writer import FrameRecorder
 from daemon.journal.anchor import Anchor, ToldAnchors
 from daemon.journal.files import DISK, Files
 from daemon.journal.format import JOURNAL_FOLDER, JournalHeader
@@ -66,6 +68,7 @@ from daemon.wiring import build_trader
 
 SEGMENT_BYTES_MAX = 1 << 24  # of a journal: behind a snapshot, a restart reads one segment
 
+MakeClock = Callable[[int], Clock]
 OpenAdapter = Callable[[LoadedConfig, Trader, Clock], Adapter]
 
 
@@ -78,7 +81,7 @@ class Daemon:
     """Make it, then `await run()` once. `listeners` are told what it does.
 
     `on_seal` gets each seal of the journal; `refusal` says why trading may not be ACTIVE now, and nothing where it may.
-    `point` and `files` are for tests: places to die at, and a disk that fails.
+    `point`, `files` and `make_clock` (it gets the least stamp) are for tests: places to die at, a disk that fails, another time.
     """
 
     def __init__(
@@ -86,22 +89,26 @@ class Daemon:
         loaded: LoadedConfig,
         *,
         quiet: bool,
-        open_adapter: OpenAdapter = open_venues,
+        open_adapter: OpenAdapter | None = None,
         listeners: Sequence[Listener] = (),
         on_seal: Callable[[Anchor], None] | None = None,
         refusal: Callable[[], str] = str,
         point: Point = no_point,
         files: Files = DISK,
+        make_clock: MakeClock = SystemClock,
     ) -> None:
         check_config(loaded)
         self.loaded = loaded
         self.phase = "starting"
         self.recovered = Recovered(state=capture(build_bare_trader(loaded)))
         self.run_number = 0
+        self.run_folder = Path()
         self._quiet = quiet
-        self._open_adapter = open_adapter
+        self._open_adapter = open_adapter or self._open_venues
+        self._recorder: FrameRecorder | None = None
         self._point = point
         self._files = files
+        self._make_clock = make_clock
         self._error: TradingdError | None = None
         self._stop: tuple[str, int, str] | None = None  # action, who, why
         self._listeners = tuple(listeners)
@@ -171,6 +178,8 @@ class Daemon:
             listener = await open_listener(socket_of(self.run_id))
             await self._live(listener, handler_of(self))
             await self._session.adapter.close()
+            if self._recorder is not None:
+                await self._recorder.close()
             return self._close()
         finally:
             if self._session is not None:
@@ -198,6 +207,8 @@ class Daemon:
         endless: list[Task] = [partial(serve, listener, answering.answer), self._watch_signals, self.reconciling.run, self._heart]
         if self.loaded.config.api.enabled:
             endless.append(self._api().run)
+        if self._recorder is not None:
+            endless.append(self._recorder.run)
         await self._tasks.run(self._trade, endless=endless, others=(self._feed,))
 
     async def _trade(self) -> None:
@@ -244,11 +255,11 @@ class Daemon:
         sealing = open_sealing(loaded)
         if self._on_seal is not None:
             sealing = replace(sealing, anchor=ToldAnchors(sealing.anchor, self._on_seal))
-        clock = SystemClock(self.recovered.ts + 1)
+        clock = self._make_clock(self.recovered.ts + 1)
         self.run_number = folder.next_run()
         self._point("numbered")
         trader = build_trader(loaded, self.run_number)
-        run_folder = folder.make_run_folder(self.run_number)
+        run_folder = self.run_folder = folder.make_run_folder(self.run_number)
         log_file = start_logging(run_folder / LOG_FILE, console=not self._quiet, is_prompt=True)
         self._listen_to_strategies(trader)
         if sealing.signer is None:
@@ -256,7 +267,7 @@ class Daemon:
         header = JournalHeader(
             run_id=self.run_id,
             run_number=self.run_number,
-            mode="paper",
+            mode=loaded.config.run.mode,
             config=effective(loaded),
             instruments=list(trader.instruments.values()),
             order_run_number=self.run_number,
@@ -282,10 +293,24 @@ class Daemon:
         session.process([restored])
         journal.make_durable()
         self._point("restored")
+        if self._settings.record_frames and loaded.config.connections:
+            self._recorder = FrameRecorder(
+                run_folder / FRAMES_FOLDER, bytes_max=self._settings.frames_bytes_max, on_trouble=self._not_recorded
+            )
         session.adapter = self._open_adapter(loaded, trader, clock)
         for problem in self.recovered.problems:
             self._log.error("a record of the run before was refused", problem=problem)
         return session, log_file
+
+    def _open_venues(self, loaded: LoadedConfig, trader: Trader, clock: Clock) -> Adapter:
+        frames_of = None if self._recorder is None else self._recorder.of
+        return open_venues(loaded, trader, clock, frames_of, self._connection_trouble)
+
+    def _connection_trouble(self, text: str) -> None:
+        self.alert("connection", Severity.WARNING, text)
+
+    def _not_recorded(self, text: str) -> None:
+        self.alert("not_recorded", Severity.WARNING, text)
 
     def _start_trading(self) -> None:
         session = self.session
@@ -514,7 +539,11 @@ class Daemon:
         await self.closing.cancel_all(reason)
         if self._settings.flatten_on_stop and session.storage_failure is None and not await self.closing.close_positions(reason):
             self.alert("not_flat", Severity.CRITICAL, "positions are still open at the end")
-        venue = await session.adapter.query(executions_since(session.trader))
+        try:
+            venue = await session.adapter.query(executions_since(session.trader))
+        except TransportError as error:
+            self.alert("not_verified", Severity.CRITICAL, f"the venue cannot be asked at the end: {error}")
+            return
         # Between the venue's books and ours nothing is on its way any more, but for what has just come in.
         await self.closing.take_answers()
         differences = tuple(position_differences(session.trader, venue))

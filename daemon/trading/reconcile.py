@@ -25,6 +25,7 @@ from core.events import (
     OrderFilled,
     OrderOutcomeUnknown,
     OrderReplaced,
+    ReplaceRejected,
 )
 from core.identifiers import COUNTER_BITS, COUNTER_MAX, make_order_id
 from core.order_store import FOREIGN_ORDER_ID, foreign_execution
@@ -130,7 +131,7 @@ class _Looking:
         self._adopted_before = adopted_before
         self._doubt_ns = doubt_ns
         self._booked = set(trader.orders.executions())
-        self._filled_now: dict[int, int] = {}
+        self._left: dict[int, int] = {}  # of orders, behind the executions below
         self._moved_now: dict[str, int] = {}  # by instrument: what the executions below bring
         self._adopted: list[tuple[int, VenueOrder]] = []
 
@@ -147,19 +148,42 @@ class _Looking:
     # Executions.
 
     def _executions(self) -> Iterator[Finding]:
-        orders = self._trader.orders
+        ours: dict[int, list[OrderFilled]] = {}
         for fill in self._venue.executions:
-            order_id = fill.client_order_id
-            if orders.get(order_id) is not None:
-                if execution_name(self._trader, fill) in self._booked:
-                    continue
-                self._filled_now[order_id] = self._filled_now.get(order_id, 0) + fill.qty
-                self._move(fill)
-                text = f"execution {fill.execution_id} of order {order_id} was not booked"
-                event = msgspec.structs.replace(fill, ts_init=self._ts)
-                yield Finding(Kind.FILL, f"execution {order_id} {fill.execution_id}", (), text, (event,))
-            else:
+            order = self._trader.orders.get(fill.client_order_id)
+            if order is None:
                 yield from self._foreign_fill(fill)
+            elif execution_name(self._trader, fill) not in self._booked:
+                new = ours.setdefault(fill.client_order_id, [])
+                if self._is_possible(order, fill, sum(other.qty for other in new)):
+                    new.append(fill)
+                else:
+                    what = f"{fill.side.name} {fill.qty} units of {fill.instrument_id}"
+                    text = (
+                        f"execution {fill.execution_id}, {what}, cannot be of order {order.client_order_id} ({order.status.name})"
+                    )
+                    yield Finding(Kind.PROBLEM, f"execution {fill.client_order_id} {fill.execution_id}", (), text)
+        leaves_at_venue = {order.client_order_id: order.leaves_qty for order in self._venue.open_orders}
+        for order_id, fills in ours.items():
+            yield from self._fills(self._trader.orders.orders[order_id], fills, leaves_at_venue.get(order_id))
+
+    def _is_possible(self, order: Order, fill: OrderFilled, filled_now: int) -> bool:
+        """Whether the order could bring it about; an order that has ended here does not grow any more."""
+        is_its_own = fill.side is order.side and fill.instrument_id == order.instrument_id and fill.qty > 0
+        return is_its_own and (order.is_open or order.filled_qty + filled_now + fill.qty <= order.quantity)
+
+    def _fills(self, order: Order, fills: Sequence[OrderFilled], leaves_at_venue: int | None) -> Iterator[Finding]:
+        if not fills:
+            return
+        order_id, total = order.client_order_id, sum(fill.qty for fill in fills)
+        before, quantity_left = quantity_facts(order, leaves_at_venue, total, max(fills[0].ts_event, order.ts_filled), self._ts)
+        self._left[order_id] = quantity_left - total
+        for fill in fills:
+            self._move(fill)
+            text = f"execution {fill.execution_id} of order {order_id} was not booked"
+            event = msgspec.structs.replace(fill, ts_init=self._ts)
+            yield Finding(Kind.FILL, f"execution {order_id} {fill.execution_id}", (), text, (*before, event))
+            before = ()
 
     def _foreign_fill(self, fill: OrderFilled) -> Iterator[Finding]:
         name = foreign_name(fill)
@@ -215,10 +239,10 @@ class _Looking:
     def _order(self, order: Order, found: VenueOrder | None) -> Sequence[Finding]:
         order_id, ts = order.client_order_id, self._ts
         key, state = f"order {order_id}", (order.status, order.ts_updated, order.filled_qty, found)
-        left = order.leaves_qty - self._filled_now.get(order_id, 0)
+        left = self._left.get(order_id, order.leaves_qty)
         if found is None:
             # Where the fills above have finished it, there is nothing to cancel.
-            if left <= 0 and self._filled_now.get(order_id):
+            if left <= 0 and order_id in self._left:
                 return ()
             if not is_acknowledged(order) and ts - order.ts_created < self._venue.not_found_ns:
                 return () if ts - order.ts_created < self._doubt_ns else (self._doubt(order, key, state),)
@@ -240,7 +264,9 @@ class _Looking:
         order_id, ts = order.client_order_id, self._ts
         price = found.price if found.price is not None else order.price or 0
         if order.status in NOT_YET_ACKNOWLEDGED and not order.replace_in_flight:
-            return (OrderAccepted(ts, ts, order_id, price, found.leaves_qty, found.venue_order_id),)
+            accepted = OrderAccepted(ts, ts, order_id, price, found.leaves_qty, found.venue_order_id)
+            is_larger = found.leaves_qty > left
+            return (accepted, OrderReplaced(ts, ts, order_id, price, found.leaves_qty)) if is_larger else (accepted,)
         # A request that we made lately is still being worked on: nothing can be said of its answer.
         is_pending = order.replace_in_flight or order.status is OrderStatus.PENDING_CANCEL
         if is_pending and ts - order.ts_updated < self._venue.not_found_ns:
@@ -266,6 +292,26 @@ class _Looking:
             rest = self._venue.positions[key] - here - aside - self._moved_now.get(key, 0)
             if rest:
                 yield Finding(Kind.POSITION, f"position {key}", (rest,), position_text(trader, self._venue, key))
+
+
+def quantity_facts(
+    order: Order, leaves_at_venue: int | None, total: int, ts_event: int, ts: int
+) -> tuple[tuple[AnyEvent, ...], int]:
+    """What has to be known of an order's quantity before `total` more of it is filled, and how much of it is left then."""
+    order_id, price = order.client_order_id, order.price or 0
+    needed = total + (leaves_at_venue or 0)
+    if not order.is_open or needed <= max(order.leaves_qty, order.replace_qty):
+        if not order.is_open or not order.replace_in_flight or leaves_at_venue is not None:
+            return (), order.leaves_qty
+        # It has ended there, so whether it was replaced before is told by how much was filled.
+        if total <= order.leaves_qty:
+            return (ReplaceRejected(ts, ts, order_id, Reason.UNKNOWN_ORDER),), order.leaves_qty
+        needed = order.replace_qty
+    # Larger there than here: its replace was answered, or a power cut took that replace from us, or somebody made it so there.
+    replaced = OrderReplaced(ts_event, ts, order_id, price, needed)
+    if order.status in NOT_YET_ACKNOWLEDGED and not order.replace_in_flight:
+        return (OrderAccepted(ts_event, ts, order_id, price, order.leaves_qty), replaced), needed
+    return (replaced,), needed
 
 
 def position_text(trader: Trader, venue: VenueState, key: str) -> str:

@@ -60,7 +60,7 @@ def recover(folder: StateFolder, make_trader: Callable[[], Trader], on_progress:
     latch = folder.read_latch()
     found: Recovered | None = None
     for run_number in folder.run_numbers():
-        found = _recover_run(folder.run_folder(run_number), run_number, on_progress)
+        found = recover_run(folder.run_folder(run_number), run_number, on_progress)
         if found is not None:
             break
     if found is None:
@@ -81,7 +81,7 @@ def _with_trading_state(state: TraderState, trading_state: TradingState) -> Trad
     return msgspec.structs.replace(state, trading_state=trading_state)
 
 
-def _recover_run(run_folder: Path, run_number: int, on_progress: OnProgress) -> Recovered | None:
+def recover_run(run_folder: Path, run_number: int, on_progress: OnProgress = no_progress) -> Recovered | None:
     """None where the run never began."""
     journal = run_folder / JOURNAL_FOLDER
     if not journal.is_dir() or not segments_of(journal) or next(iter(TailReader(journal)), None) is None:

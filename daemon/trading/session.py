@@ -61,8 +61,6 @@ def _as_it_is(fill: OrderFilled) -> Sequence[AnyEvent]:
 class Session:
     """One run of one Trader against one adapter, which is set once the Trader knows what it holds and before anything leaves."""
 
-    adapter: Adapter
-
     def __init__(
         self,
         trader: Trader,
@@ -75,6 +73,7 @@ class Session:
         lag_ns_max: int = NS_PER_SECOND,
         point: Point = no_point,
     ) -> None:
+        self._adapter: Adapter | None = None
         self.trader = trader
         self.journal = journal
         self.inbox = inbox
@@ -325,6 +324,8 @@ class Session:
 
     def _emergency(self, out: Sequence[OutCommand]) -> None:
         """The journal is gone: no new order leaves, cancels do, and everything is canceled. The next start asks the venue."""
+        if self._adapter is None:
+            return  # the run's first record was refused: nobody has been spoken to yet
         for command in out:
             if isinstance(command, Approved) and isinstance(command.command, CancelOrder | CancelAll):
                 self.adapter.send(command)
@@ -341,6 +342,15 @@ class Session:
             for command in made:
                 if isinstance(command, Approved) and isinstance(command.command, CancelOrder | CancelAll):
                     self.adapter.send(command)
+
+    @property
+    def adapter(self) -> Adapter:
+        assert self._adapter is not None
+        return self._adapter
+
+    @adapter.setter
+    def adapter(self, adapter: Adapter) -> None:
+        self._adapter = adapter
 
     @property
     def has_open_orders(self) -> bool:

@@ -91,20 +91,22 @@ class StateFolder:
         return sorted((int(entry.name) for entry in (self.path / RUNS_FOLDER).iterdir() if entry.name.isdigit()), reverse=True)
 
     def read_latch(self) -> Latch:
-        """ACTIVE where there is none yet. Raises StorageError for a damaged one: it may have said HALTED."""
-        path = self.path / LATCH_FILE
-        try:
-            content = json.loads(self.files.read(path))
-            return Latch(TradingState[content["state"]], str(content["reason"]), int(content["ts"]))
-        except FileNotFoundError:
-            return Latch(TradingState.ACTIVE)
-        except OSError as error:
-            raise StorageError(f"{path}: cannot be read: {error.strerror or error}") from error
-        except (ValueError, KeyError, TypeError) as error:
-            raise StorageError(
-                f'{path}: is damaged ({error}); write {{"state": "HALTED", "reason": "", "ts": 0}} to it'
-            ) from error
+        return read_latch(self.path, self.files)
 
     def write_latch(self, latch: Latch) -> None:
         content = {"state": latch.state.name, "reason": latch.reason, "ts": latch.ts}
         replace_file(self.path / LATCH_FILE, json.dumps(content).encode() + b"\n", self.files)
+
+
+def read_latch(account: Path, files: Files = DISK) -> Latch:
+    """Of an account's folder; ACTIVE where there is none yet. Raises StorageError for a damaged one: it may have said HALTED."""
+    path = account / LATCH_FILE
+    try:
+        content = json.loads(files.read(path))
+        return Latch(TradingState[content["state"]], str(content["reason"]), int(content["ts"]))
+    except FileNotFoundError:
+        return Latch(TradingState.ACTIVE)
+    except OSError as error:
+        raise StorageError(f"{path}: cannot be read: {error.strerror or error}") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise StorageError(f'{path}: is damaged ({error}); write {{"state": "HALTED", "reason": "", "ts": 0}} to it') from error

@@ -110,10 +110,6 @@ class Streams:
         self.fills_of: dict[str, deque[tuple[int, OrderFilled]]] = {key: deque(maxlen=FILLS_KEPT_MAX) for key in client_ids}
         self._take_fills()  # those that the venue told of at the start
 
-    @property
-    def is_needed(self) -> bool:
-        return bool(self._subscribers or self.fills_of)
-
     def __len__(self) -> int:
         return len(self._subscribers)
 

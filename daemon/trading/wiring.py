@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import structlog
-
+from adapters.sim.io import no_trouble
 from core.errors import ConfigError
 from core.strategy import Subscription
 from core.trader import Trader
@@ -12,7 +11,7 @@ from core.venue_adapter import Adapter
 from daemon.api.settings import api_settings
 from daemon.config.loader import LoadedConfig
 from daemon.trading.clock import Clock
-from daemon.trading.connections import check_connections, open_connections
+from daemon.trading.connections import FramesOf, Trouble, check_connections, open_connections
 from daemon.trading.market import check_market, open_market
 from daemon.trading.simulated_adapter import SimulatedAdapter
 from daemon.wiring import add_clients, build_empty_trader
@@ -58,16 +57,20 @@ def check_state(loaded: LoadedConfig, state: TraderState) -> None:
         )
 
 
-def open_venues(loaded: LoadedConfig, trader: Trader, clock: Clock) -> Adapter:
-    """The venues that the configuration connects to; without any, the simulated one in this process."""
+def open_venues(
+    loaded: LoadedConfig,
+    trader: Trader,
+    clock: Clock,
+    frames_of: FramesOf | None = None,
+    on_trouble: Trouble = no_trouble,
+) -> Adapter:
+    """The venues that the configuration connects to; without any, the simulated one in this process.
+
+    `frames_of` gives what hears of a connection's frames, `on_trouble` hears of connections that are lost.
+    """
     if not loaded.config.connections:
         return open_simulated(loaded, trader, clock)
-    log = structlog.get_logger("venue")
-
-    def trouble(text: str) -> None:
-        log.warning("connection", trouble=text)
-
-    return open_connections(loaded, trader, clock, None, trouble)
+    return open_connections(loaded, trader, clock, frames_of, on_trouble)
 
 
 def open_simulated(loaded: LoadedConfig, trader: Trader, clock: Clock) -> SimulatedAdapter:

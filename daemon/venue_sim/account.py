@@ -43,6 +43,7 @@ class VenueAccount:
             order.price,
             order.quantity,
             f"{VENUE_ORDER_PREFIX}{order_id - VENUE_ORDER_ID_MIN}" if is_own else "",
+            order.reduce_only,
         )
 
     def book(self, event: AnyEvent, number: int = 0) -> None:
@@ -79,6 +80,7 @@ class VenueAccount:
                 order.price if price is None or order.price is None else price,
                 leaves_qty,
                 order.venue_order_id,
+                order.reduce_only,
             )
 
     def state(self, executions: Iterable[OrderFilled]) -> VenueState:

@@ -67,7 +67,8 @@ SETTLE_NS_MAX = 1_000_000_000  # how long a login waits for the answers to what 
 MARKET_BYTES_MAX = 1 << 20  # that a reader has not taken yet: beyond, market data is left out
 ORDER_IDS_KEPT_MAX = 1_000_000
 MS_NS = 1_000_000
-SIGNED = (OrderType.LIMIT, OrderType.STOP_LIMIT)
+HEARING: tuple[Role, ...] = ("trade", "watch")
+PRICED = (OrderType.LIMIT, OrderType.STOP_LIMIT)
 
 MarketEvent = Quote | Book | Trade | StatusChanged | GapDetected
 Line = dict[str, Any]
@@ -190,7 +191,7 @@ class Exchange:
         match request:
             case SendCommand(command=command):
                 if peer.role != "trade":
-                    raise VenueProtocolError("a switch sends no orders")
+                    raise VenueProtocolError("only the role trade sends orders")
                 self._command(ts, command)
             case Query(request=number, since_ts=since_ts):
                 self._run_market(ts)
@@ -254,7 +255,7 @@ class Exchange:
         self._note({"kind": "login", "ts": ts, "role": login.role, "last_event": login.last_event, "number": self.number})
         executions = self.account.behind(login.last_event) if login.last_event != FIRST_LOGIN else []
         peer.say(ts, LoggedIn(self.number, ts, self.account.state(executions)))
-        if login.role != "trade":
+        if login.role not in HEARING:
             return
         self._say_market(ts, peer, list(self._latest.values()))
         if self.feed_ended:
@@ -300,7 +301,7 @@ class Exchange:
             reason = Reason.DUPLICATE_ID
         elif command.instrument_id not in self._settings.instrument_ids:
             reason = Reason.BAD_FIELD
-        elif command.order_type in SIGNED and command.price is None:
+        elif command.order_type in PRICED and command.price is None:
             reason = Reason.BAD_PRICE
         elif command.order_type in (OrderType.STOP, OrderType.STOP_LIMIT) and command.trigger_price is None:
             reason = Reason.BAD_TRIGGER
@@ -375,7 +376,7 @@ class Exchange:
             if not events:
                 if market.done and not self.feed_ended:
                     self.feed_ended = True
-                    for peer in self._traders():
+                    for peer in self._hearers():
                         peer.say(ts, FeedEnded("the recording has ended"))
                 return False
             self._events(ts, events)
@@ -398,7 +399,7 @@ class Exchange:
             for event in seen:
                 if not isinstance(event, Trade | GapDetected):
                     self._latest[event.instrument_id, type(event)] = event
-            for peer in self._traders():
+            for peer in self._hearers():
                 self._say_market(ts, peer, seen)
 
     def _happened(self, events: Sequence[AnyOrderEvent]) -> None:
@@ -409,7 +410,7 @@ class Exchange:
             self._note({"number": self.number, **_line_of(event, event.ts_event)})
             self.account.book(event, self.number)
             self._pending.happened(event)
-        for peer in self._traders():
+        for peer in self._hearers():
             for start in range(0, len(events), EVENTS_PER_MESSAGE_MAX):
                 part = tuple(events[start : start + EVENTS_PER_MESSAGE_MAX])
                 peer.say(part[-1].ts_init, OrderEvents(first + start, part))
@@ -421,8 +422,8 @@ class Exchange:
                 continue  # a slow reader sees by the sequence that something is missing
             peer.say(ts, MarketEvents(peer.market_sequence, tuple(events[start : start + EVENTS_PER_MESSAGE_MAX])))
 
-    def _traders(self) -> Iterator[Peer]:
-        return (peer for peer in self.peers if peer.role == "trade" and not peer.is_closing)
+    def _hearers(self) -> Iterator[Peer]:
+        return (peer for peer in self.peers if peer.role in HEARING and not peer.is_closing)
 
     def goodbye(self, ts: int) -> None:
         """The venue goes down in order."""

@@ -128,13 +128,13 @@ def _chosen(loaded: LoadedConfig, venue: str | None) -> str:
 
 def _tokens(loaded: LoadedConfig, connection: Connection | None) -> dict[Role, tuple[str, ...]]:
     if connection is None:
-        return {"trade": ("",), "switch": ("",)}
+        return {"trade": ("",), "switch": ("",), "watch": ("",)}
     try:
         trade = "" if connection.token is None else read_secret(connection.token)
         switch = trade if connection.guardian_token is None else read_secret(connection.guardian_token)
     except ConfigError as error:
         raise ConfigError(f"{loaded.file}: connections: {connection.venue}: {error}") from None
-    return {"trade": (trade,), "switch": (switch,)}
+    return {"trade": (trade,), "switch": (switch,), "watch": (trade, switch)}
 
 
 def _end_what_rested(restored: Restored, note: Callable[[dict[str, object]], None], ts: int) -> int:

@@ -44,6 +44,7 @@ def test_every_verb_is_in_the_document(capsys: pytest.CaptureFixture[str]) -> No
         build_parser().parse_args(["--help"])
     verbs = set(re.findall(r"^    ([a-z]+)(?: |$)", capsys.readouterr().out, re.MULTILINE))
     running = {"status", "orders", "positions", "fills", "halt", "reduce", "resume", "flatten", "stop"}
+    running |= {"guardian", "kill"}
     assert verbs == {"backtest", "paper", "run", "data", "config", "audit", "replay", "report", "version"} | running
     assert verbs == set(re.findall(r"^\| `([a-z]+)", CLI, re.MULTILINE))
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from core.errors import ConfigError
-from core.events import Reconciled, Started
+from core.events import Reconciled, Started, StateRestored, VenueCompared
 from core.units import NS_PER_MS, NS_PER_SECOND
 from daemon.exit_codes import ExitCode
 from daemon.journal.tail import TailReader
@@ -189,7 +189,7 @@ def test_a_daemon_says_ready_after_reconciliation_is_silent_while_it_hangs_and_s
         systemd.receive_until("READY=1")
         journal = tmp_path / "state/session/runs/000001/journal"
         kinds = [type(record) for record in TailReader(journal)]
-        assert kinds[2:4] == [Started, Reconciled]  # behind the state and the venue's own word
+        assert kinds[:4] == [StateRestored, VenueCompared, Started, Reconciled]
         before = [line.partition("=")[0] for message in systemd.messages[:-1] for line in message]
         assert set(before) == {"STATUS", "EXTEND_TIMEOUT_USEC"}
         for _ in range(3):
@@ -198,7 +198,7 @@ def test_a_daemon_says_ready_after_reconciliation_is_silent_while_it_hangs_and_s
         # What was on its way arrives; then nothing, for longer than four heartbeats take.
         while not systemd.is_silent_for(2.0):
             pass
-        (tmp_path / "hang").unlink()
+        (tmp_path / "hanging").unlink()
         systemd.receive_until("WATCHDOG=1")
         daemon.send_signal(signal.SIGTERM)
         systemd.receive_until("STOPPING=1")

@@ -1,4 +1,4 @@
-"""A strategy that rests one order, and hangs for ever inside a callback once the file `hang` is in the working directory."""
+"""A strategy that rests one order, and hangs where a file of the working directory says so."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from core.instruments import Instrument
 from core.strategy import Subscription
 
 INSTRUMENT = "ACME.SIM"
-HANG = Path("hang")
+HOLD, HELD = Path("hold"), Path("held")  # while `hold` is there, on_reconciled does not return; it makes `held`
+HANG, HANGING = Path("hang"), Path("hanging")  # renames the one to the other, once, and hangs in a quote while that is there
 
 
 class Sleeper:
@@ -26,8 +27,16 @@ class Sleeper:
     def subscriptions(self) -> list[Subscription]:
         return [Subscription(instrument_id=INSTRUMENT, quotes="size")]
 
+    def on_reconciled(self, context: Any) -> None:
+        if HOLD.exists():
+            HELD.touch()
+        while HOLD.exists():
+            pass
+
     def on_quote(self, context: Any, quote: Quote) -> None:
         if not context.open_orders(INSTRUMENT):
             context.submit(INSTRUMENT, Side.BUY, 1, quote.bid_price - 50)
-        while HANG.exists():
-            pass
+        if HANG.exists():
+            HANG.rename(HANGING)
+            while HANGING.exists():
+                pass

@@ -22,7 +22,7 @@ from daemon.trading.inbox import Inbox
 from daemon.trading.session import Session
 from daemon.trading.state_folder import StateFolder
 from daemon.trading.wiring import build_bare_trader
-from tests.daemon.session import write_config
+from tests.daemon.session import CONFIG, write_config
 
 INSTRUMENT = "ACME.SIM"
 START = 1_000_000_000
@@ -82,15 +82,18 @@ class Buyer:
             raise ValueError("a strategy's own mistake")
 
 
-def load(folder: Path) -> LoadedConfig:
-    return load_config(write_config(folder), ['run.mode="paper"'])
+def load(folder: Path, text: str = CONFIG) -> LoadedConfig:
+    return load_config(write_config(folder, text), ['run.mode="paper"'])
 
 
-def open_session(folder: Path, *, run_number: int = 1, wrap: Callable[[Trader], None] = lambda _trader: None) -> Session:
-    loaded = load(folder)
+def add_buyer(trader: Trader) -> None:
+    trader.add_strategy("buyer", Buyer())
+
+
+def open_session(folder: Path, *, run_number: int = 1, wrap: Callable[[Trader], None] = add_buyer, text: str = CONFIG) -> Session:
+    loaded = load(folder, text)
     state = StateFolder(folder / "state" / "session")
     trader = build_bare_trader(loaded)
-    trader.add_strategy("buyer", Buyer())
     wrap(trader)
     header = JournalHeader(
         run_id=f"session-{run_number}",

@@ -26,6 +26,8 @@ from core.commands import SubmitOrder
 from core.enums import Side, TradingState
 from core.events import OrderFilled, StateRestored, TradingResumed, TradingStateSet
 from core.trader import Trader
+from daemon.audit.findings import Verdict
+from daemon.audit.verify import verify
 from daemon.config.loader import LoadedConfig, load_config
 from daemon.control.server import Handler
 from daemon.journal.tail import TailReader
@@ -34,7 +36,7 @@ from daemon.trading.clock import Clock
 from daemon.trading.control import Control
 from daemon.trading.daemon import Daemon
 from tests.daemon.session import CONFIG
-from tests.daemon.trading.durable_venue import COMMISSION, INSTRUMENT, DurableVenue
+from tests.daemon.trading.durable_venue import COMMISSION, INSTRUMENT, DurableVenue, Entry, FileLedger
 
 POINTS = (
     "locked",
@@ -70,7 +72,7 @@ def live(loaded: LoadedConfig, ledger: Path, seed: int, point: Callable[[str], N
     """One life of the daemon, to its end."""
 
     def open_venue(_loaded: LoadedConfig, _trader: Trader, clock: Clock) -> DurableVenue:
-        return DurableVenue(ledger, clock, seed)
+        return DurableVenue(FileLedger(ledger), clock, seed)
 
     daemon = Daemon(loaded, quiet=True, open_adapter=open_venue, point=point)
 
@@ -119,12 +121,13 @@ def fork_life(
     return os.waitpid(child, 0)[1], has_ended
 
 
-def audit(loaded: LoadedConfig, ledger: Path) -> dict[str, Any]:
-    """Read every journal and the venue's file, and compare; nothing of the daemon's own arithmetic is used."""
+def audit(loaded: LoadedConfig, entries: list[Entry]) -> dict[str, Any]:
+    """Read every journal, hold it against the venue's entries; nothing of the daemon's own arithmetic is used."""
     sent: Counter[int] = Counter()
     booked: Counter[str] = Counter()
     runs = sorted((Path(loaded.config.daemon.state_folder) / "session" / "runs").iterdir())
     different = []
+    damaged = []
     loosened = []
     state = TradingState.ACTIVE
     for run in runs:
@@ -140,38 +143,45 @@ def audit(loaded: LoadedConfig, ledger: Path) -> dict[str, Any]:
                 sent[record.client_order_id] += 1
             elif isinstance(record, OrderFilled):
                 booked[record.execution_id] += 1
-        if next(iter(TailReader(journal)), None) is not None and not replay(run, None).is_identical:
+        if next(iter(TailReader(journal)), None) is None:
+            continue  # it never began
+        if verify(journal).verdict is Verdict.DAMAGED:
+            damaged.append(run.name)
+        if not replay(run, None).is_identical:
             different.append(run.name)
-    entries = [json.loads(line) for line in ledger.read_text().splitlines()]
     taken = Counter(entry[1] for entry in entries if entry[0] == "order")
-    sides = {entry[1]: entry[2] for entry in entries if entry[0] == "order"}
-    prices = {}
+    executions = {entry[1] for entry in entries if entry[0] == "fill"}
+    return {
+        "runs": len(runs),
+        "orders": len(taken),
+        "fills": len(executions),
+        "orders_duplicated": [key for key, count in (taken + sent).items() if max(taken[key], sent[key]) > 1],
+        "orders_not_journaled": sorted(set(taken) - set(sent)),
+        "fills_lost": sorted(executions - set(booked)),
+        "fills_twice": sorted(key for key, count in booked.items() if count > 1),
+        "fills_invented": sorted(set(booked) - executions),
+        "replays_different": different,
+        "journals_damaged": damaged,
+        "halts_lost": loosened,
+        **position_and_cash(entries),
+    }
+
+
+def position_and_cash(entries: list[Entry]) -> dict[str, int]:
+    """What the venue's own entries come to."""
+    sides: dict[int, int] = {}
+    prices: dict[int, int] = {}
     position, cash = 0, CASH
     for entry in entries:
         if entry[0] == "order":
-            prices[entry[1]] = entry[4]
+            sides[entry[1]], prices[entry[1]] = entry[2], entry[4]
         elif entry[0] == "replace":
             prices[entry[1]] = entry[3]
         elif entry[0] == "fill":
             signed = entry[3] if sides[entry[2]] == Side.BUY else -entry[3]
             position += signed
             cash -= signed * prices[entry[2]] * 10**6 + COMMISSION
-    executions = {entry[1] for entry in entries if entry[0] == "fill"}
-    return {
-        "runs": len(runs),
-        "orders": len(taken),
-        "fills": len(executions),
-        "orders_duplicated": [key for key, count in (taken + Counter()).items() if count > 1]
-        + [key for key, count in sent.items() if count > 1],
-        "orders_not_journaled": sorted(set(taken) - set(sent)),
-        "fills_lost": sorted(executions - set(booked)),
-        "fills_twice": sorted(key for key, count in booked.items() if count > 1),
-        "fills_invented": sorted(set(booked) - executions),
-        "replays_different": different,
-        "halts_lost": loosened,
-        "position": position,
-        "cash": cash,
-    }
+    return {"position": position, "cash": cash}
 
 
 def last_state(loaded: LoadedConfig) -> tuple[int, int]:
@@ -209,7 +219,7 @@ def main(folder: Path, kills: int, seed: int) -> dict[str, Any]:
     status, _ = fork_life(loaded, ledger, draw.randrange(1 << 30), lambda _name: None, 0.5, signal.SIGTERM)
     if status:
         failures.append((kills, "the last life", status))
-    found = audit(loaded, ledger)
+    found = audit(loaded, FileLedger(ledger).entries())
     position, cash = last_state(loaded)
     return {**found, "position_here": position, "cash_here": cash, "failures": failures, "died": dict(died)}
 
