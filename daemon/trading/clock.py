@@ -10,10 +10,6 @@ class Clock(Protocol):
     def now(self) -> int:
         """ns UTC, never less than any value before."""
 
-    def stepped_ns(self) -> int: ...
-
-    def ahead_ns(self) -> int: ...
-
 
 class SystemClock:
     """Follows the wall clock where that is ahead, and runs on with the monotonic one where it was set back.
@@ -24,7 +20,6 @@ class SystemClock:
     def __init__(self, floor: int = 0) -> None:
         self._anchor_ns = max(time.time_ns(), floor)
         self._anchor_monotonic_ns = time.monotonic_ns()
-        self._offset_ns = time.time_ns() - self._anchor_monotonic_ns
 
     def now(self) -> int:
         elapsed_ns = time.monotonic_ns() - self._anchor_monotonic_ns
@@ -35,12 +30,19 @@ class SystemClock:
             return wall
         return ts
 
+
+class WallWatch:
+    """Sees where somebody moves the machine's own clock."""
+
+    def __init__(self) -> None:
+        self._offset_ns = time.time_ns() - time.monotonic_ns()
+
     def stepped_ns(self) -> int:
-        """How far the machine's wall clock was moved since the last question: forward above 0, back below."""
+        """How far since the last question: forward above 0, back below."""
         offset_ns = time.time_ns() - time.monotonic_ns()
         stepped_ns, self._offset_ns = offset_ns - self._offset_ns, offset_ns
         return stepped_ns
 
-    def ahead_ns(self) -> int:
-        """How far this clock is ahead of the wall clock, which was set back."""
-        return max(self.now() - time.time_ns(), 0)
+    def ahead_ns(self, clock: Clock) -> int:
+        """How far `clock` is ahead of the machine's."""
+        return max(clock.now() - time.time_ns(), 0)

@@ -233,7 +233,7 @@ class Session:
     def _up_to_date(self, events: Sequence[AnyEvent]) -> Sequence[AnyEvent]:
         """What has waited for longer than `lag_ns_max` is stamped anew, and all behind it: now is now, whatever came in before.
 
-        Else strategies and the risk gate would take a market of before the stall for that of this moment. The venue's stamp stays.
+        Else strategies and the risk gate would take the market of before a stall for that of now. The venue's stamp stays.
         """
         clock, now = self.clock.now(), self.trader.now
         self.waited_ns = clock - events[0].ts_init
