@@ -385,7 +385,7 @@ class OrderDesk:
         return Reaction()
 
     def _heard(self, reaction: Reaction) -> Reaction:
-        """Keep what the facts say of our orders, and end the questions that they answer."""
+        """Keep what the facts say of our orders, end the questions that they answer, and leave the others open."""
         news = [fact for fact in reaction.facts if not self._is_repeated(fact)]
         for fact in news:
             if isinstance(fact, ForeignOrder | ForeignFill | OrderOutcomeUnknown):
@@ -403,7 +403,20 @@ class OrderDesk:
                 self.unknown.changed(order_id)
             elif isinstance(fact, OrderAccepted | OrderFilled | OrderTriggered):
                 self.unknown.exists(order_id)
-        return reaction if len(news) == len(reaction.facts) else Reaction(tuple(news), reaction.asks, reaction.must_recover)
+        return Reaction((*news, *self._still_unknown(news)), reaction.asks, reaction.must_recover)
+
+    def _still_unknown(self, facts: list[OrderFact]) -> list[OrderFact]:
+        """A fill ends nothing where a change or a cancel is unknown: said again, or the order would be taken for settled."""
+        last: dict[int, OrderFact] = {}
+        for fact in facts:
+            if not isinstance(fact, ForeignOrder | ForeignFill):
+                last[fact.client_order_id] = fact
+        text = "what became of a change or cancel of it is not known yet"
+        return [
+            OrderOutcomeUnknown(fact.ts_init, fact.ts_init, order_id, text)
+            for order_id, fact in last.items()
+            if isinstance(fact, OrderAccepted | OrderFilled | OrderTriggered) and order_id in self.unknown
+        ]
 
     def _is_repeated(self, fact: OrderFact) -> bool:
         """Told before: what answers one wish must not be taken for the answer to the next.

@@ -39,6 +39,7 @@ from core.orders import TERMINAL, Order
 from core.portfolio import Position
 from core.units import NS_PER_MS, NS_PER_SECOND
 from tests.adapters.binance.account_for_tests import (
+    FILL,
     NOW,
     ORDER_ID,
     PERPETUAL,
@@ -224,6 +225,40 @@ def test_a_change_whose_outcome_is_unknown_is_what_the_venue_has() -> None:
         OrderAccepted(STAMP, NOW, ORDER_ID, 610000, 300, "77"),
         OrderReplaced(STAMP, NOW, ORDER_ID, 610000, 300),
     )
+
+
+def amendment(stamp_ms: int, price: str, quantity: str) -> Any:
+    return decode_user(encoded(order_update(x="AMENDMENT", X="NEW", p=price, q=quantity, T=stamp_ms)))
+
+
+def test_a_change_that_is_told_twice_does_not_answer_the_next_one() -> None:
+    under = desk()
+    placed(under)
+    stamp_ms = STAMP // NS_PER_MS
+    (ask,) = under.send(ReplaceOrder(NOW, ORDER_ID, 300, 610000), NOW).asks
+    body = order_body(price="61000.0", origQty="0.300", updateTime=stamp_ms)
+    assert react(under, ask, sent(ask, 200, body)).facts == (OrderReplaced(STAMP, NOW, ORDER_ID, 610000, 300),)
+    under.send(ReplaceOrder(NOW, ORDER_ID, 400, 620000), NOW)
+    # The stream is late: this is the first change once more, and the second is not answered yet.
+    assert under.heard(amendment(stamp_ms, "61000.0", "0.300"), NOW) == Reaction()
+    newer = OrderReplaced(STAMP + 2 * NS_PER_MS, NOW, ORDER_ID, 620000, 400)
+    assert under.heard(amendment(stamp_ms + 2, "62000.0", "0.400"), NOW).facts == (newer,)
+    assert under.heard(amendment(stamp_ms + 1, "61500.0", "0.350"), NOW) == Reaction()  # older than what is known
+
+
+def test_a_fill_leaves_an_unknown_change_unknown() -> None:
+    under = desk()
+    placed(under)
+    (ask,) = under.send(ReplaceOrder(NOW, ORDER_ID, 300, 610000), NOW).asks
+    react(under, ask, failed(Progress.SENT, "reset"))
+    facts = under.heard(decode_user(encoded(order_update(**FILL))), NOW).facts
+    assert [type(fact) for fact in facts] == [OrderFilled, OrderOutcomeUnknown]
+    # The end of the order settles everything.
+    facts = under.heard(decode_user(encoded(order_update(x="CANCELED", X="CANCELED", z="0.1"))), NOW).facts
+    assert [type(fact) for fact in facts] == [OrderCanceled]
+    assert len(under.unknown) == 0
+    # What is answered now changed nothing, whatever became of it.
+    assert react(under, ask, failed(Progress.SENT, "reset")).facts == (ReplaceRejected(NOW, NOW, ORDER_ID, Reason.UNKNOWN_ORDER),)
 
 
 def test_what_cannot_be_said_to_this_venue_is_refused_by_an_event() -> None:
