@@ -219,8 +219,8 @@ class Orders:
         tracked.cancel_wanted = True
 
         def build(request_id: int) -> bytes:
-            # Its id may have become known while the cancel waited.
-            if tracked.order_id:
+            # Its id may have become known while the cancel waited. Where two orders bear the label, both are to go.
+            if tracked.order_id and not tracked.has_twin:
                 return requests.cancel(request_id, tracked.order_id)
             return requests.cancel_by_label(request_id, tracked.label, tracked.venue.currency)
 
