@@ -261,7 +261,7 @@ class Orders:
         self._link.cancel(ts, build, answered, refused, lost)
 
     def cancel_all(self, ts: int, command: CancelAll) -> None:
-        """By the venue's own bulk call. What became of each order the user stream says; where the answer is lost, a question does."""
+        """By the venue's own bulk call. The user stream says what became of each order; where the answer is lost, a question."""
         key = command.instrument_id
         targets = [self.tracker.orders[order_id] for order_id in self.open_in(key)]
         for tracked in targets:

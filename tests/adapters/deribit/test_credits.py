@@ -1,4 +1,4 @@
-"""Our count of the venue's credits: against an exact oracle, and never later than the venue's own, however requests bunch on the way."""
+"""Our count of the venue's credits: exact, and empty before the venue's own, however requests bunch on the way."""
 
 from __future__ import annotations
 

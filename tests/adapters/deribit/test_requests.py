@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+from typing import Any
 
 import pytest
 from msgspec import Raw
@@ -87,7 +88,7 @@ def test_combos_are_not_supported() -> None:
 
 
 def order(**more: object) -> SubmitOrder:
-    values = {
+    values: dict[str, Any] = {
         "ts": 1,
         "client_order_id": 1,
         "strategy_id": "s",
@@ -97,7 +98,7 @@ def order(**more: object) -> SubmitOrder:
         "quantity": 30,
         "price": 5_000_050,
     }
-    return SubmitOrder(**{**values, **more})  # type: ignore[arg-type]
+    return SubmitOrder(**{**values, **more})
 
 
 def submitted(command: SubmitOrder) -> str | None:
