@@ -117,6 +117,11 @@ def fork_life(
             raise
         finally:
             os._exit(code)
+    return end_after(child, seconds, number)
+
+
+def end_after(child: int, seconds: float, number: int) -> tuple[int, bool]:
+    """Its exit status, and whether it ended by itself within `seconds`: else `number` ended it."""
     descriptor = os.pidfd_open(child)
     has_ended = bool(select.select([descriptor], [], [], seconds)[0])
     os.close(descriptor)

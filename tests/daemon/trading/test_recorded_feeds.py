@@ -109,7 +109,7 @@ def live(loaded: LoadedConfig, folder: Path) -> tuple[int, Path]:
     world, killed = World(), folder / "killed"
 
     def copy_when_it_has_traded(made: Daemon) -> None:
-        if made.session.fills_count < 3 and made.session.orders_sent < 20 and made.session.events < 2_000:
+        if made.session.commands < 10 and made.session.events < 2_000:
             asyncio.get_running_loop().call_later(0.01, copy_when_it_has_traded, made)
             return
         shutil.copytree(made.session.journal.path.parent, killed)
