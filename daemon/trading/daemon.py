@@ -44,7 +44,7 @@ from daemon.frames.writer import FrameRecorder
 from daemon.journal.anchor import Anchor, ToldAnchors
 from daemon.journal.files import DISK, Files
 from daemon.journal.format import JOURNAL_FOLDER, JournalHeader
-from daemon.journal.opening import begin_journal, open_sealing
+from daemon.journal.opening import begin_journal, known_anchors, open_sealing
 from daemon.journal.writer import JournalSettings, JournalWriter, Sync
 from daemon.logging_setup import LogFile, start_logging
 from daemon.run_folder import LOG_FILE
@@ -254,7 +254,7 @@ class Daemon:
     def _open(self, folder: StateFolder) -> tuple[Session, LogFile]:
         """Everything up to the first record: reads first, then leaves its traces in an order that a crash cannot turn round."""
         loaded = self.loaded
-        self.recovered = recover(folder, partial(build_bare_trader, loaded), self._say_records_read)
+        self.recovered = recover(folder, partial(build_bare_trader, loaded), self._say_records_read, known_anchors(loaded))
         check_state(loaded, self.recovered.state)
         sealing = open_sealing(loaded)
         if self._on_seal is not None:

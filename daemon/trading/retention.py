@@ -19,9 +19,10 @@ from core.errors import StorageError
 from core.units import NS_PER_DAY
 from daemon.config.build import expand_path
 from daemon.config.loader import LoadedConfig
-from daemon.journal.anchor import Anchors, read_anchors
+from daemon.journal.anchor import Anchors
 from daemon.journal.files import DISK, Files
 from daemon.journal.format import JOURNAL_FOLDER
+from daemon.journal.opening import known_anchors
 from daemon.journal.reader import segments_of
 from daemon.journal.reopen import Resume, find_end
 from daemon.trading.snapshot import snapshots_of
@@ -55,16 +56,15 @@ class Retired:
 
 def retain_runs(loaded: LoadedConfig, current: int, previous: int, now: int) -> list[Retired]:
     """As the configuration wants it. Raises ConfigError where the anchor file cannot be read."""
-    settings, anchor = loaded.config.daemon, loaded.config.audit.anchor
+    settings = loaded.config.daemon
     archive = settings.archive
     policy = Retention(
         runs=settings.retention_runs,
         age_ns=settings.retention_days * NS_PER_DAY,
         archive=None if archive is None else expand_path(loaded, archive, "daemon.archive") / loaded.config.run.name,
     )
-    anchors = None if anchor is None else read_anchors(expand_path(loaded, anchor, "audit.anchor"))
     runs = Path(settings.state_folder).absolute() / loaded.config.run.name / RUNS_FOLDER
-    return list(retain(runs, policy, current=current, previous=previous, now=now, anchors=anchors))
+    return list(retain(runs, policy, current=current, previous=previous, now=now, anchors=known_anchors(loaded)))
 
 
 def retain(
