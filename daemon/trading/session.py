@@ -186,12 +186,14 @@ class Session:
         out += made
 
     def _journal(self, out: Sequence[OutCommand]) -> None:
-        if any(isinstance(command, Approved) and type(command.command) is SubmitOrder for command in out):
+        kinds = {type(command.command) for command in out if isinstance(command, Approved)}
+        if SubmitOrder in kinds:
             self.journal.make_durable()
-            # Whoever has taken the account over meanwhile trades it; two must not.
-            self._folder.check_lock()
         else:
             self.journal.flush()
+        if SubmitOrder in kinds or ReplaceOrder in kinds:
+            # Whoever has taken the account over meanwhile trades it; two must not.
+            self._folder.check_lock()
 
     def _send(self, command: OutCommand) -> None:
         if isinstance(command, Approved):
