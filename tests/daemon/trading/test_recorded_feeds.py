@@ -14,7 +14,7 @@ from daemon.exit_codes import ExitCode
 from daemon.replay import replay
 from tests.daemon.session import COMMAND, CONFIG, ROOT, environment, write_config
 from tests.daemon.test_recorded_sessions import NEEDED, SIZES
-from tests.daemon.trading.test_paper import ask, end, run_folder
+from tests.daemon.trading.test_paper import READY, ask, end, run_folder
 from tests.data_path import ROOT as DATA
 from tests.data_path import market_data
 
@@ -53,11 +53,11 @@ def trades(folder: Path) -> list[str]:
     return [str(write_config(folder, text + maker))]
 
 
-def start(folder: Path, arguments: list[str], speed: str) -> subprocess.Popen[str]:
+def start(folder: Path, arguments: list[str], speed: str, *options: str) -> subprocess.Popen[str]:
     settings = ['run.mode="paper"', 'run.name="session"', 'run.pace="full"', f'daemon.speed="{speed}"']
-    options = [part for setting in settings for part in ("--set", setting)]
+    overrides = [part for setting in settings for part in ("--set", setting)]
     return subprocess.Popen(
-        [*COMMAND, "paper", *arguments, *options, "--json"],
+        [*COMMAND, "paper", *arguments, *overrides, *options],
         cwd=folder,
         env=environment(folder, TRADINGD_DATA=str(DATA)),
         stdout=subprocess.PIPE,
@@ -66,15 +66,18 @@ def start(folder: Path, arguments: list[str], speed: str) -> subprocess.Popen[st
     )
 
 
-def wait_for_events(folder: Path, daemon: subprocess.Popen[str]) -> None:
-    for _ in range(100_000):
-        if daemon.poll() is not None:
-            return
-        try:
-            if ask(folder, "status")["events"] >= EVENTS_MIN:
-                return
-        except AssertionError:
-            continue  # not there yet
+def kill_in_the_middle(folder: Path, daemon: subprocess.Popen[str]) -> None:
+    assert daemon.stderr is not None
+    lines = []
+    for line in daemon.stderr:
+        lines.append(line)
+        if READY in line.split():
+            break
+    else:
+        raise AssertionError("".join(lines))
+    while ask(folder, "status")["events"] < EVENTS_MIN:
+        assert daemon.poll() is None
+    end(daemon, signal.SIGKILL)
 
 
 @pytest.mark.timeout(2 * SECONDS_MAX)
@@ -87,15 +90,16 @@ def test_a_recording_killed_in_the_middle_and_played_again_replays(tmp_path: Pat
         arguments = recorded(session, tmp_path)
     daemon = start(tmp_path, arguments, "20x")
     try:
-        wait_for_events(tmp_path, daemon)
-        end(daemon, signal.SIGKILL)
+        kill_in_the_middle(tmp_path, daemon)
     finally:
-        out, err = daemon.communicate(timeout=SECONDS_MAX)
+        if daemon.poll() is None:
+            daemon.kill()
+        daemon.communicate(timeout=SECONDS_MAX)
     first = replay(run_folder(tmp_path, 1), None)
-    assert (first.is_identical, first.difference, first.events > 10) == (True, None, True), (out, err)
+    assert (first.is_identical, first.difference, first.events > 10) == (True, None, True)
     assert first.ending
 
-    again = start(tmp_path, arguments, "9999x")
+    again = start(tmp_path, arguments, "9999x", "--json")
     out, err = again.communicate(timeout=SECONDS_MAX)
     assert again.returncode == ExitCode.OK, err
     status = json.loads(out)
