@@ -30,7 +30,7 @@ from core.events import (
 from core.restore import capture
 from core.trader import Trader
 from core.units import NS_PER_SECOND, parse_duration_ns
-from core.venue_adapter import Adapter
+from core.venue_adapter import Adapter, VenueState
 from daemon.api.child import ApiChild
 from daemon.api.settings import api_settings
 from daemon.config.effective import effective
@@ -324,6 +324,7 @@ class Daemon:
         if self._foreign:
             # Somebody else's orders, or a position that no fill explains: a person has to look.
             self.halt(f"at the start the venue says otherwise: {'; '.join(self._foreign)}")
+        self._cancel_where_halted()
         self._say_phase("running", f"{self.run_id} {session.trader.risk.trading_state.name}")
         self._log.info(
             "ready",
@@ -350,9 +351,23 @@ class Daemon:
         due = self.session.timers.next_ts()
         return None if due is None else max(due - self.session.clock.now(), 0) / NS_PER_SECOND
 
+    def _reconnected(self, venue: VenueState) -> None:
+        """What is no bug of ours ends the session in order; the feed goes on meanwhile, with the answers to its last orders."""
+        try:
+            self.reconciling.reconnected(venue)
+            self._cancel_where_halted()
+        except TradingdError as error:
+            self._expected(error)
+
+    def _cancel_where_halted(self) -> None:
+        """What a venue kept while nobody could reach it does not rest through a halt."""
+        session = self.session
+        if session.trader.risk.trading_state is TradingState.HALTED and session.has_open_orders:
+            session.apply(lambda now: [CancelAllRequested(now, now, "halted, and orders rest at a venue")])
+
     async def _feed(self) -> None:
         try:
-            await self.session.adapter.run(self.session.inbox, self.reconciling.reconnected)
+            await self.session.adapter.run(self.session.inbox, self._reconnected)
         finally:
             self.closing.has_feed_ended = self._last_act.is_feed_dead = True
         self.stop("stop", SIGNAL_UID, "the feed has ended" if self._error is None else str(self._error))
