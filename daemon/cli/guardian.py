@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from daemon.control.socket_path import prepare_folder
 from daemon.guardian.alerts import Alerter, Sink
 from daemon.guardian.guardian import Guardian, OpenSwitches
 from daemon.guardian.latch_hand import LatchHand
+from daemon.guardian.precedence import take_precedence
 from daemon.guardian.settings import GuardianSettings, guardian_settings, seconds
 from daemon.guardian.sinks import CommandSink, ConsoleSink, FileSink, WebhookSink
 from daemon.guardian.switches import open_switches
@@ -24,7 +24,6 @@ from daemon.secrets import read_secret
 from daemon.trading.listener import Severity
 
 LOCK_FILE = "lock"
-NICENESS = -10  # where the system allows it: a machine whose processors are all busy must not keep a kill waiting
 
 
 def guardian(options: argparse.Namespace) -> int:
@@ -35,7 +34,7 @@ def guardian(options: argparse.Namespace) -> int:
 def guard(loaded: LoadedConfig, switches: OpenSwitches) -> int:
     """Runs the guardian of a configuration over `switches`. Raises ConfigError and StorageError where it cannot begin."""
     settings, pulse = guardian_settings(loaded), systemd_pulse()
-    _take_precedence()
+    take_precedence()
     prepare_folder()
     lock = _only_one(settings)
     try:
@@ -50,14 +49,6 @@ def guard(loaded: LoadedConfig, switches: OpenSwitches) -> int:
         return anyio.run(run, backend_options={"use_uvloop": use_uvloop})
     finally:
         lock.release()
-
-
-def _take_precedence() -> None:
-    try:
-        os.setpriority(os.PRIO_PROCESS, 0, NICENESS)
-    except OSError:
-        # Nobody has given this user the right (LimitNICE=, Nice= of a systemd unit).
-        return
 
 
 def _only_one(settings: GuardianSettings) -> WriterLock:

@@ -66,8 +66,11 @@ def _target(options: argparse.Namespace) -> Target:
 
 
 def _only_account() -> str:
-    running = {name_of_run(path.name.removesuffix(SUFFIX)) for path in sockets_present()}
-    names = sorted(running | set(guardians_present()) | set(cards_present()))
+    running = {name_of_run(path.name.removesuffix(SUFFIX)) for path in sockets_present() if _listens(path)}
+    guarded = {name for name in guardians_present() if _listens(guardian_socket(name))}
+    # A daemon that has ended in order, and that nobody guards, is not meant.
+    left = {name for name in cards_present() if _card(card_in_control_folder(name), name).get("phase") not in (None, "ended")}
+    names = sorted(running | guarded | left)
     if len(names) == 1:
         return names[0]
     if not names:
@@ -99,13 +102,37 @@ def _target_of_card(name: str, configured: Target | None) -> Target:
     if configured is not None and configured.account_folder is not None:
         paths.insert(0, configured.account_folder / CARD_FILE)
     for path in paths:
-        try:
-            card = json.loads(path.read_bytes())
-            if card["name"] == name:
-                return Target(name, Path(card["state_folder"]), Path(card["config"]), tuple(card["overrides"]))
-        except (OSError, ValueError, KeyError, TypeError):
-            continue
+        card = _card(path, name)
+        if card:
+            return Target(name, Path(card["state_folder"]), Path(card["config"]), tuple(card["overrides"]))
     return configured or Target(name, None, None)
+
+
+def _card(path: Path, name: str) -> dict[str, Any]:
+    """What daemon/guardian/card.py has left there; empty where that is nothing of use."""
+    try:
+        card = json.loads(path.read_bytes())
+        is_usable = (
+            card["name"] == name
+            and all(isinstance(card[key], str) for key in ("state_folder", "config", "phase"))
+            and all(isinstance(override, str) for override in card["overrides"])
+        )
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+    return dict(card) if is_usable else {}
+
+
+def _listens(path: Path) -> bool:
+    """Whether a process has it open, one that hangs too."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        connection.settimeout(ANSWER_S_MAX)
+        try:
+            connection.connect(str(path))
+        except TimeoutError:
+            return True
+        except OSError:
+            return False
+    return True
 
 
 # The guardian.

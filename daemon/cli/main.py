@@ -9,6 +9,8 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
+from daemon.guardian.precedence import take_precedence
+
 EPILOG = "Exit codes and every verb in full: docs/CLI.md. Keys of a configuration: docs/CONFIG.md, or `tradingd config schema`."
 
 USAGE = 2  # argparse's own code; daemon/exit_codes.py is not imported for a wrong command line
@@ -54,6 +56,9 @@ FUNCTIONS = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point of the console script; returns the exit code."""
     given = list(sys.argv[1:] if arguments is None else arguments)
+    if given[:1] == ["kill"] and arguments is None:
+        # Whoever keeps the machine busy may be what is to be killed.
+        take_precedence()
     options = build_parser(_JsonParser if "--json" in given else argparse.ArgumentParser).parse_args(given)
     # Heavy imports begin here: --help and a wrong command line are answered at once.
     from daemon.cli.errors import guarded

@@ -74,7 +74,7 @@ class Guardian:
         self._process: WatchedProcess | None = None  # the daemon's
         self._run: KillRun | None = None  # the last kill
         self._kill_scope: anyio.CancelScope | None = None  # of the kill in force
-        self._checking = ""  # what the venues are being looked at for
+        self._checking: set[str] = set()  # what the venues are being looked at for
         self._halt_checked = ""  # the run whose halt was looked at
         self._malformed = 0
         self._tasks: TaskGroup | None = None
@@ -218,7 +218,8 @@ class Guardian:
         return f"{daemon}, the kill latch is set" if self._latch.is_set else daemon
 
     def _act_on(self, trigger: Trigger | None) -> None:
-        if trigger is not None:
+        # While a kill is in force the venues are kept empty anyway, and a daemon that the fence has ended is no news.
+        if trigger is not None and self._kill_scope is None:
             self.kill(trigger.kind, trigger.reason)
 
     def _look_at_latch(self) -> None:
@@ -262,30 +263,42 @@ class Guardian:
             self._check_empty("breach", why, EMPTY_GRACE_S)
 
     def _check_empty(self, trigger: str, why: str, grace_s: float) -> None:
-        if self._tasks is not None and not self._checking:
-            self._checking = trigger
+        if self._tasks is not None and trigger not in self._checking:
+            self._checking.add(trigger)
             self._tasks.start_soon(self._checked_empty, trigger, why, grace_s)
 
     async def _checked_empty(self, trigger: str, why: str, grace_s: float) -> None:
         """Kill where a venue has orders that can add risk after the grace; a venue that cannot be asked is asked again."""
-        beats = self._watch.beats
+        phase = self._watch.phase
         try:
             await anyio.sleep(grace_s)
             left = list(self._guards)
-            while left and self._kill_scope is None:
-                if trigger != "breach" and self._watch.beats != beats:
-                    # A daemon is back: it has asked the venues itself.
-                    return
+            while left and self._kill_scope is None and not self._has_changed(trigger, phase):
                 counts = [await guard.look() for guard in left]
-                if any(counts):
-                    found = ", ".join(f"{guard.venue} {count}" for guard, count in zip(left, counts, strict=True) if count)
-                    self.kill(trigger, f"{why} ({found})")
+                found = [f"{guard.venue} {count}" for guard, count in zip(left, counts, strict=True) if count]
+                if found and await self._is_still_so(trigger, phase):
+                    self.kill(trigger, f"{why} ({', '.join(found)})")
                     return
-                left = [guard for guard, count in zip(left, counts, strict=True) if count is None]
+                left = [guard for guard, count in zip(left, counts, strict=True) if count != 0]
                 if left:
                     await anyio.sleep(EMPTY_AGAIN_S)
         finally:
-            self._checking = ""
+            self._checking.discard(trigger)
+
+    def _has_changed(self, trigger: str, phase: Phase) -> bool:
+        """Whether what was to be looked at is over: the daemon was resumed, has gone on to another phase, or is back."""
+        assert self._inbox is not None
+        # A daemon says that it starts before it sends anything: what is open may be a new one's own.
+        self._inbox.drain(self._take)
+        return not self._watch.is_halted if trigger == "breach" else self._watch.phase is not phase
+
+    async def _is_still_so(self, trigger: str, phase: Phase) -> bool:
+        """Orders were found. Whether they are left over: a daemon that was resumed meanwhile may have sent them."""
+        beats = self._watch.beats
+        while trigger == "breach" and self._watch.beats == beats and not self._has_changed(trigger, phase):
+            # What it says after the question counts; one that says nothing more is killed for that.
+            await anyio.sleep(TICK_S)
+        return not self._has_changed(trigger, phase)
 
     async def _dead_man(self) -> None:
         """Armed while the daemon shows that it works; without that, and without us, the venue acts by itself."""
@@ -341,6 +354,8 @@ class Guardian:
                 tasks.start_soon(self._say_late, run)
                 await carry_out(run, self._latch, self._guards, self._hand, self._settings.kill)
                 tasks.cancel_scope.cancel()
+            if self._kill_scope is not scope:
+                return
             self._say("kill_verified", Severity.CRITICAL, f"{_words_of(run)}: every venue is empty, the daemon is {run.daemon}")
             async with anyio.create_task_group() as tasks:
                 for guard in self._guards:

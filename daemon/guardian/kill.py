@@ -32,6 +32,8 @@ async def carry_out(
             for guard in guards:
                 guard.hurry()
                 parts.start_soon(guard.empty, run)
+            # The cancels are out before anything else is even begun.
+            await anyio.sleep(0)
             parts.start_soon(hand.fence, run, settings.fence_after_s)
             parts.start_soon(_make_durable, run, latch)
             tasks.start_soon(_hold, run, latch)

@@ -57,7 +57,7 @@ class GuardianLink:
         self._overrides = list(overrides)
         self.run_id_of: Callable[[], str] = str
         self._socket: socket.socket | None = None
-        self._target = str(beat_socket(settings.name))
+        self._target = ""
         self._waiting: deque[bytes] = deque(maxlen=WAITING_MAX)
         self._heard_at: float | None = None  # of the last answer, monotonic
         self._is_lost = False
@@ -136,6 +136,7 @@ class GuardianLink:
             return
         try:
             prepare_folder()
+            self._target = str(beat_socket(self._settings.name))
             path = link_socket(self._settings.name, os.getpid())
             for left in [path, *links_left_over(self._settings.name)]:
                 left.unlink(missing_ok=True)

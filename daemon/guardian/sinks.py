@@ -7,17 +7,15 @@ import signal
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import anyio
 import anyio.to_thread
 
 from daemon.guardian.alerts import SinkError, as_line
 from daemon.trading.listener import Severity
-
-if TYPE_CHECKING:
-    import httpx
 
 OUTPUT_CHARACTERS_MAX = 200  # of what a failing command says
 STATUS_OK = range(200, 300)
@@ -35,7 +33,8 @@ class ConsoleSink:
     async def send(self, content: dict[str, Any]) -> None:
         line = f"{content['time'][11:19]} {content['severity']:<8} {content['kind']}: {content['text']}\n"
         try:
-            os.write(sys.stderr.fileno(), line.encode())
+            # In a thread: whoever should read it may not.
+            await anyio.to_thread.run_sync(os.write, sys.stderr.fileno(), line.encode(), abandon_on_cancel=True)
         except OSError as error:
             raise SinkError(f"standard error: {error.strerror or error}") from error
 
@@ -75,14 +74,13 @@ class WebhookSink:
         self.lowest = lowest
         self._url = url
         self._timeout_s = timeout_s
-        self._client: httpx.AsyncClient | None = None
-
-    async def send(self, content: dict[str, Any]) -> None:
-        # Loaded with the first alert: a guardian without a webhook never does.
+        # Loaded where there is a webhook, and then before anything happens: it takes long, and the loop would stand still.
         import httpx
 
-        if self._client is None:
-            self._client = httpx.AsyncClient(timeout=self._timeout_s, follow_redirects=False)
+        self._failures = (httpx.HTTPError, httpx.InvalidURL)
+        self._client = httpx.AsyncClient(timeout=timeout_s, follow_redirects=False)
+
+    async def send(self, content: dict[str, Any]) -> None:
         status = None
         with anyio.move_on_after(self._timeout_s):
             try:
@@ -90,7 +88,7 @@ class WebhookSink:
                     self._url, content=as_line(content), headers={"Content-Type": "application/json"}
                 )
                 status = response.status_code
-            except (httpx.HTTPError, httpx.InvalidURL) as error:
+            except self._failures as error:
                 # Its own words may hold the URL.
                 raise SinkError(f"the webhook: {type(error).__name__}") from None
         if status is None:
@@ -121,6 +119,9 @@ class CommandSink:
             )
         except (OSError, ValueError) as error:
             raise SinkError(f"{self._command[0]}: cannot be started: {error}") from error
+        with suppress(OSError):
+            # The guardian's own precedence is not for what it starts.
+            os.setpriority(os.PRIO_PROCESS, process.pid, 0)
         said, is_late = b"", True
         async with process:
             try:

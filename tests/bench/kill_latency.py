@@ -32,6 +32,7 @@ from core.strategy import Subscription
 from core.venue_adapter import VenueOrder
 from core.venue_switch import VenueSwitch
 from daemon.control.client import ask
+from daemon.guardian.precedence import take_precedence
 from tests.bench.kill_venues import serve
 from tests.daemon.session import COMMAND, CONFIG, ROOT
 
@@ -239,12 +240,6 @@ class Bench:
             process.wait()
 
 
-def take_precedence() -> None:
-    """For the two ends that measure: what is asked is how long the guardian takes, not how long they wait for a processor."""
-    with suppress(PermissionError):
-        os.setpriority(os.PRIO_PROCESS, 0, -10)
-
-
 def until(condition: Any) -> None:
     end = time.monotonic() + SECONDS_MAX
     while not condition():
@@ -298,8 +293,8 @@ def main() -> int:
     parser.add_argument("--guardian", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--bulk", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.guardian is None:
-        take_precedence()
+    # The two ends that measure too: what is asked is how long the guardian takes, not how long they wait for a processor.
+    take_precedence()
     if options.venues is not None:
         serve(venue_paths(options.venues))
     if options.guardian is not None:

@@ -25,10 +25,11 @@ SETTINGS = KillSettings(settle_s=0.02, venue_timeout_s=0.3, guard_interval_s=0.0
 
 def guards_of(switches: Sequence[FakeSwitch], said: list[tuple[str, bool]] | None = None) -> list[VenueGuard]:
     heard = [] if said is None else said
-    return [
-        VenueGuard(switch, SETTINGS, lambda venue, is_reachable, _text: heard.append((venue, is_reachable)))
-        for switch in switches
-    ]
+
+    def say(venue: str, is_reachable: bool, _text: str) -> None:
+        heard.append((venue, is_reachable))
+
+    return [VenueGuard(switch, SETTINGS, say) for switch in switches]
 
 
 def kill(
