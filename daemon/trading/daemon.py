@@ -51,6 +51,7 @@ from daemon.run_folder import LOG_FILE
 from daemon.trading.answering import Answering
 from daemon.trading.clock import Clock, SystemClock
 from daemon.trading.closing import BATCH_EVENTS_MAX, Closing
+from daemon.trading.connecting import open_patiently
 from daemon.trading.heart import Heart
 from daemon.trading.inbox import Inbox
 from daemon.trading.last_act import LastAct
@@ -173,7 +174,8 @@ class Daemon:
             )
             self._session.on_latched = self._latched
             self._session.on_strategies = self._strategies_latched
-            await self._session.adapter.open()
+            wait_s = parse_duration_ns(self._settings.venue_wait) / NS_PER_SECOND
+            await open_patiently(self._session.adapter, wait_s, self._say_waiting)
             self._say_phase("starting", "asking the venue")
             self._last_act = LastAct(self._session)
             await self._begin()
@@ -397,6 +399,10 @@ class Daemon:
         self.phase = phase
         for listener in self._listeners:
             listener.phase(phase, text)
+
+    def _say_waiting(self, reason: str) -> None:
+        self._log.warning("waiting for a venue", reason=reason)
+        self._say_phase("starting", f"waiting for a venue: {reason}")
 
     def _say_records_read(self, records: int) -> None:
         self._say_phase("starting", f"{records:,} records of the run before read")
