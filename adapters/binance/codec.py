@@ -188,6 +188,17 @@ class BinanceCodec:
         params = _maybe(symbol=symbol, fromId=None if from_id is None else str(from_id), startTime=start, limit=str(TRADES_MAX))
         return self._request("trades", params, bodies.read_trades)
 
+    def trades_of_order(self, order_id: int, symbol: str) -> Request[list[bodies.TradeBody]]:
+        """Every execution of one order, by the venue's id."""
+
+        def read(body: bytes) -> list[bodies.TradeBody]:
+            trades = bodies.read_trades(body)
+            if any(trade.order_id != order_id or trade.symbol != symbol for trade in trades):
+                raise VenueProtocolError(f"asked for executions of order {order_id} of {symbol}, answered with another's")
+            return trades
+
+        return self._request("trades", {"symbol": symbol, "orderId": str(order_id), "limit": str(TRADES_MAX)}, read)
+
     def spot_account(self) -> Request[bodies.SpotAccount]:
         return self._request("account", {"omitZeroBalances": "true"}, bodies.read_spot_account)
 

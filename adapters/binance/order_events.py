@@ -316,10 +316,11 @@ class OrderEvents:
             return []
         return [OrderCanceled(_stamp_or(body.stamp, ts), ts, order_id, self._leaves(instrument, body), Reason.REQUESTED)]
 
-    def found(self, body: OrderBody, fills: list[OrderFilled], ts: int) -> list[OrderFact]:
+    def found(self, body: OrderBody, fills: list[OrderFilled], ts: int, *, was_changed: bool = False) -> list[OrderFact]:
         """What a question about one order of ours has answered, with its executions: the facts that end an UNKNOWN.
 
-        Raises VenueProtocolError where `fills` are not all of what the order executed: ask for them again.
+        `was_changed`: a change of it is unanswered, and what the venue has is the answer. Raises VenueProtocolError where
+        `fills` are not all of what the order executed: ask for them again.
         """
         instrument = self._instruments.get(body.symbol)
         order_id = parse_order_id(self._children.get(body.order_id, body.own_id), self._prefix)
@@ -342,6 +343,8 @@ class OrderEvents:
             facts.append(OrderCanceled(stamp, ts, order_id, leaves, Reason.REQUESTED))
         elif body.status in ("EXPIRED", "EXPIRED_IN_MATCH"):
             facts.append(OrderExpired(stamp, ts, order_id, leaves))
+        elif was_changed and body.status != "FILLED":
+            facts.append(OrderReplaced(stamp, ts, order_id, price, leaves))
         return facts
 
     # What the venue has: for reconciliation.

@@ -27,11 +27,13 @@ class UnknownLimits(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Unknown(msgspec.Struct):
-    """One order. `bound` is when nothing of the request can be under way any more."""
+    """One order, and what is unknown of it. `bound` is when nothing of any request about it can be under way any more."""
 
     client_order_id: int
     instrument_id: str
-    intent: Intent
+    is_new: bool  # it may never have come to be
+    is_changing: bool
+    is_canceling: bool
     sent: int
     bound: int
     ask_at: int
@@ -52,6 +54,10 @@ class UnknownOrders:
     def __contains__(self, client_order_id: int) -> bool:
         return client_order_id in self._orders
 
+    def get(self, client_order_id: int) -> Unknown | None:
+        """None where nothing about this order is unknown."""
+        return self._orders.get(client_order_id)
+
     def bound_after(self, recv_window_ns: int, clock_error_ns: int) -> int:
         """How long after its sending a request may still be executed."""
         return recv_window_ns + self._limits.engine_wait_ns + clock_error_ns + self._limits.margin_ns
@@ -65,7 +71,9 @@ class UnknownOrders:
         if known is not None:
             known.bound = max(known.bound, bound)
             known.not_found = 0
-            known.intent = max(known.intent, intent)  # that it may never have existed outweighs what was asked of it later
+            known.is_new |= intent is Intent.PLACE
+            known.is_changing |= intent is Intent.CHANGE
+            known.is_canceling |= intent is Intent.CANCEL
             return
         if len(self._orders) >= self._limits.orders_max:
             raise CapacityError(f"{len(self._orders)} orders with an unknown outcome are too many")
@@ -73,7 +81,9 @@ class UnknownOrders:
         self._orders[client_order_id] = Unknown(
             client_order_id=client_order_id,
             instrument_id=instrument_id,
-            intent=intent,
+            is_new=intent is Intent.PLACE,
+            is_changing=intent is Intent.CHANGE,
+            is_canceling=intent is Intent.CANCEL,
             sent=sent,
             bound=bound,
             ask_at=sent + limits.first_ask_ns,
@@ -105,7 +115,8 @@ class UnknownOrders:
         order = self._orders.get(client_order_id)
         if order is None:
             return True
-        if order.intent is Intent.PLACE or not is_open or asked >= order.bound:
+        order.is_new = False
+        if not (is_open and (order.is_changing or order.is_canceling)) or asked >= order.bound:
             del self._orders[client_order_id]
             return True
         self._ask_later(order, now)
@@ -126,9 +137,27 @@ class UnknownOrders:
         self._ask_later(order, now)
         return False
 
-    def settled(self, client_order_id: int) -> None:
-        """The user-data stream told what became of it."""
+    def exists(self, client_order_id: int) -> None:
+        """The stream told of it. What is unknown of a change or a cancel stays so."""
+        order = self._orders.get(client_order_id)
+        if order is not None:
+            order.is_new = False
+            self._settle_if_known(order)
+
+    def changed(self, client_order_id: int) -> None:
+        """The stream told of the change."""
+        order = self._orders.get(client_order_id)
+        if order is not None:
+            order.is_new = order.is_changing = False
+            self._settle_if_known(order)
+
+    def ended(self, client_order_id: int) -> None:
+        """A fact ended it: nothing about it is unknown any more."""
         self._orders.pop(client_order_id, None)
+
+    def _settle_if_known(self, order: Unknown) -> None:
+        if not (order.is_new or order.is_changing or order.is_canceling):
+            del self._orders[order.client_order_id]
 
     def _ask_later(self, order: Unknown, now: int) -> None:
         order.is_asked = False

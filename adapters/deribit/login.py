@@ -13,7 +13,7 @@ from adapters.deribit import requests
 from adapters.deribit.credits import SUBSCRIBE_COST
 from adapters.deribit.instruments import VenueInstrument, read_instrument
 from adapters.deribit.link import Link
-from adapters.deribit.outcomes import CREDENTIALS_REFUSED
+from adapters.deribit.outcomes import CREDENTIALS_REFUSED, SCOPE_REFUSED
 from adapters.deribit.settings import DeribitSettings, FactKind
 from adapters.deribit.wire import Answer, AuthResult, InstrumentResult, Refusal, decode_ok, decode_result
 from core.errors import VenueProtocolError
@@ -87,7 +87,7 @@ class Login:
 
         def on_refusal(_now: int, refusal: Refusal) -> None:
             text = f"the venue refused the login: {refusal.code} {refusal.text}"
-            if refusal.code in CREDENTIALS_REFUSED:
+            if refusal.code in (SCOPE_REFUSED if self.is_authenticated else CREDENTIALS_REFUSED):
                 self._refuse(text)
             self._fail(text)
 

@@ -219,8 +219,8 @@ class Orders:
         tracked.cancel_wanted = True
 
         def build(request_id: int) -> bytes:
-            # Its id may have become known while the cancel waited.
-            if tracked.order_id:
+            # Its id may have become known while the cancel waited. Where two orders bear the label, both are to go.
+            if tracked.order_id and not tracked.has_twin:
                 return requests.cancel(request_id, tracked.order_id)
             return requests.cancel_by_label(request_id, tracked.label, tracked.venue.currency)
 
@@ -261,7 +261,7 @@ class Orders:
         self._link.cancel(ts, build, answered, refused, lost)
 
     def cancel_all(self, ts: int, command: CancelAll) -> None:
-        """By the venue's own bulk call. What became of each order comes by the user stream; where the answer is lost, by asking."""
+        """By the venue's own bulk call. The user stream says what became of each order; where the answer is lost, a question."""
         key = command.instrument_id
         targets = [self.tracker.orders[order_id] for order_id in self.open_in(key)]
         for tracked in targets:

@@ -132,7 +132,10 @@ TOO_MANY_REQUESTS = 10028
 NOT_OPEN_ORDER = 11044
 # The order that a cancel or an edit names is not open: what became of it has to be asked.
 ORDER_IS_GONE = frozenset((10004, 10010, 11008, 11044))
-CREDENTIALS_REFUSED = frozenset((13004, 13009, 10000, 13021, 13403))
+# In the login: what no second try mends. To public/auth itself, and to the steps behind it (the key may not do what they ask
+# for).
+CREDENTIALS_REFUSED = frozenset((10000, 13004, 13009, 13021, 13403))
+SCOPE_REFUSED = frozenset((13021, 13403))
 
 
 def outcome_of_error(code: int) -> Outcome:

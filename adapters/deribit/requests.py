@@ -113,7 +113,7 @@ def unsubscribe(request_id: int, channels: Sequence[str]) -> bytes:
 def submit(
     request_id: int, command: SubmitOrder, venue: VenueInstrument, label: str, valid_until_ms: int, *, trigger: str, reprice: bool
 ) -> bytes | None:
-    """private/buy or private/sell; None where the venue has no such order. `reprice`: a post-only that would take moves instead."""
+    """private/buy or private/sell; None: the venue has no such order. `reprice`: a post-only that would take moves instead."""
     instrument = venue.instrument
     is_market = command.order_type in (OrderType.MARKET, OrderType.STOP)
     if command.time_in_force not in _TIME_IN_FORCE or (is_market and command.post_only):

@@ -268,7 +268,7 @@ class DeribitSession:
             # The venue ends the session now.
             self.link.fact(FactKind.CREDITS, f"the venue's credits ran out: {message.text}")
             self.link.credits.drain(self._heard_ts)
-        if isinstance(message, Refusal) and message.code in LOGIN_IS_OVER and self.phase is Phase.READY:
+        if isinstance(message, Refusal) and message.code in LOGIN_IS_OVER and self.phase in (Phase.TRUTH, Phase.READY):
             self._close(f"the login does not hold any more: {message.code} {message.text}")
 
     # Login and truth.

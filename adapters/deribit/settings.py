@@ -70,7 +70,9 @@ class Output:
 
     `states`: answers to queries, by the number that `query` gave; `state` None: the venue could not be asked, `text` says why.
     `reconnected`: the venue's word after a lost connection: it follows `events`, and nothing was sent since.
-    `close`: not empty: close the connection, for this reason. `refused`: do not connect again: credentials or mode are wrong.
+    `close`: not empty: close the connection, for this reason. `refused`: the venue is not to be used like this: credentials,
+    scope or mode are wrong. At the first login that is the end; after it, try again seldom: a venue that bans for a while
+    says the same.
     """
 
     events: list[AnyEvent] = field(default_factory=list)

@@ -12,6 +12,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
+import msgspec
 from msgspec import UNSET, Raw
 
 from adapters.deribit.exact import exact, rounded_money
@@ -79,6 +80,7 @@ class Tracked:
         "created_ms",
         "edit_wanted",
         "filled",
+        "has_twin",
         "is_accepted",
         "is_ended",
         "is_market",
@@ -120,6 +122,7 @@ class Tracked:
         self.is_unknown = False  # the outcome of a request is unknown: the core holds it as UNKNOWN
         self.edit_wanted: tuple[int, int] | None = None  # (amount, price) of an edit that is not answered
         self.cancel_wanted = False
+        self.has_twin = False  # another order bears its label
 
     @property
     def leaves(self) -> int:
@@ -245,6 +248,7 @@ class Tracker:
             self._by_order_id[order.order_id] = tracked
         elif order.order_id != tracked.order_id:
             if order.trigger_order_id != tracked.order_id:
+                tracked.has_twin = True
                 self._foreign_order(order, FactKind.DUPLICATE_LABEL, f"bears the label of {tracked.order_id}")
                 return None
             # A stop that was triggered goes on as a new order.
@@ -346,26 +350,21 @@ class Tracker:
             kind = FactKind.FORCED_FILL if isinstance(trade.liquidation, str) else FactKind.FOREIGN_FILL
             self._fact(Fact(kind, f"trade {trade.trade_id} of order {trade.order_id} in {trade.instrument_name}"))
             return
-        fill = self.fill_of(ts, trade, tracked, 0)
+        fill = read_fill(ts, trade, tracked.venue, tracked.client_order_id, 0)
+        if fill.side is not tracked.side:
+            raise VenueProtocolError(f"trade {trade.trade_id} is a {trade.direction} of an order that was not")
         if filled_max is not None and tracked.filled + fill.qty > filled_max:
             self._fact(Fact(FactKind.SUSPECT_FILL, f"trade {trade.trade_id}: order {trade.order_id} does not know of it"))
             self.on_missing(ts, tracked)
             return
+        if fill.commission_currency != tracked.venue.instrument.settlement_currency:
+            self._fact(Fact(FactKind.ODD_CURRENCY, f"trade {trade.trade_id} has its fee in {fill.commission_currency}"))
         self._remember(key)
         tracked.filled += fill.qty
         leaves = max(tracked.amount - tracked.filled, 0)
         if not leaves:
             self._end(tracked)
-        self._emit(self.fill_of(ts, trade, tracked, leaves))
-
-    def fill_of(self, ts: int, trade: UserTrade, tracked: Tracked, leaves: int) -> OrderFilled:
-        """The trade as an event of the order it filled."""
-        fill = read_fill(ts, trade, tracked.venue, tracked.client_order_id, leaves)
-        if fill.commission_currency != tracked.venue.instrument.settlement_currency:
-            self._fact(Fact(FactKind.ODD_CURRENCY, f"trade {trade.trade_id} has its fee in {fill.commission_currency}"))
-        if fill.side is not tracked.side:
-            raise VenueProtocolError(f"trade {trade.trade_id} is a {trade.direction} of an order that was not")
-        return fill
+        self._emit(msgspec.structs.replace(fill, leaves_qty=leaves))
 
     def _finish(self, ts: int, tracked: Tracked, order: Order, picture: Picture) -> None:
         ts_event = order.last_update_timestamp * NS_PER_MS

@@ -9,6 +9,7 @@ listed are ignored, but their JSON is still checked. What is not read in that do
 from __future__ import annotations
 
 import json
+import re
 from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
@@ -262,6 +263,7 @@ _orders = msgspec.json.Decoder(Annotated[list[Order], Meta(max_length=ITEMS_MAX)
 _user_trades = msgspec.json.Decoder(Annotated[list[UserTrade], Meta(max_length=ITEMS_MAX)])
 _public_trades = msgspec.json.Decoder(Annotated[list[PublicTrade], Meta(max_length=ITEMS_MAX)])
 _one_order = msgspec.json.Decoder(Order)
+_PUBLIC_CHANNEL = re.compile(rb'"channel":"((?:book|trades|quote|ticker)\.[A-Za-z0-9_.-]{1,128})"')
 _BAD = (msgspec.DecodeError, RecursionError, UnicodeDecodeError)
 
 
@@ -276,7 +278,12 @@ def decode(payload: bytes) -> Message:
     try:
         envelope = _envelope(payload)
     except _BAD as error:
-        raise VenueProtocolError(f"{error}: {payload[:QUOTED_MAX]!r}") from error
+        text = f"{error}: {payload[:QUOTED_MAX]!r}"
+        # Not even JSON. Where it calls itself market data, it is no word about our orders: no reason to end the connection.
+        public = _PUBLIC_CHANNEL.search(payload[:QUOTED_MAX])
+        if public is not None:
+            return Spoiled(text, channel=public[1].decode())
+        raise VenueProtocolError(text) from error
     if envelope.method is UNSET:
         return _answer(payload, envelope)
     if envelope.id is not UNSET or envelope.params is UNSET:

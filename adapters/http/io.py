@@ -1,17 +1,20 @@
-"""The one transport that carries all HTTP: httpx connections, deadlines, the gate, recording. Decides nothing by itself.
+"""The one transport that carries all HTTP: connections, deadlines, the gate, recording. Decides nothing by itself.
 
-httpx is used as a transport, without its client: no redirects, cookies, proxies of the environment or retries can get between a
-request and its answer.
+httpcore, the engine inside httpx, is used without httpx around it: no redirects, cookies, proxies of the environment or retries
+can get between a request and its answer, the target leaves byte for byte as it was signed, and the network stream can be our own,
+which knows whether a byte was written and whether anything came behind an answer.
 """
 
 from __future__ import annotations
 
 import ssl
 import time
-from collections.abc import AsyncIterable, Callable, Mapping
+from collections.abc import AsyncIterable, Callable, Iterable, Mapping
+from contextvars import ContextVar
+from typing import Any
 
 import anyio
-import httpx
+import httpcore
 import msgspec
 
 from adapters.http.clock_offset import ClockOffset
@@ -19,7 +22,7 @@ from adapters.http.content import ACCEPT_ENCODING, decompress
 from adapters.http.gate import Gate, GateLimits, Ticket
 from adapters.http.meters import NEVER, Meter
 from adapters.http.outcome import answered, failed
-from adapters.http.progress import ProgressTrace
+from adapters.http.progress import Journey
 from adapters.http.record import RECORD_BYTES_MAX, HttpRecord, Recorder, Redactor
 from adapters.http.request import Answer, Intent, Progress, Request, Sent, Signals, T, Wire
 from adapters.http.retry import RetryLimits, wait_before_retry
@@ -31,8 +34,10 @@ RECORD_TAIL_BYTES = 2048
 
 # What the library raises when the network or the peer fails. Anything else is a bug, and passes through.
 NETWORK_ERRORS = (
-    httpx.TransportError,
-    httpx.InvalidURL,
+    httpcore.NetworkError,
+    httpcore.TimeoutException,
+    httpcore.ProtocolError,
+    httpcore.UnsupportedProtocol,
     OSError,
     EOFError,
     UnicodeError,
@@ -40,16 +45,70 @@ NETWORK_ERRORS = (
     anyio.ClosedResourceError,
     anyio.EndOfStream,
 )
-
-
-# Raised before a connection is ready to be written to.
-CONNECT_ERRORS = (
-    httpx.ConnectError,
-    httpx.ConnectTimeout,
-    httpx.PoolTimeout,
-    httpx.UnsupportedProtocol,
-    httpx.InvalidURL,
+# Raised before a connection is ready to be written to, or about a request that the library refuses to write.
+UNSENT_ERRORS = (
+    httpcore.ConnectError,
+    httpcore.ConnectTimeout,
+    httpcore.PoolTimeout,
+    httpcore.UnsupportedProtocol,
+    httpcore.LocalProtocolError,
 )
+
+_JOURNEY: ContextVar[Journey] = ContextVar("journey")
+
+
+class _Stream(httpcore.AsyncNetworkStream):
+    """A connection that tells the request under way what becomes of it."""
+
+    def __init__(self, inner: httpcore.AsyncNetworkStream) -> None:
+        self._inner = inner
+
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        journey = _JOURNEY.get()
+        journey.reading()
+        data = await self._inner.read(max_bytes, timeout)
+        journey.received += data
+        return data
+
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        _JOURNEY.get().writing()
+        await self._inner.write(buffer, timeout)
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()
+
+    async def start_tls(
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
+    ) -> httpcore.AsyncNetworkStream:
+        return _Stream(await self._inner.start_tls(ssl_context, server_hostname, timeout))
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._inner.get_extra_info(info)
+
+
+class _Backend(httpcore.AsyncNetworkBackend):
+    def __init__(self) -> None:
+        self._inner = httpcore.AnyIOBackend()
+
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[Any] | None = None,
+    ) -> httpcore.AsyncNetworkStream:
+        _JOURNEY.get().connecting()
+        return _Stream(await self._inner.connect_tcp(host, port, timeout, local_address, socket_options))
+
+    async def connect_unix_socket(
+        self, path: str, timeout: float | None = None, socket_options: Iterable[Any] | None = None
+    ) -> httpcore.AsyncNetworkStream:
+        _JOURNEY.get().connecting()
+        return _Stream(await self._inner.connect_unix_socket(path, timeout, socket_options))
+
+    async def sleep(self, seconds: float) -> None:
+        await anyio.sleep(seconds)
 
 
 class HttpSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -107,13 +166,17 @@ class HttpTransport:
             "write": settings.write_timeout_s,
             "pool": settings.connect_timeout_s,
         }
-        connections = httpx.Limits(
+        self._origins: dict[str, httpcore.URL] = {}
+        self._http = httpcore.AsyncConnectionPool(
+            ssl_context=ssl_context if ssl_context is not None else httpcore.default_ssl_context(),
             max_connections=settings.connections_max,
             max_keepalive_connections=settings.connections_max,
             keepalive_expiry=settings.connection_idle_s,
+            http1=True,
+            http2=False,
+            retries=0,
+            network_backend=_Backend(),
         )
-        verify = ssl_context if ssl_context is not None else httpx.create_ssl_context(trust_env=False)
-        self._http = httpx.AsyncHTTPTransport(verify=verify, trust_env=False, http2=False, retries=0, limits=connections)
 
     async def aclose(self) -> None:
         await self._http.aclose()
@@ -190,65 +253,85 @@ class HttpTransport:
     async def _exchange(self, request: Request[T], deadline: int) -> Sent[T]:
         self._numbers += 1
         number = self._numbers
-        trace = ProgressTrace(self._now)
+        journey = Journey(self._now)
         now = self._now()
         wire = request.build(self._clock.venue_now(now) if self._clock is not None and self._clock.is_known else self._wall())
-        http_request = self._http_request(wire, trace)
-        if http_request.url.raw_path != wire.target.encode():
-            return self._failure(request, number, trace, "the HTTP library would send another target than the signed one")
+        http_request = self._http_request(wire)
         self._record_request(request, number, wire)
         answer: Answer | None = None
         error = "the deadline passed"
         is_known_unsent = False
         try:
             with anyio.move_on_after(max(0, deadline - now) / NS_PER_SECOND):
-                answer = await self._answer(request, http_request)
+                answer = await self._answer(request, http_request, journey)
         except (*NETWORK_ERRORS, VenueProtocolError) as caught:
             error = f"{type(caught).__name__}: {caught}"
-            is_known_unsent = isinstance(caught, CONNECT_ERRORS)
+            is_known_unsent = isinstance(caught, UNSENT_ERRORS)
         except BaseException as caught:
             # Cancelled, or a bug: the caller learns nothing, the record says how far it got.
-            self._failure(request, number, trace, f"abandoned: {type(caught).__name__}")
+            self._failure(request, number, journey, f"abandoned: {type(caught).__name__}")
             raise
         if answer is None:
-            if trace.progress is Progress.QUEUED and not is_known_unsent:
+            if journey.progress is Progress.QUEUED and not is_known_unsent:
                 # The library had the request and told nothing of it. Silence is no proof that nothing was sent.
-                trace.progress = Progress.SENDING
-            return self._failure(request, number, trace, error)
+                journey.progress = Progress.SENDING
+            return self._failure(request, number, journey, error)
         received = self._now()
         self._heed(request.intent, answer, received)
-        sent = answered(request, answer, sent_ns=trace.sending_ns, answered_ns=received)
+        sent = answered(request, answer, sent_ns=journey.sending_ns, answered_ns=received)
         self._record_answer(request, number, answer, sent)
         return sent
 
-    def _http_request(self, wire: Wire, trace: ProgressTrace) -> httpx.Request:
-        return httpx.Request(
+    def _http_request(self, wire: Wire) -> httpcore.Request:
+        origin = self._origins.get(wire.origin)
+        if origin is None:
+            origin = self._origins[wire.origin] = httpcore.URL(wire.origin + "/")
+        scheme_port = {b"http": 80, b"https": 443}.get(origin.scheme)
+        port = b"" if origin.port in (None, scheme_port) else b":%d" % origin.port
+        headers = [(b"Host", origin.host + port), (b"Accept", b"application/json"), (b"Accept-Encoding", ACCEPT_ENCODING)]
+        headers += [(name.encode("ascii"), value.encode("ascii")) for name, value in wire.headers]
+        if wire.body or wire.method not in ("GET", "DELETE"):
+            headers.append((b"Content-Length", b"%d" % len(wire.body)))
+        return httpcore.Request(
             wire.method,
-            wire.origin + wire.target,
-            headers=[("accept-encoding", ACCEPT_ENCODING), ("accept", "application/json"), *wire.headers],
+            httpcore.URL(scheme=origin.scheme, host=origin.host, port=origin.port, target=wire.target.encode("ascii")),
+            headers=headers,
             content=wire.body,
-            extensions={"timeout": self._timeouts, "trace": trace},
+            extensions={"timeout": self._timeouts},
         )
 
-    async def _answer(self, request: Request[T], http_request: httpx.Request) -> Answer:
-        response = await self._http.handle_async_request(http_request)
+    async def _answer(self, request: Request[T], http_request: httpcore.Request, journey: Journey) -> Answer:
+        context = _JOURNEY.set(journey)
         try:
-            assert isinstance(response.stream, AsyncIterable)
+            response = await self._http.handle_async_request(http_request)
+            journey.head()
             parts: list[bytes] = []
             size = 0
-            async for part in response.stream:
-                parts.append(part)
-                size += len(part)
-                if size > request.answer_bytes_max:
-                    raise VenueProtocolError(f"an answer above the limit of {request.answer_bytes_max} bytes")
+            try:
+                assert isinstance(response.stream, AsyncIterable)
+                async for part in response.stream:
+                    parts.append(part)
+                    size += len(part)
+                    if size > request.answer_bytes_max:
+                        raise VenueProtocolError(f"an answer above the limit of {request.answer_bytes_max} bytes")
+                if journey.has_surplus():
+                    await self._drop(response)
+            finally:
+                # Reading what is left could take for ever: a connection that is not at its end is closed instead.
+                with anyio.move_on_after(1.0, shield=True):
+                    await response.aclose()
         finally:
-            # Reading what is left could take for ever: a connection that is not at its end is closed instead.
-            with anyio.move_on_after(1.0, shield=True):
-                await response.aclose()
-        headers = {name.lower(): value for name, value in response.headers.items()}
-        coding = headers.get("content-encoding", "")
-        body = decompress(b"".join(parts), coding, bytes_max=request.answer_bytes_max)
-        return Answer(response.status_code, headers, body)
+            _JOURNEY.reset(context)
+        headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in response.headers}
+        body = decompress(b"".join(parts), headers.get("content-encoding", ""), bytes_max=request.answer_bytes_max)
+        return Answer(response.status, headers, body)
+
+    @staticmethod
+    async def _drop(response: httpcore.Response) -> None:
+        """Close a connection on which more came than was asked for, before another request can get it."""
+        stream = response.extensions.get("network_stream")
+        if isinstance(stream, httpcore.AsyncNetworkStream):
+            await stream.aclose()
 
     def _heed(self, intent: Intent, answer: Answer, now: int) -> None:
         signals = self._read_signals(answer)
@@ -263,10 +346,10 @@ class HttpTransport:
 
     def _unsent(self, request: Request[T], reason: str) -> Sent[T]:
         self._numbers += 1
-        return self._failure(request, self._numbers, ProgressTrace(self._now), reason)
+        return self._failure(request, self._numbers, Journey(self._now), reason)
 
-    def _failure(self, request: Request[T], number: int, trace: ProgressTrace, error: str) -> Sent[T]:
-        sent: Sent[T] = failed(trace.progress, self._redactor.text(error), sent_ns=trace.sending_ns)
+    def _failure(self, request: Request[T], number: int, journey: Journey, error: str) -> Sent[T]:
+        sent: Sent[T] = failed(journey.progress, self._redactor.text(error), sent_ns=journey.sending_ns)
         self._record(
             HttpRecord(
                 number=number,

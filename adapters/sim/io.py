@@ -312,7 +312,7 @@ class SimAdapter:
     async def query(self, since_ts: int) -> VenueState:
         stream = self._stream
         if stream is None or not self._is_sending:
-            raise TransportError(f"{self.venue}: there is no connection to ask over")
+            raise TransportError(f"{self._address}: there is no connection")
         request, data = self._session.query(self._now(), since_ts)
         self._say(stream, data)
         with anyio.move_on_after(QUERY_S_MAX):
@@ -327,8 +327,8 @@ class SimAdapter:
                     await self._woken.wait()
                 else:
                     self._keep(self._receive(await stream.receive()))
-            raise TransportError(f"{self.venue}: the connection was lost before the answer")
-        raise TransportError(f"{self.venue}: no answer within {QUERY_S_MAX:g} s")
+            raise TransportError(f"{self._address}: the connection was lost before the answer")
+        raise TransportError(f"{self._address}: no answer within {QUERY_S_MAX:g} s")
 
     # One connection.
 

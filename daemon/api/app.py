@@ -254,21 +254,23 @@ async def _status(link: Link, caller: Caller) -> Reply:
 
 def _add_control(app: FastAPI, parts: Parts) -> None:
     link = parts.link
-    state = {200: {"model": models.StateAnswer}, **_errors(409, 422)}
+    state = {200: {"model": models.StateAnswer}, **_errors(404, 409, 422)}
 
-    async def act(path: str, caller: Caller, body: models.ReasonRequest | models.ResumeRequest | None) -> JSONResponse:
-        reason = (body or models.ReasonRequest()).reason
-        return await answered(link.ask("POST", path, {"reason": f"{caller.client_id}{_BY_API}{reason}"}))
+    async def act(
+        path: str, caller: Caller, body: models.ReasonRequest | models.ResumeRequest | models.FlattenRequest
+    ) -> JSONResponse:
+        content = {**body.model_dump(), "reason": f"{caller.client_id}{_BY_API}{body.reason}"}
+        return await answered(link.ask("POST", path, content))
 
     @app.post("/halt", responses=state, tags=["control"])
     async def halt(caller: Stopper, body: models.ReasonRequest | None = None) -> JSONResponse:
         """Cancel everything; nothing new leaves until somebody resumes, over restarts too."""
-        return await act("/halt", caller, body)
+        return await act("/halt", caller, body or models.ReasonRequest())
 
     @app.post("/reduce", responses=state, tags=["control"])
     async def reduce(caller: Stopper, body: models.ReasonRequest | None = None) -> JSONResponse:
         """Let only orders leave that shrink a position."""
-        return await act("/reduce", caller, body)
+        return await act("/reduce", caller, body or models.ReasonRequest())
 
     @app.post("/resume", responses=state, tags=["control"])
     async def resume(caller: Operator, body: models.ResumeRequest) -> JSONResponse:
@@ -276,7 +278,7 @@ def _add_control(app: FastAPI, parts: Parts) -> None:
         return await act("/resume", caller, body)
 
     @app.post("/flatten", responses=state, tags=["control"])
-    async def flatten(caller: Operator, body: models.ReasonRequest | None = None) -> JSONResponse:
+    async def flatten(caller: Operator, body: models.FlattenRequest) -> JSONResponse:
         """Cancel everything, close every position at the market, stay REDUCING. `flat`: whether all is closed by now."""
         return await act("/flatten", caller, body)
 

@@ -13,6 +13,7 @@ Quantity = Annotated[str, StringConstraints(pattern=_NUMBER, max_length=38), Fie
 Price = Annotated[str, StringConstraints(pattern=r"^-?\d{1,19}(\.\d{1,18})?$", max_length=39), Field(examples=["100.25"])]
 ClientRef = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}$"), Field(examples=["entry-1"])]
 Reason = Annotated[str, StringConstraints(pattern=r"^[ -~]{1,100}$", max_length=REASON_CHARACTERS_MAX)]
+StrategyId = Annotated[str, StringConstraints(pattern=r"^([A-Za-z0-9][A-Za-z0-9_.-]{0,63})?$")]
 
 
 class Body(BaseModel):
@@ -45,10 +46,17 @@ class ReplaceRequest(Body):
 
 class ReasonRequest(Body):
     reason: Reason = Field(default="by the API", description="kept in the journal")
+    strategy_id: StrategyId = Field(default="", description="only this strategy or client; absent: the account")
 
 
 class ResumeRequest(Body):
     reason: Reason = Field(description="why it may trade again; kept in the journal")
+    strategy_id: StrategyId = Field(default="", description="only this strategy or client; absent: the account")
+    to: Literal["active", "reducing"] = "active"
+
+
+class FlattenRequest(Body):
+    reason: Reason = Field(description="why; kept in the journal")
 
 
 class KillRequest(Body):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import time
 from typing import Any
 
 import h11
@@ -10,6 +12,8 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
+from core.risk_rates import SlidingWindow
+from core.units import NS_PER_SECOND
 from daemon.api.gate import App
 from daemon.api.settings import ApiSettings
 
@@ -23,6 +27,8 @@ RECEIVED_SECONDS = 10.0
 UNREAD_BYTES_MAX = 1 << 20  # that wait to be read by one WebSocket
 PING_SECONDS = 10.0
 CLOSE_SECONDS_MAX = 2.0
+LOG_LINES_MAX = 20  # in LOG_WINDOW_NS
+LOG_WINDOW_NS = 60 * NS_PER_SECOND
 
 
 class BoundedHttp(H11Protocol):
@@ -50,6 +56,9 @@ class BoundedHttp(H11Protocol):
     def on_response_complete(self) -> None:
         self._end()
         super().on_response_complete()
+        if self.cycle is not None and not self.cycle.response_complete:
+            # The next request was here already.
+            self._begin()
 
     def handle_websocket_upgrade(self, event: h11.Request) -> None:
         self._end()
@@ -92,6 +101,21 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
             self.transport.abort()
 
 
+class Seldom(logging.Filter):
+    """Lets so many lines of a minute through: what a client can cause must not fill the disk."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._written = SlidingWindow(LOG_LINES_MAX, LOG_WINDOW_NS)
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        now = time.monotonic_ns()
+        if not self._written.has_room(now):
+            return False
+        self._written.add(now)
+        return True
+
+
 def make_server(app: App, settings: ApiSettings) -> uvicorn.Server:
     class Http(BoundedHttp):
         connections_max = settings.connections_max
@@ -104,7 +128,7 @@ def make_server(app: App, settings: ApiSettings) -> uvicorn.Server:
         ws=BoundedWebSocket,
         loop="asyncio",
         log_config=None,
-        log_level="critical",
+        log_level="error",
         access_log=False,
         proxy_headers=False,
         server_header=False,
@@ -118,4 +142,5 @@ def make_server(app: App, settings: ApiSettings) -> uvicorn.Server:
         ws_ping_timeout=PING_SECONDS,
         ws_per_message_deflate=False,
     )
+    logging.getLogger("uvicorn.error").addFilter(Seldom())
     return uvicorn.Server(config)

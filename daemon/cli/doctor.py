@@ -22,7 +22,7 @@ from daemon.doctor.clock import look_at_clock
 from daemon.doctor.disk import look_at_disk
 from daemon.doctor.finding import Finding, Status, ok, problem, worst
 from daemon.doctor.folders import look_at_folders
-from daemon.doctor.machine import look_at_machine
+from daemon.doctor.machine import look_at_api, look_at_machine
 from daemon.exit_codes import ExitCode
 from daemon.journal.format import JOURNAL_FOLDER
 from daemon.one_line import one_line
@@ -62,6 +62,8 @@ def look(options: argparse.Namespace) -> list[Finding]:
     findings += look_at_folders(account, config if config is not None and config.exists() else None)
     if loaded is not None and account is not None:
         findings += look_at_secrets(loaded)
+        if loaded.config.api.enabled:
+            findings.append(look_at_api())
         findings += look_at_journal(account)
         findings += look_at_venues(loaded)
         findings.append(look_at_guardian(loaded))

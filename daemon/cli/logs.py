@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import select
 import sys
 import time
 from pathlib import Path
@@ -20,7 +21,7 @@ from daemon.run_folder import LOG_FILE
 from daemon.timestamps import parse_moment
 from daemon.trading.state_folder import RUNS_FOLDER
 
-FOLLOW_S = 0.2
+FOLLOW_MS = 200
 EVENT_WIDTH = 28
 
 
@@ -35,9 +36,8 @@ def logs(options: argparse.Namespace) -> int:
             for event in reader.new():
                 _show(event, selection, as_json=options.json)
             sys.stdout.flush()
-            if not options.follow:
+            if not options.follow or _reader_is_gone():
                 break
-            time.sleep(FOLLOW_S)
             newest = place.newest()
             if newest != reader.path and newest.exists():
                 reader = _next(reader, newest)
@@ -50,6 +50,13 @@ def logs(options: argparse.Namespace) -> int:
             print(f"tradingd: {reader.unreadable} lines of {reader.path} cannot be read", file=sys.stderr)
         reader.close()
     return ExitCode.OK
+
+
+def _reader_is_gone() -> bool:
+    """Waits a while; True at once where whoever reads our output has closed it, as `| head` does."""
+    hangs_up = select.poll()
+    hangs_up.register(sys.stdout.fileno(), 0)
+    return bool(hangs_up.poll(FOLLOW_MS))
 
 
 def _next(reader: LogReader, path: Path) -> LogReader:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import sys
 from collections.abc import Callable, Sequence
@@ -15,6 +16,41 @@ EPILOG = "Exit codes and every verb in full: docs/CLI.md. Keys of a configuratio
 USAGE = 2  # argparse's own code; daemon/exit_codes.py is not imported for a wrong command line
 
 Verb = Callable[[argparse.Namespace], int]
+
+# What each verb calls, in daemon/cli; a file is loaded when its verb is asked for.
+FUNCTIONS = {
+    "api": "api:api",
+    "audit show": "audit:show",
+    "audit verify": "audit:verify",
+    "backtest": "backtest:backtest",
+    "config check": "config:check",
+    "config schema": "config:schema",
+    "config show": "config:show",
+    "data check": "data:check",
+    "doctor": "doctor:doctor",
+    "fills": "control:fills",
+    "flatten": "control:act",
+    "guardian": "guardian:guardian",
+    "halt": "control:halt",
+    "kill": "kill:kill",
+    "live": "trading:live",
+    "logs": "logs:logs",
+    "orders": "control:orders",
+    "paper": "trading:paper",
+    "positions": "control:positions",
+    "reconcile": "control:reconcile",
+    "record": "record:record",
+    "reduce": "control:act",
+    "replay": "replay:replay",
+    "report": "report:report",
+    "resume": "control:act",
+    "run": "trading:run",
+    "status": "control:status",
+    "stop": "control:act",
+    "strategies": "control:strategies",
+    "venue-sim": "venue_sim:venue_sim",
+    "version": "report:version",
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -233,79 +269,10 @@ def _add_care(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
 
 
 def _verb(options: argparse.Namespace) -> Verb:
-    match options.verb:
-        case "backtest":
-            from daemon.cli.backtest import backtest
-
-            return backtest
-        case "data":
-            from daemon.cli.data import check
-
-            return check
-        case "paper" | "live" | "run":
-            from daemon.cli import trading
-
-            return {"paper": trading.paper, "live": trading.live, "run": trading.run}[options.verb]
-        case "record":
-            from daemon.cli.record import record
-
-            return record
-        case "venue-sim":
-            from daemon.cli.venue_sim import venue_sim
-
-            return venue_sim
-        case "api":
-            from daemon.cli.api import api
-
-            return api
-        case "reduce" | "resume" | "flatten" | "stop":
-            from daemon.cli.control import act
-
-            return act
-        case "status" | "halt" | "orders" | "positions" | "fills" | "strategies" | "reconcile":
-            from daemon.cli import control
-
-            return {
-                "status": control.status,
-                "halt": control.halt,
-                "orders": control.orders,
-                "positions": control.positions,
-                "fills": control.fills,
-                "strategies": control.strategies,
-                "reconcile": control.reconcile,
-            }[options.verb]
-        case "guardian":
-            from daemon.cli.guardian import guardian
-
-            return guardian
-        case "kill":
-            from daemon.cli.kill import kill
-
-            return kill
-        case "config":
-            from daemon.cli import config
-
-            return {"check": config.check, "show": config.show, "schema": config.schema}[options.action]
-        case "audit":
-            from daemon.cli import audit
-
-            return audit.verify if options.action == "verify" else audit.show
-        case "logs":
-            from daemon.cli.logs import logs
-
-            return logs
-        case "doctor":
-            from daemon.cli.doctor import doctor
-
-            return doctor
-        case "replay":
-            from daemon.cli.replay import replay
-
-            return replay
-        case _:
-            from daemon.cli import report
-
-            return report.report if options.verb == "report" else report.version
+    name = f"{options.verb} {options.action}" if "action" in options else options.verb
+    module, function = FUNCTIONS[name].split(":")
+    found: Verb = getattr(importlib.import_module(f"daemon.cli.{module}"), function)
+    return found
 
 
 if __name__ == "__main__":

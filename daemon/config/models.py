@@ -342,6 +342,10 @@ class Daemon(Section):
     stop_timeout: PositiveDuration = Field(default="5s", description="longest time that a stop takes to cancel, verify and end")
     flatten_on_stop: bool = Field(default=False, description="close every position at the market before the end")
     reconcile_interval: PositiveDuration = Field(default="30s", description="between two comparisons with the venue's own books")
+    lag_max: PositiveDuration = Field(
+        default="500ms", description="what has waited in the inbox for longer is stamped anew, and somebody is told"
+    )
+    clock_step_max: PositiveDuration = Field(default="500ms", description="a larger step of the machine's clock is told of")
     unknown_timeout: PositiveDuration = Field(
         default="20s", description="without an answer for so long, an order is asked about until the venue says what became of it"
     )

@@ -50,6 +50,7 @@ def newest_run(account: Path) -> Path | None:
 def look_at_secrets(loaded: LoadedConfig) -> list[Finding]:
     config = loaded.config
     names = [name for connection in config.connections for name in (connection.token, connection.guardian_token) if name]
+    names += [client.token for client in config.clients]
     if config.alerts.webhook is not None:
         names.append(config.alerts.webhook)
     return [*(_secret(name) for name in dict.fromkeys(names)), _journal_key(loaded)]

@@ -37,18 +37,20 @@ class Mount:
 def mount_of(path: Path) -> Mount | None:
     """What the file system below `path` is, as the kernel lists it; None where it does not say."""
     try:
-        text = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="surrogateescape")
-        resolved = path.resolve()
+        return mount_in(Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="surrogateescape"), path.resolve())
     except OSError:
         return None
+
+
+def mount_in(mountinfo: str, path: Path) -> Mount | None:
     found = None
-    for line in text.splitlines():
+    for line in mountinfo.splitlines():
         fields, _, rest = line.partition(" - ")
         place, options = fields.split(" ")[4:6]
         kind, _, more = rest.split(" ")
         place = re.sub(r"\\(\d{3})", lambda octal: chr(int(octal[1], 8)), place)
         # Of two at one place the later one is what is seen.
-        if resolved.is_relative_to(place) and (found is None or len(place) >= len(found.place)):
+        if path.is_relative_to(place) and (found is None or len(place) >= len(found.place)):
             found = Mount(place, kind, frozenset((*options.split(","), *more.split(","))))
     return found
 

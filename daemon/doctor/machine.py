@@ -22,8 +22,19 @@ MEMORY_BYTES_MIN = 512 << 20
 PYTHONS = ((3, 11), (3, 13))
 
 
+API_LIBRARIES = ("fastapi", "uvicorn", "websockets", "prometheus_client")
+
+
 def look_at_machine() -> list[Finding]:
     return [*_versions(), *_python(), *_limits()]
+
+
+def look_at_api() -> Finding:
+    """For a configuration with api.enabled: what its process needs beside the rest."""
+    missing = [name for name in API_LIBRARIES if importlib.util.find_spec(name) is None]
+    if missing:
+        return problem("api", f"{', '.join(missing)} not installed: the HTTP API cannot start", "pip install 'tradingd[api]'")
+    return ok("api", "its libraries are installed")
 
 
 def _versions() -> Iterator[Finding]:

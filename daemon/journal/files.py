@@ -46,6 +46,9 @@ class Files(Protocol):
 
     def size(self, descriptor: int) -> int: ...
 
+    def identity(self, descriptor: int) -> int:
+        """A number above 0 that the file keeps as long as it is there, and that a copy of it does not have."""
+
     def truncate(self, descriptor: int, size: int) -> None: ...
 
     def sync(self, descriptor: int) -> None:
@@ -103,6 +106,9 @@ class DiskFiles:
 
     def size(self, descriptor: int) -> int:
         return os.fstat(descriptor).st_size
+
+    def identity(self, descriptor: int) -> int:
+        return os.fstat(descriptor).st_ino
 
     def truncate(self, descriptor: int, size: int) -> None:
         os.ftruncate(descriptor, size)

@@ -26,7 +26,7 @@ from core.units import INT64_MAX, NS_PER_SECOND
 from daemon.audit.record_text import limit_text
 from daemon.config.models_api import LEVELS_MAX, Client
 from daemon.control.server import LineSource, Reply
-from daemon.control.wire import BadRequestError, Request
+from daemon.control.wire import Request
 from daemon.timestamps import parse_moment
 from daemon.trading.risk_view import risk_view
 from daemon.trading.session import Session
@@ -281,7 +281,7 @@ def _body(request: Request, kind: Any) -> Any:
     try:
         return msgspec.convert(request.body, kind)
     except msgspec.ValidationError as error:
-        raise BadRequestError(400, f"the body: {error}") from None
+        raise Refused(400, f"the body: {error}") from None
 
 
 def _parsed(name: str, text: str, parse: Any) -> int:

@@ -68,7 +68,7 @@ class Control:
             return 400, {"error": f"{request.path} is of the whole account"}
         known = ["", *(context.strategy_id for context in daemon.session.trader.contexts)]
         if strategy_id not in known:
-            return 400, {"error": f"there is no strategy {str(strategy_id)[:64]!r}"}
+            return 404, {"error": f"there is no strategy {str(strategy_id)[:64]!r}"}
         state = daemon.session.trader.risk.states.own(strategy_id)
         match request.path:
             case "/halt":

@@ -5,7 +5,6 @@ Start: lock, fold what is there, a new run number, a journal that begins with th
 
 from __future__ import annotations
 
-import os
 import signal
 import time
 from collections.abc import Callable, Sequence
@@ -21,7 +20,6 @@ from core.enums import TradingState
 from core.errors import RefusedError, TradingdError, TransportError
 from core.events import (
     CancelAllRequested,
-    Heartbeat,
     Reconciled,
     Started,
     StateRestored,
@@ -53,9 +51,10 @@ from daemon.run_folder import LOG_FILE
 from daemon.trading.answering import Answering
 from daemon.trading.clock import Clock, SystemClock
 from daemon.trading.closing import BATCH_EVENTS_MAX, Closing
+from daemon.trading.heart import Heart
 from daemon.trading.inbox import Inbox
 from daemon.trading.last_act import LastAct
-from daemon.trading.listener import Alert, Beat, Listener, Severity
+from daemon.trading.listener import Alert, Listener, Severity
 from daemon.trading.reconcile import executions_since, position_differences
 from daemon.trading.reconciling import Reconciling
 from daemon.trading.recovery import Recovered, recover
@@ -165,7 +164,13 @@ class Daemon:
                 is_stopping=lambda: self.phase == "stopping",
             )
             self._closing = Closing(self._session, self._reconciling.nudge)
-            self._session.on_beat = self._beat
+            heart = Heart(
+                self._session,
+                self._settings,
+                run_id=self.run_id,
+                listeners=self._listeners,
+                alert=self.alert,
+            )
             self._session.on_latched = self._latched
             self._session.on_strategies = self._strategies_latched
             await self._session.adapter.open()
@@ -174,7 +179,7 @@ class Daemon:
             await self._begin()
             prepare_folder()
             listener = await open_listener(socket_of(self.run_id))
-            await self._live(listener, handler_of(self))
+            await self._live(listener, handler_of(self), heart)
             await self._session.adapter.close()
             if self._recorder is not None:
                 await self._recorder.close()
@@ -199,10 +204,10 @@ class Daemon:
             raise
         self._point("reconciled")
 
-    async def _live(self, listener: OpenListener, handler: Handler) -> None:
+    async def _live(self, listener: OpenListener, handler: Handler, heart: Heart) -> None:
         """All tasks, from the first to the last. Raises what has broken one of them, after everything was canceled."""
         answering = Answering(handler, lambda: not self.session.is_whole or self._tasks.bug is not None, self._answer_failed)
-        endless: list[Task] = [partial(serve, listener, answering.answer), self._watch_signals, self.reconciling.run, self._heart]
+        endless: list[Task] = [partial(serve, listener, answering.answer), self._watch_signals, self.reconciling.run, heart.run]
         if self.loaded.config.api.enabled:
             endless.append(self._api().run)
         if self._recorder is not None:
@@ -279,7 +284,14 @@ class Daemon:
         restored = StateRestored(ts, ts, self.recovered.previous_run, self.recovered.state)
         # The venue's side of the ledger begins with what the Trader holds: the state goes in before the adapter is made.
         session = Session(
-            trader, journal, folder, inbox, clock, snapshot_records=self._settings.snapshot_records, point=self._point
+            trader,
+            journal,
+            folder,
+            inbox,
+            clock,
+            snapshot_records=self._settings.snapshot_records,
+            lag_ns_max=parse_duration_ns(self._settings.lag_max),
+            point=self._point,
         )
         session.process([restored])
         journal.make_durable()
@@ -344,39 +356,6 @@ class Daemon:
         finally:
             self.closing.has_feed_ended = self._last_act.is_feed_dead = True
         self.stop("stop", SIGNAL_UID, "the feed has ended" if self._error is None else str(self._error))
-
-    async def _heart(self) -> None:
-        interval_s = parse_duration_ns(self._settings.heartbeat_interval) / NS_PER_SECOND
-        session, number = self.session, 0
-        while True:
-            number += 1
-            now = session.clock.now()
-            await session.inbox.put(Heartbeat(now, now, number))
-            await anyio.sleep(interval_s)
-
-    def _beat(self, event: Heartbeat) -> None:
-        session = self.session
-        place, inbox, now = session.journal.place, session.inbox, session.clock.now()
-        beat = Beat(
-            run_id=self.run_id,
-            pid=os.getpid(),
-            number=event.number,
-            ts=now,
-            lag_ns=now - event.ts_event,
-            events=session.events,
-            orders_sent=session.orders_sent,
-            open_orders=sum(state.open_orders for state in session.trader.states.values()),
-            queue_depth=len(inbox),
-            conflated=inbox.conflated,
-            trading_state=session.trader.risk.trading_state.name,
-            trading_state_reason=session.latched.reason,
-            journal_id=session.journal.journal_id,
-            records=place.records,
-            head=place.hash.hex(),
-            records_durable=session.journal.records_durable,
-        )
-        for listener in self._listeners:
-            listener.beat(beat)
 
     def _api(self) -> ApiChild:
         settings = api_settings(self.loaded, socket_of(self.run_id))

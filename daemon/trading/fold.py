@@ -54,16 +54,17 @@ class Fold:
                     trader.orders.cancel_requested(order, record.ts)
             case LimitTripped(strategy_id=strategy_id, state=state):
                 trader.risk.states.restrict(strategy_id, state)
-            case CancelAll() | SetTimer() | CancelTimer() | FlattenRequested():
-                # A CancelAll comes from an event that has marked the orders by now, what a FlattenRequested led to stands
-                # behind it; the others leave nothing.
+            case CancelAll() | SetTimer() | CancelTimer():
+                # A CancelAll comes from an event that has marked the orders by now; the others leave nothing.
                 return
             case ClientOrderRequested():
                 self.ts = record.ts_init
                 is_new = trader.clients.find(record.client_id, record.client_ref) is None
                 self._requested = record if is_new else None
-            case ClientCancelRequested() | ClientReplaceRequested():
+            case FlattenRequested() | ClientCancelRequested() | ClientReplaceRequested():
+                # What they led to stands behind them.
                 self.ts = record.ts_init
+                self._requested = None
             case _:
                 self._step(record)
 

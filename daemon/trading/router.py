@@ -101,4 +101,5 @@ def merged(states: Sequence[VenueState]) -> VenueState:
         positions |= state.positions
         about = None if about is None or state.instrument_ids is None else about | state.instrument_ids
     executions.sort(key=lambda fill: fill.ts_event)
-    return VenueState(tuple(orders), tuple(executions), positions, None if about is None else frozenset(about))
+    slowest_ns = max(state.not_found_ns for state in states)
+    return VenueState(tuple(orders), tuple(executions), positions, None if about is None else frozenset(about), slowest_ns)

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 
+import msgspec
+
 from core.approved import Approved
 from core.commands import CancelAll, CancelOrder, ReplaceOrder, SubmitOrder
 from core.context import OutCommand
@@ -27,6 +29,7 @@ from core.events import (
 )
 from core.restore import capture
 from core.trader import Trader
+from core.units import NS_PER_SECOND
 from core.venue_adapter import Adapter
 from daemon.journal.writer import JournalWriter
 from daemon.kill_latch import KillLatch
@@ -67,6 +70,7 @@ class Session:
         clock: Clock,
         *,
         snapshot_records: int,
+        lag_ns_max: int = NS_PER_SECOND,
         point: Point = no_point,
     ) -> None:
         self._adapter: Adapter | None = None
@@ -82,6 +86,8 @@ class Session:
         self.commands = 0
         self.orders_sent = 0
         self.fills_count = 0
+        self.waited_ns = 0  # in the inbox: the first event of the last batch
+        self._lag_ns_max = lag_ns_max
         self.lag_ns = 0  # of the last event: from its stamp to its step
         self.lag_ns_max = 0
         self.halt_reason = ""
@@ -180,12 +186,14 @@ class Session:
         out += made
 
     def _journal(self, out: Sequence[OutCommand]) -> None:
-        if any(isinstance(command, Approved) and type(command.command) is SubmitOrder for command in out):
+        kinds = {type(command.command) for command in out if isinstance(command, Approved)}
+        if SubmitOrder in kinds:
             self.journal.make_durable()
-            # Whoever has taken the account over meanwhile trades it; two must not.
-            self._folder.check_lock()
         else:
             self.journal.flush()
+        if SubmitOrder in kinds or ReplaceOrder in kinds:
+            # Whoever has taken the account over meanwhile trades it; two must not.
+            self._folder.check_lock()
 
     def _send(self, command: OutCommand) -> None:
         if isinstance(command, Approved):
@@ -221,8 +229,21 @@ class Session:
         """Process what has come in, at most so much; returns how much."""
         events = self.inbox.take(events_max)
         if events:
-            self.process(events)
+            self.process(self._up_to_date(events))
         return len(events)
+
+    def _up_to_date(self, events: Sequence[AnyEvent]) -> Sequence[AnyEvent]:
+        """What has waited for longer than `lag_ns_max` is stamped anew, and all behind it: now is now, whatever came in before.
+
+        Else strategies and the risk gate would take the market of before a stall for that of now. The venue's stamp stays.
+        """
+        clock, now = self.clock.now(), self.trader.now
+        self.waited_ns = clock - events[0].ts_init
+        if self.waited_ns <= self._lag_ns_max:
+            if events[0].ts_init >= now:
+                return events
+            clock = now
+        return [msgspec.structs.replace(event, ts_init=max(event.ts_init, clock)) for event in events]
 
     def _now(self) -> int:
         """The stamp of an event of our own. It overtakes what waits in the inbox, so it is not later: time never goes back."""

@@ -24,6 +24,7 @@ from daemon.run_number import next_run_number
 from daemon.trading.durable_file import replace_file
 
 LATCH_FILE = "trading_state.json"
+STRANGE = "the state folder was copied or restored, or its lock deleted: see that nobody else trades this account, then resume"
 RUNS_FOLDER = "runs"
 OWN_FOLDERS = 3  # runs, the account's folder, and what daemon.state_folder names
 
@@ -59,9 +60,23 @@ class StateFolder:
         try:
             # The names of lock and latch: a latch that a power cut takes away would come back clear.
             files.sync_folder(path)
+            self._settle_lock()
         except OSError as error:
             self.release()
             raise StorageError(f"{path}: the state folder cannot be kept: {error.strerror or error}") from error
+        except StorageError:
+            self.release()
+            raise
+
+    def _settle_lock(self) -> None:
+        """Where this may not be the only folder of the account any more, nothing is traded until a person has seen to it."""
+        if not self._lock.is_strange:
+            return
+        before = self.read_latch()
+        if self.run_numbers() and before.state is not TradingState.HALTED:
+            # On the disk before the lock is taken for good: a crash in between finds the lock as strange as it was.
+            self.write_latch(Latch(TradingState.HALTED, STRANGE, before.ts))
+        self._lock.settle()
 
     def check_lock(self) -> None:
         """Raises StorageError where another daemon has taken the account over."""

@@ -252,7 +252,7 @@ class Exchange:
             return
         peer.login = None
         peer.role = login.role
-        self._note({"kind": "login", "ts": ts, "role": login.role, "last_event": login.last_event, "number": self.number})
+        self._note({"kind": "login", "ts": ts, "role": login.role, "seen": login.last_event})
         executions = self.account.behind(login.last_event) if login.last_event != FIRST_LOGIN else []
         peer.say(ts, LoggedIn(self.number, ts, self.account.state(executions)))
         if login.role not in HEARING:

@@ -139,6 +139,9 @@ class CrashingDisk:
     def read_at(self, descriptor: int, size: int, offset: int) -> bytes:
         return self.files[self._open[descriptor]].content[offset : offset + size]
 
+    def identity(self, descriptor: int) -> int:
+        return 1
+
     def size(self, descriptor: int) -> int:
         return len(self.files[self._open[descriptor]].content)
 

@@ -16,9 +16,14 @@ from core.events import Reconciled, Started, StateRestored, VenueCompared
 from core.units import NS_PER_MS, NS_PER_SECOND
 from daemon.exit_codes import ExitCode
 from daemon.journal.tail import TailReader
-from daemon.notify import Notifier, NotifyListener, systemd_listeners
+from daemon.notify import Notifier, NotifyListener, Pulse, systemd_listeners, systemd_pulse
 from daemon.trading.listener import Alert, Beat, Severity
+from daemon.trading.recovery import recover
+from daemon.trading.state_folder import StateFolder
+from daemon.trading.wiring import build_bare_trader
 from tests.daemon.session import COMMAND, CONFIG, environment, write_config
+from tests.daemon.trading.harness import load
+from tests.daemon.trading.test_paper import paper, wait_for_fills
 
 SECONDS_MAX = 60.0
 STOP_NS = 5 * NS_PER_SECOND
@@ -175,6 +180,48 @@ def test_a_watchdog_of_another_process_is_not_ours(monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("WATCHDOG_USEC", "1000")
     monkeypatch.setenv("WATCHDOG_PID", "1")
     assert len(systemd_listeners(NS_PER_SECOND, STOP_NS)) == 1
+
+
+@pytest.mark.parametrize("systemd", ["path"], indirect=True)
+def test_a_pulse_is_ready_once_beats_once_a_second_and_says_what_changes(systemd: Systemd) -> None:
+    pulse = Pulse(Notifier(systemd.address))
+    for tenth in range(71):
+        pulse.beat("watching" if tenth < 40 else "killed", tenth / 10)
+    pulse.stop()
+    Pulse(None).beat("nobody asked", 1.0)
+    expected = [["READY=1", "WATCHDOG=1", "STATUS=watching"], *([["WATCHDOG=1"]] * 4)]
+    expected += [["WATCHDOG=1", "STATUS=killed"], ["WATCHDOG=1"], ["WATCHDOG=1"], ["STOPPING=1", "STATUS=stopping"]]
+    for _ in expected:
+        systemd.receive()
+    assert systemd.messages == expected
+
+
+def test_a_pulse_that_does_not_fit_the_watchdog_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NOTIFY_SOCKET", "/run/nobody")
+    monkeypatch.setenv("WATCHDOG_USEC", "2999999")
+    monkeypatch.delenv("WATCHDOG_PID", raising=False)
+    with pytest.raises(ConfigError, match=r"WatchdogSec \(2\.999999s\) is too short: set it to at least 3s"):
+        systemd_pulse()
+
+
+@pytest.mark.parametrize("systemd", ["path"], indirect=True)
+def test_while_a_long_journal_is_read_more_time_is_asked_for(
+    systemd: Systemd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_config(tmp_path)
+    with paper(tmp_path) as daemon:
+        wait_for_fills(tmp_path, 1)
+        daemon.kill()
+    monkeypatch.setattr("daemon.trading.recovery.PROGRESS_RECORDS", 10)
+    listener = NotifyListener(Notifier(systemd.address), STOP_NS)
+    folder = StateFolder(tmp_path / "state/session")
+    recovered = recover(folder, lambda: build_bare_trader(load(tmp_path)), lambda count: listener.phase("starting", f"{count}"))
+    folder.release()
+    steps = recovered.records_read // 10
+    assert steps > 0
+    for _ in range(steps):
+        systemd.receive()
+    assert systemd.messages == [[f"STATUS=starting: {10 * n}", "EXTEND_TIMEOUT_USEC=60000000"] for n in range(1, steps + 1)]
 
 
 @pytest.mark.parametrize("systemd", ["path"], indirect=True)

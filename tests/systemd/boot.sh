@@ -30,9 +30,11 @@ mkdir -p "$root/run/log"
 # An installation as docs/SERVICE.md describes it, of what this checkout holds.
 opt=$root/opt/tradingd
 mount --bind "$python" "$opt/python"
-mount --bind "$site_packages" "$(echo "$opt"/lib/python3.*/site-packages)"
+packages=$(echo "$opt"/lib/python3.*/site-packages)
+mount --bind "$site_packages" "$packages"
 mount --bind "$checkout" "$opt/checkout"
-for place in python checkout; do mount -o remount,bind,ro "$opt/$place"; done
+# Whatever happens in there, nothing of this host is written.
+for place in "$opt/python" "$packages" "$opt/checkout"; do mount -o remount,bind,ro "$place"; done
 mkdir "$root/run/old"
 cd "$root"
 pivot_root . run/old

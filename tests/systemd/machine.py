@@ -50,7 +50,7 @@ def why_not() -> str | None:
         script = (
             "set -e; mount --make-rprivate /; mount -t tmpfs tmpfs $0/layer; mkdir $0/layer/upper $0/layer/work;"
             " mount -t overlay -o lowerdir=/,upperdir=$0/layer/upper,workdir=$0/layer/work overlay $0/root;"
-            " mount -t proc proc $0/root/proc; mount -t cgroup2 cgroup2 $0/root/mnt"
+            " cd $0/root; mount -t proc proc proc; mount -t cgroup2 cgroup2 mnt"
         )
         command = ["unshare", "--mount", "--pid", "--fork", "--cgroup", "bash", "-c", script, folder]
         tried = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -65,6 +65,11 @@ def _cgroup2() -> Path | None:
     return None
 
 
+def as_seen_by(pid: str, path: str) -> str:
+    """What the process has at `path`."""
+    return "/".join(("/proc", pid, "root", path.lstrip("/")))
+
+
 class Machine:
     """Fill `files` (laid over the host's root), then use it as a context: booted inside, gone afterwards."""
 
@@ -77,6 +82,7 @@ class Machine:
         assert cgroup2 is not None
         self._cgroup = cgroup2 / f"tradingd-test-{uuid.uuid4().hex[:12]}"
         self._log = bytearray()
+        self._has_spoken = threading.Event()
         os.mkfifo(self._folder / "kmsg")
         # Open for both: systemd's own open never waits, and reading never ends.
         self._log_pipe = os.open(self._folder / "kmsg", os.O_RDWR | os.O_CLOEXEC)
@@ -151,7 +157,7 @@ class Machine:
                 # Processes that were killed are still leaving.
                 if time.monotonic() > until:
                     raise
-                time.sleep(PERIOD_S)
+                self._has_spoken.wait(PERIOD_S)
 
     def run(self, *command: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
         """Run a command inside, as root, to its end."""
@@ -182,7 +188,7 @@ class Machine:
 
     def path(self, path: str) -> Path:
         """A file of the running machine as this host reaches it. Symbolic links to absolute places lead astray."""
-        return Path(f"/proc/{self._first_process()}/root") / path.lstrip("/")
+        return Path(as_seen_by(str(self._first_process()), path))
 
     def read(self, path: str) -> str:
         """A file of the running machine, empty where there is none."""
@@ -196,10 +202,13 @@ class Machine:
     def _read_log(self) -> None:
         while LOG_END not in (data := os.read(self._log_pipe, 65_536)):
             self._log += data
+            self._has_spoken.set()
 
     def wait_until(self, condition: Callable[[], bool]) -> None:
         until = time.monotonic() + SECONDS_MAX
         while not condition():
             if time.monotonic() > until:
                 raise AssertionError(f"waited for {SECONDS_MAX:g} s in vain:\n{self.console()}")
-            time.sleep(PERIOD_S)
+            # What is waited for is mostly something that systemd speaks of.
+            self._has_spoken.wait(PERIOD_S)
+            self._has_spoken.clear()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import secrets
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,12 +18,12 @@ from core.events import OrderCanceled, Reconciled, Started, StateRestored, Venue
 from daemon.exit_codes import ExitCode
 from daemon.journal.tail import TailReader
 from tests.daemon.session import CONFIG
-from tests.systemd.machine import INSTALLED, Machine, why_not
+from tests.systemd.machine import INSTALLED, Machine, as_seen_by, why_not
 
 REASON = why_not()
 pytestmark = pytest.mark.skipif(REASON is not None, reason=f"no systemd can be booted here: {REASON}")
 
-ACCOUNTS = ("guarded", "first", "hang", "killed", "loop", "closed", "broken", "unsecret", "slow-heart")
+ACCOUNTS = ("guarded", "api", "first", "hang", "killed", "loop", "closed", "broken", "unsecret", "slow-heart")
 SLEEPER = '[[strategies]]\nid = "sleeper"\nclass = "tests.systemd.sleeper:Sleeper"\n'
 
 
@@ -74,6 +76,8 @@ class Account:
 
 
 KEY = Ed25519PrivateKey.generate()
+TOKEN = secrets.token_urlsafe(32)
+API_PORT = 18_720  # nobody's; the machine has this host's network
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +92,12 @@ def machine() -> Iterator[Machine]:
             made.mask(f"tradingd-guardian@{name}.service")
         if name != "unsecret":
             made.write(f"/etc/tradingd/{name}.secrets/journal_key", pem, 0o600)
+    made.write("/etc/tradingd/no-folder.toml", f"{market}{SLEEPER}")
+    made.mask("tradingd-guardian@no-folder.service")
     made.write("/etc/tradingd/guarded.toml", f'{market}{SLEEPER}[guardian]\nheartbeat_timeout = "2s"\nrequired = true\n')
+    client = '[[clients]]\nid = "desk"\ntoken = "desk"\nscopes = ["read"]\ninstruments = ["ACME.SIM"]\n'
+    made.write("/etc/tradingd/api.toml", f"{market}{SLEEPER}{client}[api]\nenabled = true\nport = {API_PORT}\n")
+    made.write("/etc/tradingd/api.secrets/desk", TOKEN, 0o600)
     made.write("/etc/tradingd/broken.toml", f"{market}{SLEEPER}[risky]\n")
     made.write("/etc/tradingd/slow-heart.toml", f'{market}{SLEEPER}[daemon]\nheartbeat_interval = "4s"\n')
     made.write("/etc/tradingd/unsecret.secrets/journal_key", "not a key", 0o600)
@@ -188,6 +197,13 @@ def test_what_a_person_has_to_put_right_is_not_started_again(machine: Machine, n
     assert message in account.log()
 
 
+def test_an_account_without_its_folder_of_secrets_is_not_started_again(machine: Machine) -> None:
+    account = Account(machine, "no-folder")
+    assert machine.run("systemctl", "start", account.unit).returncode != 0
+    failed = {"ActiveState": "failed", "Result": "exit-code", "ExecMainStatus": "243", "NRestarts": "0"}
+    assert account.show(*failed) == failed, account.everything()
+
+
 def test_it_runs_as_closed_as_the_unit_says(machine: Machine) -> None:
     account = Account(machine, "closed")
     account.start()
@@ -211,13 +227,32 @@ def test_it_runs_as_closed_as_the_unit_says(machine: Machine) -> None:
     # Its folders are its own.
     assert [oct(path.stat().st_mode) for path in (account.folder, *account.folder.rglob("*.sock"))] == ["0o40700"]
     # Other accounts' state and secrets are not there at all.
-    inside = f"/proc/{pid}/root"
-    listed = machine.run(
-        "ls", f"{inside}/var/lib/private/tradingd", f"{inside}/run/credentials", f"{inside}/run/private/tradingd"
-    )
-    assert set(listed.stdout.split()) - {account.name, account.unit} == {
-        f"{inside}{place}:" for place in ("/var/lib/private/tradingd", "/run/credentials", "/run/private/tradingd")
-    }
+    shared = ("/var/lib/private/tradingd", "/run/credentials", "/run/private/tradingd")
+    listed = machine.run("ls", *(as_seen_by(pid, place) for place in shared)).stdout.split()
+    assert set(listed) == {account.name, account.unit, *(f"{as_seen_by(pid, place)}:" for place in shared)}
+
+
+def test_the_api_works_in_there_and_ends_with_the_daemon(machine: Machine) -> None:
+    account = Account(machine, "api")
+    account.start()
+    asked = urllib.request.Request(f"http://127.0.0.1:{API_PORT}/status", headers={"Authorization": f"Bearer {TOKEN}"})
+    answers: list[dict[str, Any]] = []
+
+    def answered() -> bool:
+        try:
+            with urllib.request.urlopen(asked, timeout=10) as reply:
+                answers.append(json.load(reply))
+        except OSError:
+            # It is started beside the daemon, and is ready later.
+            return False
+        return True
+
+    machine.wait_until(answered)
+    assert answers[0]["run_id"] == "session-1"
+    assert machine.run("systemctl", "stop", account.unit).returncode == 0
+    ended = {"ActiveState": "inactive", "Result": "success", "ExecMainStatus": "0"}
+    assert account.show(*ended) == ended, account.everything()
+    assert not answered()
 
 
 def test_the_guardian_runs_beside_it_kills_it_when_it_stands_still_and_keeps_its_books_to_itself(machine: Machine) -> None:
@@ -236,12 +271,12 @@ def test_the_guardian_runs_beside_it_kills_it_when_it_stands_still_and_keeps_its
     uid, gid = (machine.run("stat", "--format", what, f"/proc/{daemon}").stdout.strip() for what in ("%u", "%g"))
     as_daemon = ("nsenter", "--target", daemon, "--mount", "--user", "--setuid", uid, "--setgid", gid)
     assert machine.run(*as_daemon, "ls", "/var/lib/private/tradingd").stdout.split() == [account.name]
-    for place in (f"/{books}/heads.jsonl", f"/proc/{guardian}/root/{books}/heads.jsonl", f"/proc/{guardian}/environ"):
+    for place in (f"/{books}/heads.jsonl", as_seen_by(guardian, f"{books}/heads.jsonl"), f"/proc/{guardian}/environ"):
         assert machine.run("cat", place).returncode == 0, place
         assert machine.run(*as_daemon, "cat", place).returncode != 0, place
     # Its secrets are not the daemon's, nor the other way round.
     for pid, names in ((daemon, ["secret_journal_key"]), (guardian, ["secret_webhook"])):
-        credentials = machine.run("sh", "-c", f"ls /proc/{pid}/root/run/credentials/*").stdout.split()
+        credentials = machine.run("sh", "-c", f"ls {as_seen_by(pid, 'run/credentials')}/*").stdout.split()
         assert credentials == names
 
     machine.run("kill", "-STOP", daemon)

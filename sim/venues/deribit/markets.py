@@ -78,6 +78,7 @@ class Market:
             "contract_size": number(self.contract_size, rules.qty_scale),
             "instrument_id": self.number,
             "min_trade_amount": number(rules.qty_min, rules.qty_scale),
+            "block_trade_tick_size": number(1, rules.price_scale),
             "settlement_currency": rules.settlement_currency,
             "settlement_period": self.settlement_period,
             "base_currency": rules.base_currency,

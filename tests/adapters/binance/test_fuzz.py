@@ -5,6 +5,7 @@ One seed is drawn for each test and printed; TRADINGD_FUZZ_SEED=… repeats it.
 
 from __future__ import annotations
 
+import json
 import os
 import random
 from collections.abc import Callable
@@ -39,7 +40,7 @@ from tests.adapters.binance.test_instrument_rules import symbol
 from tests.adapters.binance.test_user_stream import FRAMES
 
 SPOT, USDM = Product.SPOT, Product.USDM
-MUTATIONS = 12_500
+MUTATIONS = 10_000
 MUTATIONS_SLOW = 1_000_000
 PIECES = (
     b'"',
@@ -144,13 +145,15 @@ def rules(payload: bytes) -> None:
         symbol_rules(SPOT, body, "BINANCE")
 
 
+PLACE = codec(USDM).place(submit(USDM), NOW)
+
+
 def verdicts(payload: bytes) -> None:
     """The judge never raises at all, and never takes a damaged body for another order's acceptance."""
-    request = codec(USDM).place(submit(USDM), NOW)
     for status in (200, 400, 429, 503):
         answer = Answer(status, {"retry-after": payload[:5].decode("latin-1")}, payload)
         read_signals(answer)
-        verdict = request.judge(answer)
+        verdict = PLACE.judge(answer)
         assert verdict.outcome is not Outcome.NOT_SENT_PROVEN
         assert verdict.value is None or verdict.value.own_id == WIRE_ID
         judge(SPOT, bodies.read_done, answer)
@@ -185,12 +188,17 @@ PERMISSIONS = {
     "enableSpotAndMarginTrading": True,
     "enableFutures": True,
 }
+REPORTS = [
+    execution_report(),
+    execution_report(**FILL),
+    order_update(),
+    order_update(**FILL),
+    {"e": "ALGO_UPDATE", "E": 5, "T": STAMP_MS, "o": ALGO},
+]
+MARKET = [market.SPOT_DEPTH, market.FUTURES_DEPTH, market.SPOT_TICKER, market.COIN_TICKER, market.SPOT_TRADE, market.SNAPSHOT]
+KEY = {"listenKey": "pqia91ma19a5s61cv6a81va65sdf19v8"}
 TARGETS: list[tuple[Callable[[bytes], None], list[Any]]] = [
-    (
-        user_stream,
-        [execution_report(), execution_report(**FILL), order_update(), order_update(**FILL), {"e": "ALGO_UPDATE", "E": 5, "T": STAMP_MS, "o": ALGO}]
-        + [frame for frame, _ in FRAMES],
-    ),
+    (user_stream, [*REPORTS, *(frame for frame, _ in FRAMES)]),
     (one_order, [order_body(), order_body(status="CANCELED"), order_body(origClientOrderId=WIRE_ID, transactTime=STAMP_MS)]),
     (many_orders, [[order_body(), order_body(side="SELL")]]),
     (algo_orders, [[ALGO_BODY]]),
@@ -198,12 +206,58 @@ TARGETS: list[tuple[Callable[[bytes], None], list[Any]]] = [
     (rules, [INFO]),
     (verdicts, [order_body(), {"code": -2010, "msg": "Duplicate order sent."}, {"code": 200, "msg": "done"}]),
     (positions, [[POSITION]]),
-    (small_bodies, [{"listenKey": "pqia91ma19a5s61cv6a81va65sdf19v8"}, {"symbol": "BTCUSDT", "countdownTime": "5"}, PERMISSIONS]),
-    (
-        market_data,
-        [market.SPOT_DEPTH, market.FUTURES_DEPTH, market.SPOT_TICKER, market.COIN_TICKER, market.SPOT_TRADE, market.AGGREGATE_TRADE, market.SNAPSHOT],
-    ),
-]  # fmt: skip
+    (small_bodies, [KEY, {"symbol": "BTCUSDT", "countdownTime": "5"}, PERMISSIONS]),
+    (market_data, [json.loads(frame) for frame in MARKET]),
+]
+# Well-formed values where others belong: what gets past the JSON and must be stopped behind it.
+ODD: tuple[Any, ...] = (
+    "",
+    "NaN",
+    "-0.1",
+    "1e999",
+    "1e-999",
+    "0.1234567890123456789",
+    "9" * 40,
+    "x" * 70,
+    "\ud800",
+    "BUY",
+    "TRADE",
+    "FILLED",
+    "0",
+    "td-7-3",
+    -1,
+    0,
+    2**62,
+    2**63,
+    2**70,
+    1e308,
+    0.5,
+    True,
+    None,
+    [],
+    {},
+    [[]],
+    {"e": "executionReport"},
+)
+
+
+def odd(chance: random.Random, clean: bytes) -> bytes:
+    """One value somewhere inside replaced, or taken out."""
+    frame = json.loads(clean)
+    at: Any = frame
+    while True:
+        keys: list[Any] = list(at) if isinstance(at, dict) else list(range(len(at)))
+        if not keys:
+            return clean
+        key = chance.choice(keys)
+        if not isinstance(at[key], dict | list) or chance.random() < 0.1:
+            break
+        at = at[key]
+    if chance.random() < 0.1:
+        del at[key]
+    else:
+        at[key] = chance.choice(ODD)
+    return encoded(frame)
 
 
 def damaged(chance: random.Random, clean: bytes) -> bytes:
@@ -235,7 +289,7 @@ def fuzz(run: Callable[[bytes], None], clean: list[Any], count: int) -> None:
     chance = random.Random(seed)
     payloads = [frame if isinstance(frame, bytes) else encoded(frame) for frame in clean]
     for _ in range(count):
-        payload = damaged(chance, chance.choice(payloads))
+        payload = (damaged if chance.random() < 0.5 else odd)(chance, chance.choice(payloads))
         try:
             run(payload)
         except VenueProtocolError:

@@ -93,11 +93,23 @@ def test_what_the_venue_may_have_forgotten_is_never_proven_gone() -> None:
 
 def test_the_stream_settles_it_and_late_answers_do_nothing() -> None:
     under = orders(Intent.PLACE)
-    under.settled(1)
-    under.settled(99)
+    under.exists(1)
+    under.exists(99)
     under.asked_in_vain(1, 5)
     assert (under.found(1, 0, 0, is_open=True), under.not_found(1, BOUND, BOUND), len(under)) == (True, False, 0)
     assert under.next_at() is None
+
+
+def test_a_change_and_a_cancel_stay_unknown_when_the_order_is_seen() -> None:
+    under = orders(Intent.PLACE)
+    for intent in (Intent.CHANGE, Intent.CANCEL):
+        under.add(1, "BTCUSDT.BINANCE", intent, sent=0, recv_window_ns=WINDOW, clock_error_ns=ERROR)
+    under.exists(1)
+    assert not under.found(1, NS_PER_SECOND, NS_PER_SECOND, is_open=True)
+    under.changed(1)
+    assert not under.found(1, NS_PER_SECOND, NS_PER_SECOND, is_open=True)
+    under.ended(1)
+    assert len(under) == 0
 
 
 def test_questions_that_fail_are_asked_again_ever_more_slowly() -> None:

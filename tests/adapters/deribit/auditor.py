@@ -1,4 +1,4 @@
-"""Holds what our side believes against the venue's ledger. Reads the ledger and the Trader's books, and nothing of the adapter."""
+"""Holds what our side believes against the venue's ledger. Reads the ledger and the Trader's books, nothing of the adapter."""
 
 from __future__ import annotations
 

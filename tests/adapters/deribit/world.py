@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
 from msgspec import Raw, json
 
 from adapters.deribit.instruments import read_instrument
@@ -180,7 +181,7 @@ class World:
         self._number = 0
         self._lines = {"up": 0, "down": 0}  # when the last frame arrives: frames do not overtake each other
         self._timers: dict[int, int] = {}
-        self._cuts_ppm = cuts_ppm
+        self.cuts_ppm = cuts_ppm
         self.is_calm = False
 
     # Time.
@@ -293,7 +294,7 @@ class World:
                 self.venue.receive(self.now, connection, payload)
 
         self.at(arrival, reach)
-        if self._cuts_ppm and not self.is_calm and self.random.randrange(1_000_000) < self._cuts_ppm:
+        if self.cuts_ppm and not self.is_calm and self.random.randrange(1_000_000) < self.cuts_ppm:
             self.at(self.now + self.random.randrange(0, 50 * MS), self.cut)
 
     # The Trader.
@@ -303,8 +304,6 @@ class World:
 
     def step(self, event: AnyEvent) -> None:
         self.events.append(event)
-        import msgspec
-
         for command in self.trader.step(msgspec.structs.replace(event, ts_init=self.now)):
             if isinstance(command, Approved):
                 self.at(self.now, lambda command=command: self.take(self.session.send(self.now, command)))
@@ -331,6 +330,8 @@ class World:
 
     def churn(self) -> None:
         """The crowd moves: some trade, some quote anew."""
+        if self.is_calm:
+            return
         name = self.random.choice(NAMES)
         market = self.venue.markets[name]
         tick, lot = market.rules.tick, market.rules.lot

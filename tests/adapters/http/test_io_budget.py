@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 import anyio
+import httpcore
 import httpx
 import pytest
 import respx
@@ -168,30 +169,45 @@ def test_what_waited_is_signed_as_it_leaves_with_the_venues_time() -> None:
     assert stamps[1] - stamps[0] >= 299 * NS_PER_MS
 
 
-def test_a_target_that_the_library_would_change_is_not_sent() -> None:
-    """What is signed must be what leaves: a raw blank or a caret would be quoted after the signature was made."""
+def test_a_target_that_http_does_not_allow_is_not_sent() -> None:
+    """On a fresh connection and on one that is open already: the library refuses before it writes."""
 
-    async def run() -> tuple[Sent[Ack], int]:
+    async def run() -> tuple[list[Outcome], int]:
         async with serving(always(GOOD)) as server:
             http = transport()
-            sent = await http.send(request(server.origin, target="/order?note=a b", cost=0))
+            targets = ("/order?note=a b", "/order", "/order?note=a\nb", "/order")
+            outcomes = [(await http.send(request(server.origin, target=target, cost=0))).outcome for target in targets]
             await http.aclose()
-            return sent, server.received
+            return outcomes, len(server.requests)
 
-    sent, received = anyio.run(run)
-    assert (sent.outcome, received) == (Outcome.NOT_SENT_PROVEN, 0)
+    refused, taken = Outcome.NOT_SENT_PROVEN, Outcome.ACCEPTED
+    assert anyio.run(run) == ([refused, taken, refused, taken], 2)
+
+
+def test_the_target_leaves_byte_for_byte() -> None:
+    """What is signed must be what leaves: nothing is quoted again, sorted or made prettier."""
+    target = "/order/../x//y?a=%7e&b=~&c=[1]&d=%5B1%5d&e=|^&empty=&f={}"
+
+    async def run() -> bytes:
+        async with serving(always(GOOD)) as server:
+            http = transport()
+            await http.send(request(server.origin, target=target, cost=0))
+            await http.aclose()
+            return server.requests[0].split(b" ")[1]
+
+    assert anyio.run(run) == target.encode()
 
 
 @pytest.mark.parametrize(
     ("error", "outcome"),
     [
-        (httpx.ConnectError("refused"), Outcome.NOT_SENT_PROVEN),
-        (httpx.PoolTimeout("no connection"), Outcome.NOT_SENT_PROVEN),
-        (httpx.ConnectTimeout("slow"), Outcome.NOT_SENT_PROVEN),
+        (httpcore.ConnectError("refused"), Outcome.NOT_SENT_PROVEN),
+        (httpcore.PoolTimeout("no connection"), Outcome.NOT_SENT_PROVEN),
+        (httpcore.ConnectTimeout("slow"), Outcome.NOT_SENT_PROVEN),
         # The library says nothing of how far it got: only an error that cannot come later proves anything.
-        (httpx.ReadError("reset"), Outcome.UNKNOWN),
-        (httpx.WriteTimeout("slow"), Outcome.UNKNOWN),
-        (httpx.RemoteProtocolError("no answer"), Outcome.UNKNOWN),
+        (httpcore.ReadError("reset"), Outcome.UNKNOWN),
+        (httpcore.WriteTimeout("slow"), Outcome.UNKNOWN),
+        (httpcore.RemoteProtocolError("no answer"), Outcome.UNKNOWN),
         (OSError("anything"), Outcome.UNKNOWN),
     ],
 )

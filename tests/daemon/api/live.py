@@ -172,7 +172,7 @@ def live_api(folder: Path, *, idle: bool = True) -> Iterator[LiveApi]:
 
 
 async def _nothing(_daemon: Daemon) -> None:
-    return
+    await anyio.sleep_forever()
 
 
 def _run(live: LiveApi, ended: list[ExitCode | BaseException]) -> None:

@@ -120,7 +120,7 @@ SCOPES = [
     ("POST", "/cancel/1-999", {"watch": 403, "guard": 403, "alice": 404, "desk": 404}),
     ("POST", "/replace/1-999", {"watch": 403, "guard": 403, "alice": 422, "desk": 422}),
     ("POST", "/resume", {"watch": 403, "alice": 403, "guard": 403, "desk": 422}),
-    ("POST", "/flatten", {"watch": 403, "alice": 403, "guard": 403}),
+    ("POST", "/flatten", {"watch": 403, "alice": 403, "guard": 403, "desk": 422}),
     ("POST", "/halt", {"watch": 403, "alice": 403}),
     ("POST", "/reduce", {"watch": 403, "alice": 403}),
     ("POST", "/kill", {"watch": 403, "alice": 403}),
@@ -132,7 +132,7 @@ def test_each_scope_gives_what_the_table_says_and_no_more(
     live: LiveApi, method: str, path: str, expected: dict[str, int]
 ) -> None:
     digest = live.digest()
-    body = {"json": {}} if path in ("/order", "/replace/1-999", "/resume") else {}
+    body = {"json": {}} if path in ("/order", "/replace/1-999", "/resume", "/flatten") else {}
     found = {}
     for name in expected:
         with live.client(name) as client:
@@ -165,6 +165,21 @@ def test_stopping_takes_less_than_starting_again(live: LiveApi, refs: Any) -> No
         assert desk.post("/resume", json={"reason": "seen to"}).json()["trading_state"] == "ACTIVE"
     assert not live.session.kill.is_set
     assert live.session.trader.risk.trading_state is TradingState.ACTIVE
+
+
+def test_one_client_is_stopped_by_itself_and_everything_is_closed(live: LiveApi, refs: Any) -> None:
+    with live.client("guard") as guard, live.client("desk") as desk, live.client("alice") as alice, live.client("bob") as bob:
+        assert guard.post("/halt", json={"strategy_id": "alice", "reason": "too fast"}).json()["strategy_state"] == "HALTED"
+        assert alice.post("/order", json={**ORDER, "client_ref": next(refs)}).json()["denial"]["limit"] == "trading_state"
+        assert alice.get("/risk/alice").json()["trading_state_own"] == "HALTED"
+        bought = bob.post("/order", json={**ORDER, "client_ref": next(refs), "order_type": "MARKET", "price": None})
+        assert bought.status_code == 200
+        resumed = desk.post("/resume", json={"strategy_id": "alice", "reason": "slower now"})
+        assert resumed.json()["strategy_state"] == "ACTIVE"
+        assert guard.post("/halt", json={"strategy_id": "nobody"}).status_code == 404
+        flat = desk.post("/flatten", json={"reason": "evening"}).json()
+        assert (flat["trading_state"], flat["flat"]) == ("REDUCING", True)
+        assert desk.post("/resume", json={"reason": "morning"}).json()["trading_state"] == "ACTIVE"
 
 
 def test_metrics_have_documented_names_with_units(live: LiveApi) -> None:

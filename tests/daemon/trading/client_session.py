@@ -11,7 +11,7 @@ from core.orders import Order
 from core.trader import Trader
 from daemon.config.models_api import Client
 from daemon.control.server import LineSource, Reply
-from daemon.control.wire import BadRequestError, Request
+from daemon.control.wire import Request
 from daemon.trading.client_requests import ClientRequests
 from tests.daemon.session import CONFIG
 from tests.daemon.trading.harness import INSTRUMENT, START, HandClock, open_session, quote
@@ -68,11 +68,7 @@ class ClientSession:
         return self.session.trader
 
     def ask(self, method: str, path: str, body: dict[str, Any] | None = None, **query: str) -> Reply:
-        """As the server answers: what is no request too."""
-        try:
-            answer = self.requests.answer(Request(method, path, body or {}, 0, query))
-        except BadRequestError as error:
-            return error.status, {"error": str(error)}
+        answer = self.requests.answer(Request(method, path, body or {}, 0, query))
         assert isinstance(answer, tuple)
         return answer
 

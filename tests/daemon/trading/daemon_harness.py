@@ -23,7 +23,7 @@ from daemon.trading.listener import Alert, Beat
 from tests.daemon.session import CONFIG, environment
 from tests.daemon.trading.scripted_venue import ScriptedVenue
 
-SECONDS_MAX = 60.0  # for a machine under load; nothing here takes one
+SECONDS_MAX = 30.0  # for a machine under load; nothing here takes one
 
 
 def load(folder: Path, *settings: str, strategy: str = "tests.daemon.trading.scripted_venue:Obedient") -> LoadedConfig:
@@ -113,6 +113,7 @@ async def running(loaded: LoadedConfig, make_venue: Callable[[Clock], ScriptedVe
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(run.run)
         await run.until(lambda: run.daemon.phase == "running" or run.end is not None)
+        assert run.daemon.phase == "running", f"it ended before it traded: {run.end!r}"
         yield run
         if run.end is None:
             run.daemon.stop("stop", -1, "the test is over")

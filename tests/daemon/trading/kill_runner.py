@@ -8,6 +8,7 @@ Prints one JSON object. Every life is a fork of this process, so that a thousand
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 import json
 import os
 import random
@@ -53,6 +54,7 @@ POINTS = (
 )
 ONCE = ("locked", "numbered", "begun", "restored", "reconciled", "closing")  # points that a life passes one time
 LIFE_S_MAX = 0.25
+HAS_UVLOOP = importlib.util.find_spec("uvloop") is not None
 CASH = 100_000 * 10**8
 
 
@@ -69,7 +71,7 @@ def write_config(folder: Path) -> LoadedConfig:
 
 
 def live(loaded: LoadedConfig, ledger: Path, seed: int, point: Callable[[str], None]) -> int:
-    """One life of the daemon, to its end."""
+    """One life of the daemon, to its end, on either kind of loop."""
 
     def open_venue(_loaded: LoadedConfig, _trader: Trader, clock: Clock) -> DurableVenue:
         return DurableVenue(FileLedger(ledger), clock, seed)
@@ -84,7 +86,7 @@ def live(loaded: LoadedConfig, ledger: Path, seed: int, point: Callable[[str], N
         loop.call_later(0.08, made.resume, "test", 0)
         return Control(made).answer
 
-    return anyio.run(partial(daemon.run, handler_of))
+    return anyio.run(partial(daemon.run, handler_of), backend_options={"use_uvloop": HAS_UVLOOP and seed % 2 == 1})
 
 
 def die_at(name: str, visit: int) -> Callable[[str], None]:

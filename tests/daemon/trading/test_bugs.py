@@ -104,7 +104,7 @@ def test_in_the_encoder_of_the_journal(tmp_path: Path, monkeypatch: Patch) -> No
 def test_in_the_heart(tmp_path: Path, monkeypatch: Patch) -> None:
     async def story(run: Running) -> None:
         await one_resting_order(run)
-        monkeypatch.setattr("daemon.trading.daemon.Heartbeat", raising(Bug("in the heart")))
+        monkeypatch.setattr("daemon.trading.heart.Heartbeat", raising(Bug("in the heart")))
         await run.ended()
 
     check_end(play(tmp_path, monkeypatch, story), tmp_path, "in the heart")
@@ -140,7 +140,7 @@ def test_in_a_strategy_that_calls_exit(tmp_path: Path, monkeypatch: Patch, error
 def test_in_a_task_that_calls_exit(tmp_path: Path, monkeypatch: Patch) -> None:
     async def story(run: Running) -> None:
         await one_resting_order(run)
-        monkeypatch.setattr("daemon.trading.daemon.Heartbeat", raising(SystemExit(3)))
+        monkeypatch.setattr("daemon.trading.heart.Heartbeat", raising(SystemExit(3)))
         await run.ended()
 
     check_end(play(tmp_path, monkeypatch, story), tmp_path, "has called sys.exit(3)", AssertionError)
@@ -198,12 +198,15 @@ def test_a_venue_that_refuses_even_that_is_told_of(tmp_path: Path, monkeypatch: 
 
 
 def test_a_task_that_ends_by_itself_is_a_bug(tmp_path: Path, monkeypatch: Patch) -> None:
-    async def at_once(_self: Any) -> None:
-        return
+    may_end = anyio.Event()
 
-    monkeypatch.setattr("daemon.trading.reconciling.Reconciling.run", at_once)
+    async def until_told(_self: Any) -> None:
+        await may_end.wait()
+
+    monkeypatch.setattr("daemon.trading.reconciling.Reconciling.run", until_told)
 
     async def story(run: Running) -> None:
+        may_end.set()
         await run.ended()
 
     run = play(tmp_path, monkeypatch, story)

@@ -145,7 +145,7 @@ def test_a_console_that_has_gone_away_stops_nothing(tmp_path: Path) -> None:
         with pytest.raises(structlog.DropEvent):
             log_file(None, "warning", {"event": "hello", "timestamp": "2026-01-05T14:30:00Z"})
     log_file.close()
-    assert (log_file.lines_lost, len((tmp_path / "log.jsonl").read_text().splitlines())) == (2, 2)
+    assert len((tmp_path / "log.jsonl").read_text().splitlines()) == 2
 
 
 @pytest.mark.slow
