@@ -13,7 +13,7 @@ import pytest
 from daemon.exit_codes import ExitCode
 from tests.daemon.guardian.processes import SECONDS_MAX, Place, place, until
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(400)
 
 ALERTS = '[alerts]\nlog = "alerts.jsonl"'
 
