@@ -17,7 +17,7 @@ import anyio
 import structlog
 
 from core.enums import TradingState
-from core.errors import RefusedError, TradingdError, TransportError
+from core.errors import ConfigError, RefusedError, StorageError, TradingdError, TransportError
 from core.events import (
     CancelAllRequested,
     Reconciled,
@@ -44,7 +44,7 @@ from daemon.frames.writer import FrameRecorder
 from daemon.journal.anchor import Anchor, ToldAnchors
 from daemon.journal.files import DISK, Files
 from daemon.journal.format import JOURNAL_FOLDER, JournalHeader
-from daemon.journal.opening import begin_journal, open_sealing
+from daemon.journal.opening import begin_journal, known_anchors, open_sealing
 from daemon.journal.writer import JournalSettings, JournalWriter, Sync
 from daemon.logging_setup import LogFile, start_logging
 from daemon.run_folder import LOG_FILE
@@ -59,6 +59,7 @@ from daemon.trading.listener import Alert, Listener, Severity
 from daemon.trading.reconcile import executions_since, position_differences
 from daemon.trading.reconciling import Reconciling
 from daemon.trading.recovery import Recovered, recover
+from daemon.trading.retention import retain_runs
 from daemon.trading.session import SIGNAL_UID, Point, Session, no_point
 from daemon.trading.state_folder import Latch, StateFolder
 from daemon.trading.tasks import Task, Tasks
@@ -214,7 +215,7 @@ class Daemon:
             endless.append(self._api().run)
         if self._recorder is not None:
             endless.append(self._recorder.run)
-        await self._tasks.run(self._trade, endless=endless, others=(self._feed,))
+        await self._tasks.run(self._trade, endless=endless, others=(self._feed, self._retain))
 
     async def _trade(self) -> None:
         await self._tasks.guarded(self._loop)
@@ -255,7 +256,7 @@ class Daemon:
     def _open(self, folder: StateFolder) -> tuple[Session, LogFile]:
         """Everything up to the first record: reads first, then leaves its traces in an order that a crash cannot turn round."""
         loaded = self.loaded
-        self.recovered = recover(folder, partial(build_bare_trader, loaded), self._say_records_read)
+        self.recovered = recover(folder, partial(build_bare_trader, loaded), self._say_records_read, known_anchors(loaded))
         check_state(loaded, self.recovered.state)
         sealing = open_sealing(loaded)
         if self._on_seal is not None:
@@ -373,6 +374,18 @@ class Daemon:
         finally:
             self.closing.has_feed_ended = self._last_act.is_feed_dead = True
         self.stop("stop", SIGNAL_UID, "the feed has ended" if self._error is None else str(self._error))
+
+    async def _retain(self) -> None:
+        """Old runs go their way beside the trading; a disk that refuses is told of, and the next start goes on."""
+        try:
+            retired = await anyio.to_thread.run_sync(
+                retain_runs, self.loaded, self.run_number, self.recovered.previous_run, time.time_ns(), abandon_on_cancel=True
+            )
+        except (StorageError, ConfigError) as error:
+            self.alert("retention", Severity.WARNING, str(error))
+            return
+        for run in retired:
+            self._log.info("retention", run=run.run_number, what=run.what)
 
     def _api(self) -> ApiChild:
         settings = api_settings(self.loaded, socket_of(self.run_id))
