@@ -173,6 +173,7 @@ class World:
         self.frames: list[tuple[str, int, bytes]] = []  # (direction, ts, payload), for transcripts
         self.keeps_frames = False
         self.foreign: list[str] = []
+        self.approved: list[Approved] = []
         self.reconnects = 0
         self.refused = ""
         self.connection: int | None = None
@@ -306,6 +307,7 @@ class World:
         self.events.append(event)
         for command in self.trader.step(msgspec.structs.replace(event, ts_init=self.now)):
             if isinstance(command, Approved):
+                self.approved.append(command)
                 self.at(self.now, lambda command=command: self.take(self.session.send(self.now, command)))
             elif isinstance(command, SetTimer):
                 self._timers[command.timer_id] = command.at
