@@ -3,26 +3,31 @@
 from __future__ import annotations
 
 import json
+import random
 from typing import Any
 
 import pytest
 
 from adapters.deribit.session import DeribitSession, Phase
-from adapters.deribit.settings import FactKind, Output
+from adapters.deribit.settings import Output
 from core.enums import OrderStatus, OrderType, Reason, Side, TimeInForce
 from core.events import (
+    CancelRejected,
     GapDetected,
     OrderCanceled,
     OrderExpired,
     OrderRejected,
     OrderReplaced,
+    ReplaceRejected,
     StatusChanged,
 )
 from core.units import NS_PER_DAY
 from sim.venues.deribit.engine import NewOrder
 from sim.venues.deribit.faults import Faults
 from tests.adapters.deribit.auditor import differences
+from tests.adapters.deribit.frames import FRAMES
 from tests.adapters.deribit.hand import BTC, HandWorld
+from tests.adapters.deribit.test_wire import mutated
 from tests.adapters.deribit.world import MS, PREFIX, T0, S, settings_of
 
 BID, ASK = 4_999_950, 5_000_050
@@ -158,8 +163,8 @@ def test_what_is_sent_without_a_connection_is_refused() -> None:
     world.cut()
     world.do(lambda context: context.cancel(order), settle_ns=50 * MS)
     assert world.session.phase is Phase.DOWN
-    now, order_id, last = world.now, order.client_order_id, world.events[-1]
-    assert isinstance(last, CancelRejected)
+    now, order_id = world.now, order.client_order_id
+    last = next(event for event in reversed(world.events) if isinstance(event, CancelRejected))
     assert (last.client_order_id, last.reason) == (order_id, Reason.NOT_SENT)
     assert world.session.send(now, submitted).events == [OrderRejected(now, now, order_id, Reason.NOT_SENT)]
     assert world.session.send(now, replaced).events == [ReplaceRejected(now, now, order_id, Reason.NOT_SENT)]
@@ -397,6 +402,19 @@ def test_a_restart_that_forgot_an_order() -> None:
     agree(world)
 
 
+def test_a_stream_that_says_nothing_is_found_out_by_the_slow_look() -> None:
+    world = ready()
+    filled, canceled = world.submit(BTC, Side.BUY, 30, BID), world.submit(BTC, Side.BUY, 10, BID - 200)
+    assert world.connection is not None
+    world.venue.connections[world.connection].is_mute = True
+    world.venue.crowd(world.now, "BTC-PERPETUAL", Side.SELL, None, 600)
+    world.venue.manual_cancel(world.now, next(each for each in world.venue.ledger.orders if each.label == "t-1-2"))
+    world.run(60 * S)
+    assert (filled.status, canceled.status) == (OrderStatus.FILLED, OrderStatus.CANCELED)
+    assert (world.reconnects, world.fact_kinds()) == (1, ["stream"])
+    agree(world)
+
+
 def test_an_order_that_reopens_is_told_and_not_believed() -> None:
     world = ready()
     order = world.submit(BTC, Side.BUY, 10, BID - 100)
@@ -445,11 +463,6 @@ def test_a_private_frame_that_cannot_be_read_is_a_reconnect() -> None:
 
 
 def test_no_frame_whatever_makes_the_session_raise() -> None:
-    import random
-
-    from tests.adapters.deribit.frames import FRAMES
-    from tests.adapters.deribit.test_wire import mutated
-
     world = ready()
     draw = random.Random(5)
     frames = list(FRAMES.values())
@@ -458,7 +471,6 @@ def test_no_frame_whatever_makes_the_session_raise() -> None:
         payload = mutated(draw, frames[number % len(frames)])
         output = session.receive(world.now, payload)
         assert output.refused == "" or "venue" in output.refused
-    assert FactKind.PROTOCOL.value == "protocol"
 
 
 def test_faults_that_this_venue_cannot_show_are_refused() -> None:

@@ -19,7 +19,7 @@ from tests.adapters.deribit.world import MS, PREFIX, Gambler, S, World
 
 # Everything after which the two books must be equal again, at once and often.
 ORDER_PATH = (1, 2, 3, 9, 10, 14, 15, 22, 23, 24, 25, 29, 32, 34, 35, 57, 61)
-NETWORK = (41, 43, 46)
+NETWORK = (41, 42, 43, 46)
 MARKET = (50, 51, 54, 55, 56)
 SEEDS = int(os.environ.get("DERIBIT_SEEDS", "6"))
 
