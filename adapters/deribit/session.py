@@ -138,6 +138,10 @@ class DeribitSession:
         self.login.tick(ts)
         self.orders.tick(ts)
         self.market.tick(ts)
+        dead = self.market.dead_book(ts)
+        if dead:
+            self.link.fact(FactKind.STREAM, f"a query knows a change of {dead} that the book's stream has not told")
+            self._close("a book's stream is dead")
         if self._truth_due_ts is not None and self._truth_due_ts <= ts:
             self._truth_due_ts = None
             self._take_truth(ts)
@@ -352,6 +356,7 @@ class DeribitSession:
             self.link, self.instruments, since_ms, lambda: self._changes, self._looked, self._not_looked, rounds_max=1
         )
         self._look.start(ts)
+        self.market.compare(ts)
 
     def _looked(self, ts: int, truth: Truth) -> None:
         self._look = None

@@ -415,6 +415,15 @@ def test_a_stream_that_says_nothing_is_found_out_by_the_slow_look() -> None:
     agree(world)
 
 
+def test_a_book_whose_stream_has_died_is_found_out_too() -> None:
+    world = ready()
+    assert world.connection is not None
+    world.venue.connections[world.connection].is_mute = True
+    world.venue.crowd(world.now, "BTC-PERPETUAL", Side.BUY, BID - 500, 100)
+    world.run(60 * S)
+    assert (world.reconnects, world.fact_kinds()) == (1, ["stream"])
+
+
 def test_an_order_that_reopens_is_told_and_not_believed() -> None:
     world = ready()
     order = world.submit(BTC, Side.BUY, 10, BID - 100)
