@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from adapters.deribit.session import DeribitSession, Phase
-from adapters.deribit.settings import Output
 from core.enums import OrderStatus, OrderType, Reason, Side, TimeInForce
 from core.events import (
     CancelRejected,
@@ -328,10 +327,8 @@ def test_two_orders_under_one_label_are_told_and_a_cancel_takes_both() -> None:
     world.faults.arm(13)
     order = world.submit(BTC, Side.BUY, 10, BID - 100)
     assert world.fact_kinds() == ["duplicate_label"]
-    number, output = world.session.query(world.now, world.now)
-    world.take(output)
-    states = collect(world, number)
-    assert [(each.client_order_id, each.venue_order_id != "") for each in states[0].open_orders] == [
+    state = world.ask(world.now)
+    assert [(each.client_order_id, each.venue_order_id != "") for each in state.open_orders] == [
         (order.client_order_id, True),
         (None, True),
     ]
@@ -339,27 +336,11 @@ def test_two_orders_under_one_label_are_told_and_a_cancel_takes_both() -> None:
     assert [each.state for each in world.venue.ledger.orders if each.label] == ["cancelled", "cancelled"]
 
 
-def collect(world: HandWorld, number: int) -> list[Any]:
-    found: list[Any] = []
-    take = world.take
-
-    def listening(output: Output) -> None:
-        found.extend(state for asked, state, _ in output.states if asked == number)
-        take(output)
-
-    world.take = listening  # type: ignore[method-assign]
-    world.run(S)
-    world.take = take  # type: ignore[method-assign]
-    return found
-
-
 def test_a_query_answers_with_one_moment() -> None:
     world = ready()
     world.submit(BTC, Side.BUY, 30, ASK)
     order = world.submit(BTC, Side.BUY, 10, BID - 100)
-    number, output = world.session.query(world.now, T0)
-    world.take(output)
-    (state,) = collect(world, number)
+    state = world.ask(T0)
     assert [(each.client_order_id, each.price, each.leaves_qty) for each in state.open_orders] == [
         (order.client_order_id, BID - 100, 10)
     ]

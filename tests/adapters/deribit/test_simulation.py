@@ -79,6 +79,22 @@ def test_everything_at_once(seed: int) -> None:
     run_seed(2_000 + seed, (*ORDER_PATH, *NETWORK, *MARKET), cuts_ppm=10_000)
 
 
+@pytest.mark.parametrize("seed", range(SEEDS))
+def test_processes_that_die_and_others_that_take_over(seed: int) -> None:
+    """Orders may be on their way when a process dies, and nobody remembers them: the next one waits until they cannot come."""
+    world = World(5_000 + seed)
+    world.begin()
+    for _ in range(4):
+        world.run(world.random.randrange(1 * S, 8 * S))
+        world.restart()
+        found = differences(world.venue.ledger, world.account, world.trader, PREFIX)
+        gone = [text for text in found if "UNKNOWN" not in text]
+        assert gone == [], f"seed {5_000 + seed}: {found}"
+    world.calm()
+    world.run(60 * S)
+    assert differences(world.venue.ledger, world.account, world.trader, PREFIX) == []
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("block", range(20))
 def test_many_seeds(block: int) -> None:
