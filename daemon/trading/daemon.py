@@ -31,7 +31,7 @@ from core.events import (
 from core.restore import capture
 from core.trader import Trader
 from core.units import NS_PER_SECOND, parse_duration_ns
-from core.venue_adapter import Adapter
+from core.venue_adapter import Adapter, VenueState
 from daemon.api.child import ApiChild
 from daemon.api.settings import api_settings
 from daemon.config.effective import effective
@@ -52,6 +52,7 @@ from daemon.run_folder import LOG_FILE
 from daemon.trading.answering import Answering
 from daemon.trading.clock import Clock, SystemClock
 from daemon.trading.closing import BATCH_EVENTS_MAX, Closing
+from daemon.trading.connecting import open_patiently
 from daemon.trading.heart import Heart
 from daemon.trading.inbox import Inbox
 from daemon.trading.last_act import LastAct
@@ -175,7 +176,8 @@ class Daemon:
             )
             self._session.on_latched = self._latched
             self._session.on_strategies = self._strategies_latched
-            await self._session.adapter.open()
+            wait_s = parse_duration_ns(self._settings.venue_wait) / NS_PER_SECOND
+            await open_patiently(self._session.adapter, wait_s, self._say_waiting)
             self._say_phase("starting", "asking the venue")
             self._last_act = LastAct(self._session)
             await self._begin()
@@ -326,6 +328,7 @@ class Daemon:
         if self._foreign:
             # Somebody else's orders, or a position that no fill explains: a person has to look.
             self.halt(f"at the start the venue says otherwise: {'; '.join(self._foreign)}")
+        self._cancel_where_halted()
         self._say_phase("running", f"{self.run_id} {session.trader.risk.trading_state.name}")
         self._log.info(
             "ready",
@@ -352,9 +355,23 @@ class Daemon:
         due = self.session.timers.next_ts()
         return None if due is None else max(due - self.session.clock.now(), 0) / NS_PER_SECOND
 
+    def _reconnected(self, venue: VenueState) -> None:
+        """What is no bug of ours ends the session in order; the feed goes on meanwhile, with the answers to its last orders."""
+        try:
+            self.reconciling.reconnected(venue)
+            self._cancel_where_halted()
+        except TradingdError as error:
+            self._expected(error)
+
+    def _cancel_where_halted(self) -> None:
+        """What a venue kept while nobody could reach it does not rest through a halt."""
+        session = self.session
+        if session.trader.risk.trading_state is TradingState.HALTED and session.has_open_orders:
+            session.apply(lambda now: [CancelAllRequested(now, now, "halted, and orders rest at a venue")])
+
     async def _feed(self) -> None:
         try:
-            await self.session.adapter.run(self.session.inbox, self.reconciling.reconnected)
+            await self.session.adapter.run(self.session.inbox, self._reconnected)
         finally:
             self.closing.has_feed_ended = self._last_act.is_feed_dead = True
         self.stop("stop", SIGNAL_UID, "the feed has ended" if self._error is None else str(self._error))
@@ -396,6 +413,10 @@ class Daemon:
         self.phase = phase
         for listener in self._listeners:
             listener.phase(phase, text)
+
+    def _say_waiting(self, reason: str) -> None:
+        self._log.warning("waiting for a venue", reason=reason)
+        self._say_phase("starting", f"waiting for a venue: {reason}")
 
     def _say_records_read(self, records: int) -> None:
         self._say_phase("starting", f"{records:,} records of the run before read")

@@ -1,108 +1,145 @@
-"""Recordings of every format played as a live feed: killed in the middle, gone on with, and replayed to identical commands."""
+"""Every recorded session played as a live feed replays to identical commands, one that was killed in the middle too.
+
+The whole daemon in virtual time, so that minutes of market pass as fast as the machine can; the kill is a copy of what was on the
+disk at that moment, which is what a process that dies there leaves.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import gzip
 import json
-import signal
-import subprocess
+import os
+import shutil
+from functools import partial
 from pathlib import Path
-from typing import Any
+from unittest.mock import patch
 
+import anyio
 import pytest
 
+from core.events import OrderFilled
+from daemon.audit.findings import Verdict
+from daemon.audit.verify import verify
+from daemon.config.loader import LoadedConfig, load_config
+from daemon.control.server import Handler
 from daemon.exit_codes import ExitCode
-from daemon.replay import replay
-from tests.daemon.session import COMMAND, CONFIG, ROOT, environment, write_config
-from tests.daemon.test_recorded_sessions import NEEDED, SIZES
-from tests.daemon.trading.test_paper import READY, ask, end, run_folder
+from daemon.journal.tail import TailReader
+from daemon.replay import Replayed, replay
+from daemon.trading.control import Control
+from daemon.trading.daemon import Daemon
+from tests.daemon.session import CONFIG, ROOT, environment
+from tests.daemon.test_recorded_sessions import NEEDED
+from tests.daemon.trading.virtual_time import World
 from tests.data_path import ROOT as DATA
 from tests.data_path import market_data
 
-SECONDS_MAX = 240
-EVENTS_MIN = 60
-
-TRADES = """[[data]]
-format = "trades"
+SPEED = {
+    "lobster": "2000x",
+    "binance-spot": "40x",
+    "binance-usdm": "40x",
+    "binance-cm": "40x",
+    "quotes": "3600x",
+    "trades": "20x",
+}
+KILL_AT_SHARE = 0.4
+PRINTS_MAX = 5_000
+TABLE = """[[data]]
+format = "{name}"
 instrument_id = "ACME.SIM"
-file = "trades.csv"
+file = "{file}"
+{more}
 
 [venue]
 fidelity = "l2"
+crossed = "count"
+"""
+STRATEGY = """
+[[strategies]]
+id = "follower"
+class = "tests.daemon.trading.follower:Follower"
 """
 
 
-def recorded(session: str, folder: Path) -> list[str]:
-    """The configuration of one of the shipped sessions, as `tradingd paper` takes it."""
-    qty, position, _ = SIZES[session]
-    params: dict[str, Any] = {"order_qty": qty, "position_qty_max": position, "requote_interval_ms": 100}
-    settings = ["strategies.0.class=symmetric_maker", *(f"strategies.0.params.{key}={value}" for key, value in params.items())]
-    return [str(ROOT / "config" / f"backtest-{session}.toml"), *(part for setting in settings for part in ("--set", setting))]
+def table_config(folder: Path, name: str, file: Path, price_scale: int, more: str) -> Path:
+    """Tests' own session over a table of quotes or prints, with a strategy that acts on either."""
+    start, end, strategies = CONFIG.index("[[data]]"), CONFIG.index("[venue.latency]"), CONFIG.index("[[strategies]]")
+    text = CONFIG[:start] + TABLE.format(name=name, file=file, more=more) + CONFIG[end:strategies] + STRATEGY
+    for old, new in {
+        "price_scale = 2": f"price_scale = {price_scale}",
+        'tick = "0.01"': f'tick = "{10**-price_scale:.{price_scale}f}"',
+        'price_max = "10000"': 'price_max = "1000000"',
+        "order_notional_max = 10000": "order_notional_max = 9999999",
+    }.items():
+        text = text.replace(old, new)
+    path = folder / "table.toml"
+    path.write_text(text)
+    return path
 
 
-def trades(folder: Path) -> list[str]:
-    lines = ["ts_event,price,qty,aggressor_side"]
-    lines += [
-        f"2026-01-05T14:{second // 60:02d}:{second % 60:02d}Z,100.{second % 7:02d},5,{('buy', 'sell')[second % 2]}"
-        for second in range(1_200)
-    ]
-    (folder / "trades.csv").write_text("\n".join(lines) + "\n")
-    start, end_ = CONFIG.index("[[data]]"), CONFIG.index("[venue.latency]")
-    strategy = CONFIG.index("[[strategies]]")
-    text = CONFIG[:start] + TRADES + CONFIG[end_:strategy]
-    maker = '[[strategies]]\nid = "taker"\nclass = "tests.daemon.trading.trade_follower:TradeFollower"\n'
-    return [str(write_config(folder, text + maker))]
+def prints(folder: Path) -> Path:
+    """The prints of a recorded Binance session as a table."""
+    rows = ["ts_event,price,qty,side"]
+    with gzip.open(market_data(NEEDED["binance-usdm"]), "rt") as lines:
+        for line in lines:
+            _, _, frame = line.partition(" ")
+            data = json.loads(frame).get("data", {})
+            if data.get("e") == "trade" and len(rows) <= PRINTS_MAX:
+                rows.append(f"{data['T'] * 1_000_000},{data['p']},1,{'SELL' if data['m'] else 'BUY'}")
+    path = folder / "prints.csv"
+    path.write_text("\n".join(rows) + "\n")
+    return path
 
 
-def start(folder: Path, arguments: list[str], speed: str, *options: str) -> subprocess.Popen[str]:
-    settings = ['run.mode="paper"', 'run.name="session"', 'run.pace="full"', f'daemon.speed="{speed}"']
-    overrides = [part for setting in settings for part in ("--set", setting)]
-    return subprocess.Popen(
-        [*COMMAND, "paper", *arguments, *overrides, *options],
-        cwd=folder,
-        env=environment(folder, TRADINGD_DATA=str(DATA)),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def kill_in_the_middle(folder: Path, daemon: subprocess.Popen[str]) -> None:
-    assert daemon.stderr is not None
-    lines = []
-    for line in daemon.stderr:
-        lines.append(line)
-        if READY in line.split():
-            break
-    else:
-        raise AssertionError("".join(lines))
-    while ask(folder, "status")["events"] < EVENTS_MIN:
-        assert daemon.poll() is None
-    end(daemon, signal.SIGKILL)
-
-
-@pytest.mark.timeout(2 * SECONDS_MAX)
-@pytest.mark.parametrize("session", [*NEEDED, "trades"])
-def test_a_recording_killed_in_the_middle_and_played_again_replays(tmp_path: Path, session: str) -> None:
-    if session == "trades":
-        arguments = trades(tmp_path)
+def configured(folder: Path, session: str) -> LoadedConfig:
+    if session == "quotes":
+        columns = 'columns = { ts_event = "timestamp", bid_price = "bid", ask_price = "ask" }\nqty_default = "100"'
+        path = table_config(folder, "quotes", market_data("fx/truefx_usdjpy-ticks.csv"), 3, columns)
+    elif session == "trades":
+        path = table_config(folder, "trades", prints(folder), 2, "")
     else:
         market_data(NEEDED[session])
-        arguments = recorded(session, tmp_path)
-    daemon = start(tmp_path, arguments, "20x")
-    try:
-        kill_in_the_middle(tmp_path, daemon)
-    finally:
-        if daemon.poll() is None:
-            daemon.kill()
-        daemon.communicate(timeout=SECONDS_MAX)
-    first = replay(run_folder(tmp_path, 1), None)
-    assert (first.is_identical, first.difference, first.events > 10) == (True, None, True)
-    assert first.ending
+        path = ROOT / "config" / f"backtest-{session}.toml"
+    overrides = [f'daemon.speed="{SPEED[session]}"', 'run.mode="paper"', f'daemon.state_folder="{folder}/state"']
+    return load_config(path, [*overrides, "daemon.snapshot_records=2000", 'risk.market_age_max="1h"'])
 
-    again = start(tmp_path, arguments, "9999x", "--json")
-    out, err = again.communicate(timeout=SECONDS_MAX)
-    assert again.returncode == ExitCode.OK, err
-    status = json.loads(out)
-    assert (status["recovered"]["previous_run"], status["orders_sent"] > 0) == (1, True)
-    second = replay(run_folder(tmp_path, 2), None)
-    assert (second.is_identical, second.difference, second.ending) == (True, None, "")
+
+def live(loaded: LoadedConfig, folder: Path) -> tuple[int, Path]:
+    """One life, until the recording ends; and the run as it was while it traded."""
+    world, killed = World(), folder / "killed"
+
+    def copy_when_it_has_traded(made: Daemon) -> None:
+        if made.session.commands < 10 and made.session.events < 2_000:
+            asyncio.get_running_loop().call_later(0.01, copy_when_it_has_traded, made)
+            return
+        shutil.copytree(made.session.journal.path.parent, killed)
+
+    def handler_of(made: Daemon) -> Handler:
+        asyncio.get_running_loop().call_later(0.01, copy_when_it_has_traded, made)
+        return Control(made).answer
+
+    daemon = Daemon(loaded, quiet=True, make_clock=world.clock)
+    with patch.dict(os.environ, environment(folder)):
+        code = anyio.run(partial(daemon.run, handler_of), backend_options={"loop_factory": world.new_loop})
+    return code, killed
+
+
+def decided(found: Replayed) -> int:
+    return found.commands + found.denials
+
+
+@pytest.mark.parametrize("session", SPEED)
+def test_a_recorded_session_as_a_live_feed_replays_killed_or_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, session: str
+) -> None:
+    monkeypatch.setenv("TRADINGD_DATA", str(DATA))
+    loaded = configured(tmp_path, session)
+    code, killed = live(loaded, tmp_path)
+    assert code == ExitCode.OK
+    (run,) = (Path(loaded.config.daemon.state_folder) / loaded.config.run.name / "runs").iterdir()
+    whole, cut = replay(run, None), replay(killed, None)
+    assert (whole.is_identical, whole.ending, cut.is_identical) == (True, "", True), (whole, cut)
+    assert (verify(run).verdict, verify(killed).verdict) == (Verdict.WHOLE, Verdict.UNFINISHED)
+    assert decided(whole) >= decided(cut) > 3
+    if session != "trades":
+        assert any(isinstance(record, OrderFilled) for record in TailReader(run / "journal")), "it traded"
