@@ -128,10 +128,11 @@ def make_app(parts: Parts) -> FastAPI:
 _bearer = HTTPBearer(auto_error=False, description="the client's token")
 
 
-def needs(scope: str) -> Callable[[Request], Caller]:
+def needs(scope: str) -> Callable[..., Awaitable[Caller]]:
     """The caller, where its token has this scope."""
 
-    def check(request: Request, _shown: Annotated[Any, Depends(_bearer)] = None) -> Caller:
+    # Awaited although it waits for nothing: FastAPI hands every other function to a thread.
+    async def check(request: Request, _shown: Annotated[Any, Depends(_bearer)] = None) -> Caller:
         caller: Caller = request.scope["state"]["caller"]
         if scope not in caller.may:
             raise HTTPException(403, f"this takes a token with the scope {scope}")
