@@ -8,6 +8,7 @@ import signal
 import socket
 import sys
 import threading
+from contextlib import suppress
 from typing import BinaryIO
 
 import msgspec
@@ -59,8 +60,9 @@ def _watch_for_end(pipe: BinaryIO) -> None:
 
 def main() -> int:
     """The daemon's child: one line of settings on stdin, which stays open as long as the daemon lives."""
-    # What clients show passes through here: no core of it is left on a disk.
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    # What clients show passes through here: no core of it is left on a disk. A sandbox that forbids to say so has said it already.
+    with suppress(OSError):
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     line = sys.stdin.buffer.readline(SETTINGS_BYTES_MAX)
     settings = msgspec.json.decode(line, type=ApiSettings)
     threading.Thread(target=_watch_for_end, args=(sys.stdin.buffer,), daemon=True).start()
