@@ -60,7 +60,7 @@ def _watch_for_end(pipe: BinaryIO) -> None:
 
 def main() -> int:
     """The daemon's child: one line of settings on stdin, which stays open as long as the daemon lives."""
-    # What clients show passes through here: no core of it is left on a disk. A sandbox that forbids to say so has said it already.
+    # What clients show passes through here: no core of it is left on a disk. A sandbox that forbids this has said it already.
     with suppress(OSError):
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     line = sys.stdin.buffer.readline(SETTINGS_BYTES_MAX)
