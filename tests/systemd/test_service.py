@@ -75,6 +75,8 @@ class Account:
         return f"{self.machine.console()}\n{self.log()}\n{self.machine.systemctl('status', self.unit)}"
 
 
+# As it is shipped, from the checkout that the machine has.
+ACCOUNT_TOOL = ("sh", f"{INSTALLED}/checkout/systemd/tradingd-account")
 KEY = Ed25519PrivateKey.generate()
 TOKEN = secrets.token_urlsafe(32)
 API_PORT, VENUE_PORT = 18_720, 18_721  # nobody's; the machine has this host's network
@@ -311,6 +313,14 @@ def test_the_guardian_runs_beside_it_kills_it_when_it_stands_still_and_keeps_its
     for pid, names in ((daemon, ["secret_journal_key"]), (guardian, ["secret_webhook"])):
         credentials = machine.run("sh", "-c", f"ls {as_seen_by(pid, 'run/credentials')}/*").stdout.split()
         assert credentials == names
+
+    # The doctor finds all of it where the service stands.
+    done = machine.run(*ACCOUNT_TOOL, account.name, "doctor", f"/etc/tradingd/{account.name}.toml", "--json")
+    found = [(each["area"], each["found"]) for each in json.loads(done.stdout)["findings"] if each["status"] == "ok"]
+    assert ("clock", "not set since the boot") in found
+    assert ("guardian", f"process {guardian} watches session-1: running") in found
+    assert ("permissions", f"/var/lib/private/tradingd/{account.name}/state/session belongs to user {uid}, mode 0700") in found
+    assert [words for area, words in found if area == "lock"][0].startswith(f"held by process {daemon} (")
 
     machine.run("kill", "-STOP", daemon)
     account.wait_for_restart(1)
