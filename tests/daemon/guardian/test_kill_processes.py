@@ -13,7 +13,7 @@ import pytest
 from daemon.exit_codes import ExitCode
 from tests.daemon.guardian.processes import SECONDS_MAX, Place, place, until
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(400)
 
 ALERTS = '[alerts]\nlog = "alerts.jsonl"'
 
@@ -274,3 +274,20 @@ def test_the_embedded_venue_is_verified_through_the_daemon(tmp_path: Path) -> No
         daemon.send_signal(signal.SIGSTOP)
         code, content = here.kill()
         assert (code, content["kill"]["daemon"]) == (ExitCode.OK, "killed")
+
+
+def test_a_kill_while_the_daemon_reconnects(here: Place) -> None:
+    """The venue dies and comes back: until it is back nothing is verified, and what the daemon had open is not sent again."""
+    here.start_guardian()
+    daemon = here.start_daemon()
+    here.venue.kill()
+    here.venue.wait()
+    code, content = here.kill("--wait", "2s")
+    assert (code, content["kill"]["daemon"], content["kill"]["verified"]) == (ExitCode.UNVERIFIED, "halted", False)
+    mark = len(here.lines())
+    here.start_venue()
+    until(lambda: "kill_verified" in here.kinds(), "it is done once the venue is back")
+    until(lambda: b"reconnected" in (here.folder / "paper.log").read_bytes(), "the daemon is back at the venue too")
+    status = until(here.status, "the daemon answers")
+    assert (status["trading_state"], daemon.poll()) == ("HALTED", None)
+    assert_nothing_came(here, mark)
