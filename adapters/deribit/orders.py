@@ -53,6 +53,16 @@ class Orders:
         for order_id in [order_id for order_id in self.tracker.foreign if order_id not in named]:
             del self.tracker.foreign[order_id]
 
+    def ask_for_missing(self, ts: int, truth: Truth, before_ms: int) -> None:
+        """Orders that the venue does not name as open any more, and whose end nobody has told: ask what became of them.
+
+        `before_ms`: only those that were known, by the server's clock, before the look began.
+        """
+        named = {order.order_id for order in truth.orders}
+        for tracked in self.tracker.open():
+            if tracked.is_accepted and tracked.order_id not in named and tracked.updated_ms < before_ms:
+                self.resolver.add(ts, tracked, before_ms)
+
     def open_in(self, instrument_id: str | None) -> list[int]:
         return [
             tracked.client_order_id

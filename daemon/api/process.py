@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import socket
 import sys
@@ -65,6 +66,8 @@ def _watch_for_end(pipe: BinaryIO) -> None:
 
 def main() -> int:
     """The daemon's child: one line of settings on stdin, which stays open as long as the daemon lives."""
+    # What clients show passes through here: no core of it is left on a disk.
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     line = sys.stdin.buffer.readline(SETTINGS_BYTES_MAX)
     settings = msgspec.json.decode(line, type=ApiSettings)
     threading.Thread(target=_watch_for_end, args=(sys.stdin.buffer,), daemon=True).start()

@@ -34,6 +34,9 @@ T_975 = 2.306  # Student's t at 8 degrees of freedom, for a line through ten mea
 END_S_MAX = 60.0
 # Beyond: it grows. A daemon that runs for a month must not gain a gigabyte.
 RSS_MIB_PER_H_MAX = 1.5
+# What is remembered on purpose, and up to how many (core/order_store.py, daemon/venue_sim/account.py): until they are full, the
+# process grows by them. Bytes as measured with --tracemalloc: an order with its two ids; a fill's id, and the venue's copy of it.
+REMEMBERED = (("orders", 10_000, 600), ("fills", 100_000, 250), ("fills", 20_000, 350))
 COUNT_PER_H_MAX = 1.0  # descriptors, threads
 
 CONFIG = """
@@ -162,6 +165,7 @@ class Soak:
         self._folder = folder
         self.started = time.monotonic()
         self.rss_mib, self.descriptors, self.threads = Series(), Series(), Series()
+        self.rss_unexplained_mib = Series()
         self.lag_ms: list[float] = []
         self.depths: list[int] = []
         self.lag_by_time = Series()
@@ -201,7 +205,11 @@ class Soak:
         if "VmRSS" not in fields:
             return
         hours = self.hours
-        self.rss_mib.add(hours, int(fields["VmRSS"].split()[0]) / 1024)
+        rss_mib = int(fields["VmRSS"].split()[0]) / 1024
+        self.rss_mib.add(hours, rss_mib)
+        counts = {"orders": self.last.get("beat", {}).get("orders_sent", 0), "fills": self.last.get("fills", 0)}
+        remembered = sum(min(counts[name], count_max) * size for name, count_max, size in REMEMBERED)
+        self.rss_unexplained_mib.add(hours, rss_mib - remembered / (1 << 20))
         self.threads.add(hours, int(fields["Threads"]))
         self.descriptors.add(hours, len(list((self._proc / "fd").iterdir())))
 
@@ -235,15 +243,16 @@ class Soak:
         beat = self.last.get("beat", {})
         slopes = {}
         for name, series, limit in (
-            ("rss_mib", self.rss_mib, RSS_MIB_PER_H_MAX),
+            ("rss_mib", self.rss_mib, math.inf),
+            ("rss_mib_but_for_what_is_remembered", self.rss_unexplained_mib, RSS_MIB_PER_H_MAX),
             ("descriptors", self.descriptors, COUNT_PER_H_MAX),
             ("threads", self.threads, COUNT_PER_H_MAX),
         ):
             slope, half = series.slope()
             verdict = "grows" if slope - half > limit else "bounded" if slope + half <= limit else "undecided: run it longer"
             slopes[name] = {
-                "last": series.values[-1] if series.values else None,
-                "max": max(series.values, default=None),
+                "last": round(series.values[-1], 1) if series.values else None,
+                "max": round(max(series.values), 1) if series.values else None,
                 "per_hour": round(slope, 3),
                 "interval": [round(slope - half, 3), round(slope + half, 3)] if math.isfinite(half) else None,
                 "verdict": verdict,
@@ -305,7 +314,7 @@ def show(report: dict[str, Any]) -> None:
     for name, found in report["slopes"].items():
         interval = "too short" if found["interval"] is None else f"{found['interval'][0]:+} to {found['interval'][1]:+}"
         grows = f"{found['per_hour']:+} an hour ({interval}): {found['verdict']}"
-        print(f"{name:12} last {found['last']}, max {found['max']}; {grows}")
+        print(f"{name:36} last {found['last']}, max {found['max']}; {grows}")
     delay, trend = report["loop_delay_ms"], report["loop_delay_ms_per_hour"]
     grows = "too short for a slope" if trend is None else f"{trend[0]:+} ± {trend[1]} ms an hour"
     print(f"loop delay   p50 {delay['p50']} ms, p99 {delay['p99']}, p99.9 {delay['p999']}, max {delay['max']}; {grows}")

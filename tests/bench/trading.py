@@ -1,9 +1,10 @@
 """What an event costs on its way through the daemon: `python -m tests.bench.trading [--json] [--folder DIR]`.
 
 The daemon of paper and live sessions, whole: inbox, journal, step, disk, send. Its feed is the best prices of Binance's recorded
-USD-M perpetual (absent: a random walk with as many changes), its strategy a maker that moves its orders with every one,
-its venue a stand-in that accepts at once. Measured is the time from an event's stamp in the inbox to the command that it led to
-in the adapter's hands. Paced, the events come at ten times their recorded rate; saturated, so that 32 of them always wait.
+USD-M perpetual (absent: a random walk with as many changes), its strategy a maker that moves its orders with every one, or one
+that sends new ones; its venue is a stand-in that accepts at once. Measured is the time from an event's stamp in the inbox to the
+command that it led to in the adapter's hands. Paced, the events come at ten times their recorded rate; saturated, so that 32 of
+them always wait.
 """
 
 from __future__ import annotations
@@ -45,6 +46,8 @@ ROOT = Path(__file__).resolve().parents[2]
 RECORDED_PER_S = 192.0  # changes of the best prices and sizes in that recording
 TIMES = 10.0
 FOREVER = 1 << 62
+# The maker moves its orders, which does not wait for the disk; a new order does.
+WAYS = {"maker": "symmetric_maker", "new orders": "tests.bench.resubmit:Resubmitter"}
 WAITING_MAX = 32  # saturated: what the inbox holds
 
 
@@ -124,11 +127,12 @@ class StandIn:
         return VenueState(tuple(self._open.values()), (), {})
 
 
-def configuration(folder: Path, sync: str) -> LoadedConfig:
+def configuration(folder: Path, sync: str, strategy: str = "symmetric_maker") -> LoadedConfig:
     os.environ.setdefault("TRADINGD_DATA", str(DATA))
     overrides = {
         "run.mode": '"paper"',
         "risk.orders_max": "1000000",
+        "strategies.0.class": json.dumps(strategy),
         "strategies.0.params.requote_interval_ms": "0",
         "daemon.state_folder": json.dumps(str(folder / "state")),
         "daemon.sync": json.dumps(sync),
@@ -156,7 +160,7 @@ def recorded_quotes(loaded: LoadedConfig, count: int) -> list[Quote]:
     return found[:count]
 
 
-def measure(folder: Path, sync: str, quotes: Sequence[Quote], per_s: float | None) -> dict[str, Any]:
+def measure(folder: Path, sync: str, strategy: str, quotes: Sequence[Quote], per_s: float | None) -> dict[str, Any]:
     """One run of the daemon over `quotes`."""
     made: list[StandIn] = []
 
@@ -164,7 +168,7 @@ def measure(folder: Path, sync: str, quotes: Sequence[Quote], per_s: float | Non
         made.append(StandIn(quotes, per_s, clock))
         return made[0]
 
-    daemon = Daemon(configuration(folder, sync), quiet=True, open_adapter=open_stand_in)
+    daemon = Daemon(configuration(folder, sync, strategy), quiet=True, open_adapter=open_stand_in)
 
     async def run() -> None:
         await daemon.run(lambda started: Control(started).answer)
@@ -198,19 +202,21 @@ def main() -> None:
         os.chmod(sockets, 0o700)
         os.environ["TRADINGD_STATE_DIR"] = f"{folder}/keys"
         quotes = recorded_quotes(configuration(Path(folder), "none"), arguments.events)
-        for name, per_s in (("paced", RECORDED_PER_S * TIMES), ("saturated", None)):
-            for sync in ("none", "batch", "before_send"):
-                place = Path(folder) / f"{name}-{sync}"
-                place.mkdir()
-                results[f"{name}, {sync}"] = measure(place, sync, quotes, per_s)
+        for pace, per_s in (("paced", RECORDED_PER_S * TIMES), ("saturated", None)):
+            for way, strategy in WAYS.items():
+                for sync in ("none", "before_send"):
+                    name = f"{pace}, {way}, {sync}"
+                    place = Path(folder) / name.replace(", ", "-").replace(" ", "-")
+                    place.mkdir()
+                    results[name] = measure(place, sync, strategy, quotes, per_s)
     if arguments.json:
         print(json.dumps({"results": results}))
         return
     print(f"{len(quotes):,} quotes, {RECORDED_PER_S * TIMES:,.0f} a second where paced; event to command in microseconds")
-    print(f"{'':26}{'p50':>9}{'p99':>10}{'max':>11}{'events/s':>11}{'commands':>10}{'conflated':>11}")
+    print(f"{'':36}{'p50':>9}{'p99':>10}{'max':>11}{'events/s':>11}{'commands':>10}{'conflated':>11}")
     for name, row in results.items():
         print(
-            f"{name:26}{row['p50_us']:9,.1f}{row['p99_us']:10,.1f}{row['max_us']:11,.1f}{row['events_per_s']:11,}"
+            f"{name:36}{row['p50_us']:9,.1f}{row['p99_us']:10,.1f}{row['max_us']:11,.1f}{row['events_per_s']:11,}"
             f"{row['commands']:10,}{row['conflated']:11,}"
         )
 

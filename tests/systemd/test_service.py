@@ -18,12 +18,12 @@ from core.events import OrderCanceled, Reconciled, Started, StateRestored, Venue
 from daemon.exit_codes import ExitCode
 from daemon.journal.tail import TailReader
 from tests.daemon.session import CONFIG
-from tests.systemd.machine import INSTALLED, Machine, as_seen_by, why_not
+from tests.systemd.machine import INSTALLED, UNIT_FOLDER, Machine, as_seen_by, why_not
 
 REASON = why_not()
 pytestmark = pytest.mark.skipif(REASON is not None, reason=f"no systemd can be booted here: {REASON}")
 
-ACCOUNTS = ("guarded", "api", "first", "hang", "killed", "loop", "closed", "broken", "unsecret", "slow-heart")
+ACCOUNTS = ("guarded", "api", "venue", "first", "hang", "killed", "loop", "closed", "broken", "unsecret", "slow-heart")
 SLEEPER = '[[strategies]]\nid = "sleeper"\nclass = "tests.systemd.sleeper:Sleeper"\n'
 
 
@@ -77,7 +77,20 @@ class Account:
 
 KEY = Ed25519PrivateKey.generate()
 TOKEN = secrets.token_urlsafe(32)
-API_PORT = 18_720  # nobody's; the machine has this host's network
+API_PORT, VENUE_PORT = 18_720, 18_721  # nobody's; the machine has this host's network
+VENUE = f"""
+[[connections]]
+venue = "SIM"
+adapter = "sim"
+address = "127.0.0.1:{VENUE_PORT}"
+
+[daemon]
+venue_wait = "1h"
+"""
+VENUE_UNIT = f"""
+[Service]
+ExecStart={INSTALLED}/bin/tradingd venue-sim sim --config /etc/tradingd/venue.toml --ledger /run/ledger.jsonl
+"""
 
 
 @pytest.fixture(scope="module")
@@ -98,12 +111,14 @@ def machine() -> Iterator[Machine]:
     client = '[[clients]]\nid = "desk"\ntoken = "desk"\nscopes = ["read"]\ninstruments = ["ACME.SIM"]\n'
     made.write("/etc/tradingd/api.toml", f"{market}{SLEEPER}{client}[api]\nenabled = true\nport = {API_PORT}\n")
     made.write("/etc/tradingd/api.secrets/desk", TOKEN, 0o600)
+    made.write("/etc/tradingd/venue.toml", f"{market}{SLEEPER}{VENUE}")
+    made.write(f"{UNIT_FOLDER}/venue-sim.service", VENUE_UNIT)
     made.write("/etc/tradingd/broken.toml", f"{market}{SLEEPER}[risky]\n")
     made.write("/etc/tradingd/slow-heart.toml", f'{market}{SLEEPER}[daemon]\nheartbeat_interval = "4s"\n')
     made.write("/etc/tradingd/unsecret.secrets/journal_key", "not a key", 0o600)
     # What the tests wait for comes sooner; the rest of the unit is as it is shipped.
     made.drop_in("tradingd@hang.service", "WatchdogSec=4s\nRestartSec=100ms")
-    for name in ("killed", "loop"):
+    for name in ("killed", "loop", "venue"):
         made.drop_in(f"tradingd@{name}.service", "RestartSec=100ms")
     with made:
         yield made
@@ -147,6 +162,24 @@ def test_one_that_is_killed_recovers_before_it_is_ready(machine: Machine) -> Non
     assert [type(record) for record in first] == [StateRestored, OrderCanceled, VenueCompared, Started, Reconciled]
     assert isinstance(first[0], StateRestored)
     assert first[0].previous_run == 1
+
+
+def test_it_is_not_ready_before_its_venue_and_an_order_that_rests_there_is_taken_over_after_sigkill(machine: Machine) -> None:
+    account = Account(machine, "venue")
+    machine.run("systemctl", "start", "--no-block", account.unit)
+    machine.wait_until(lambda: account.show("StatusText")["StatusText"].startswith("starting: waiting for a venue: "))
+    assert account.show("ActiveState", "SubState") == {"ActiveState": "activating", "SubState": "start"}
+    machine.run("systemctl", "start", "venue-sim")
+    account.wait_for_restart(0)
+    account.wait_for_order()
+    before = account.tradingd("orders")["orders"]
+    account.kill()
+    account.wait_for_restart(1)
+    after = account.tradingd("orders")["orders"]
+    assert [order["order_id"] for order in after] == [order["order_id"] for order in before]
+    # Asked for before READY, and nothing was canceled or sent.
+    kinds = [type(record).__name__ for record in account.records(2)]
+    assert kinds[: kinds.index("Reconciled") + 1] == ["StateRestored", "VenueCompared", "Started", "Reconciled"]
 
 
 def test_a_hang_is_ended_by_the_watchdog_and_a_latched_halt_survives_that_and_sigkill(machine: Machine) -> None:

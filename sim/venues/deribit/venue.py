@@ -25,6 +25,7 @@ LATE_ANSWER_NS = 60 * NS_PER_SECOND
 DAY_END_NS = 8 * 3_600 * NS_PER_SECOND
 PROCESSING_US = 120
 UNKNOWN_CODE = 19_999
+TAKERS_NUMBER = 1 << 32
 ORDER_METHODS = ENGINE_METHODS - {"private/close_position"}
 
 
@@ -62,10 +63,12 @@ class DeribitVenue:
         self.connections: dict[int, Connection] = {}
         self._outgoing: list[Outgoing] = []
         self._next_connection = 1
+        # Whoever else trades: some quote, others take. One account would be held back from trading with itself.
         self._crowd = Account(number=1, name="crowd", client_id="", client_secret="")
+        self._takers = Account(number=TAKERS_NUMBER, name="takers", client_id="", client_secret="")
         self._day_end_ts = (ts - DAY_END_NS) // NS_PER_DAY * NS_PER_DAY + NS_PER_DAY + DAY_END_NS
         for currency in dict.fromkeys(market.rules.settlement_currency for market in self.markets.values()):
-            self._crowd.cash[currency] = 10**17
+            self._crowd.cash[currency] = self._takers.cash[currency] = 10**17
 
     @property
     def ledger(self) -> Ledger:
@@ -293,7 +296,7 @@ class DeribitVenue:
     def crowd(
         self, ts: int, name: str, side: Side, price: int | None, amount: int, time_in_force: str = "good_til_cancelled"
     ) -> bool:
-        """Somebody else's order; False where the venue refuses it."""
+        """Somebody else's order, at the market where price is None; False where the venue refuses it."""
         self._pass(ts)
         wanted = NewOrder(
             side=side,
@@ -303,7 +306,7 @@ class DeribitVenue:
             time_in_force=time_in_force,
         )
         try:
-            self.engine.place(ts, self._crowd, 0, self.markets[name], wanted)
+            self.engine.place(ts, self._takers if price is None else self._crowd, 0, self.markets[name], wanted)
         except RpcError:
             return False
         finally:
@@ -354,7 +357,7 @@ class DeribitVenue:
         self._pass(ts)
         market = self.markets[name]
         currency = market.rules.settlement_currency
-        for account in (*self.accounts.values(), self._crowd):
+        for account in (*self.accounts.values(), self._crowd, self._takers):
             size = account.holding(name).size
             if size and market.mark:
                 payment = market.rules.notional(market.mark, size) * rate // 10**9
@@ -370,7 +373,7 @@ class DeribitVenue:
         """The instrument's life is over: its orders leave, nothing trades any more."""
         self._pass(ts)
         market = self.markets[name]
-        for account in (*self.accounts.values(), self._crowd):
+        for account in (*self.accounts.values(), self._crowd, self._takers):
             for order in self.engine.open_orders(account):
                 if order.market is market:
                     self.engine.cancel(ts, order, "settlement")

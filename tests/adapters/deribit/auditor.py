@@ -44,8 +44,8 @@ def differences(ledger: Ledger, account: Account, trader: Trader, prefix: str) -
             found.append(f"{key}: position {held.qty} here, {position.get(key, 0)} there")
     if trader.portfolio.fills_booked != len(fills):
         found.append(f"{trader.portfolio.fills_booked} fills booked here, {len(fills)} there")
-    # Both round a realized profit to 10^-8 of the coin, at different moments: a unit for each fill.
+    # Both round to 10^-8 of the coin, what a fill closes and what it gains: two units for each fill.
     for currency, amount in account.cash.items():
-        if abs(trader.portfolio.cash[currency] - amount) > len(fills):
+        if abs(trader.portfolio.cash[currency] - amount) > 2 * len(fills):
             found.append(f"{currency}: {trader.portfolio.cash[currency]} here, {amount} there")
     return found

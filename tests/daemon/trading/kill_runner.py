@@ -54,6 +54,8 @@ POINTS = (
 )
 ONCE = ("locked", "numbered", "begun", "restored", "reconciled", "closing")  # points that a life passes one time
 LIFE_S_MAX = 0.25
+CLOSING_AT_S = 0.5  # when the life that is to die while it ends is told to end
+POINT_S_MAX = 10.0  # within which a point is come to; a machine may be busy
 HAS_UVLOOP = importlib.util.find_spec("uvloop") is not None
 CASH = 100_000 * 10**8
 
@@ -115,6 +117,11 @@ def fork_life(
             raise
         finally:
             os._exit(code)
+    return end_after(child, seconds, number)
+
+
+def end_after(child: int, seconds: float, number: int) -> tuple[int, bool]:
+    """Its exit status, and whether it ended by itself within `seconds`: else `number` ended it."""
     descriptor = os.pidfd_open(child)
     has_ended = bool(select.select([descriptor], [], [], seconds)[0])
     os.close(descriptor)
@@ -209,10 +216,11 @@ def main(folder: Path, kills: int, seed: int) -> dict[str, Any]:
         # Every named point in turn, each at its first visits; between them, any instant.
         is_random = number % 2 == 1
         name = POINTS[number // 2 % len(POINTS)]
-        point = die_at("" if is_random else name, 1 if name in ONCE else draw.choice((1, 1, 2, 3)))
+        visits = (1,) if name in ONCE else (1, 2) if name == "latched" else (1, 1, 2, 3)
+        point = die_at("" if is_random else name, draw.choice(visits))
         last = signal.SIGTERM if name == "closing" and not is_random else signal.SIGKILL
         # Whoever is to die at a point gets the time to come to it.
-        seconds = draw.uniform(0.005, LIFE_S_MAX) if is_random else 2 * LIFE_S_MAX
+        seconds = draw.uniform(0.005, LIFE_S_MAX) if is_random else CLOSING_AT_S if name == "closing" else POINT_S_MAX
         status, by_itself = fork_life(loaded, ledger, draw.randrange(1 << 30), point, seconds, last)
         if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL:
             died[name if by_itself else "random"] += 1

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import io
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,11 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import structlog
 
 from core.errors import TradingdError
 from daemon.exit_codes import ExitCode, exit_code_of
-from daemon.logging_setup import LogFile
 from tests.daemon.trading.durable_venue import Entry
 from tests.daemon.trading.kill_runner import audit
 from tests.daemon.trading.power_cut import CLEAN, Life, at, configured, halting_operator, live, nobody
@@ -133,19 +130,6 @@ def test_a_log_that_cannot_be_written_stops_nothing(tmp_path: Path, monkeypatch:
     assert (life.code, life.error, open_at_venue(life.venue.entries())) == (ExitCode.OK, None, {})
     kinds = {entry[0] for entry in life.venue.entries()}
     assert kinds == {"order", "replace", "cancel", "fill"}
-
-
-def test_a_console_that_has_gone_away_stops_nothing(tmp_path: Path) -> None:
-    class Gone(io.StringIO):
-        def write(self, _text: str) -> int:
-            raise BrokenPipeError
-
-    log_file = LogFile(tmp_path / "log.jsonl", Gone(), is_prompt=True)
-    for _ in range(2):
-        with pytest.raises(structlog.DropEvent):
-            log_file(None, "warning", {"event": "hello", "timestamp": "2026-01-05T14:30:00Z"})
-    log_file.close()
-    assert len((tmp_path / "log.jsonl").read_text().splitlines()) == 2
 
 
 @pytest.mark.slow

@@ -221,6 +221,9 @@ def audit(folder: Path) -> dict[str, Any]:
     booked: Counter[tuple[int, str]] = Counter()
     different = []
     for run in sorted((folder / "state" / "session" / "runs").iterdir()):
+        journal = run / "journal"
+        if not any(journal.glob("*.tdj")) or next(iter(TailReader(journal)), None) is None:
+            continue  # killed before it began
         for record in TailReader(run / "journal"):
             if isinstance(record, SubmitOrder):
                 sent[record.client_order_id] += 1
