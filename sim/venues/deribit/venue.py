@@ -27,6 +27,7 @@ DAY_END_NS = 8 * 3_600 * NS_PER_SECOND
 PROCESSING_US = 120
 UNKNOWN_CODE = 19_999
 TAKERS_NUMBER = 1 << 32
+SLOW_METHODS = (b'"private/buy"', b'"private/sell"', b'"private/edit"', b'"private/edit_by_label"')
 ORDER_METHODS = ENGINE_METHODS - {"private/close_position"}
 
 
@@ -62,7 +63,7 @@ class DeribitVenue:
         self.streams = Streams(self.engine, self.faults, self._notify)
         self.methods = Methods(self.engine, self.streams, self.accounts, self.faults)
         self.connections: dict[int, Connection] = {}
-        # A gateway holds each request for up to so long before the engine sees it, and has it even where the connection is gone.
+        # A gateway holds each order for up to so long before the engine sees it, and has it even where the connection is gone.
         self.gateway_ns_max = 0
         self._held: list[tuple[int, int, int, bytes]] = []
         self._held_number = 0
@@ -146,7 +147,7 @@ class DeribitVenue:
         if not connection.is_open or connection.is_half_open:
             return
         connection.heard_ts, connection.test_asked_ts = ts, 0
-        if self.gateway_ns_max and not faults.is_quiet:
+        if self.gateway_ns_max and not faults.is_quiet and any(method in payload for method in SLOW_METHODS):
             connection.gateway_ts = max(connection.gateway_ts, ts + faults.random.below(self.gateway_ns_max))
             self._held_number += 1
             heapq.heappush(self._held, (connection.gateway_ts, self._held_number, number, payload))
