@@ -2,7 +2,7 @@
 
     $CREDENTIALS_DIRECTORY/NAME          what systemd's LoadCredential= gives the service
     $CREDENTIALS_DIRECTORY/secret_NAME   the same, where it loads a whole folder as LoadCredential=secret:FOLDER
-    $TRADINGD_SECRETS_DIR/NAME           a folder of files that nobody else may read
+    $TRADINGD_SECRETS_DIR/NAME           a folder of files that nobody else may read; several with ":" between them
     $TRADINGD_SECRET_NAME                the environment; NAME in capitals, "." and "-" written "_"
 
 The first place that has the name counts, and one that has it but cannot be used is an error: no other is tried.
@@ -73,16 +73,17 @@ def find_secret(name: str) -> Place | None:
 def _places(name: str) -> Iterator[Place]:
     if not _NAME.fullmatch(name):
         raise ConfigError(f"{name!r} can be no secret's name: letters, digits, '_', '.' and '-', at most 64")
-    credentials, folder = os.environ.get(CREDENTIALS_VARIABLE), os.environ.get(FOLDER_VARIABLE)
+    credentials, folders = os.environ.get(CREDENTIALS_VARIABLE), os.environ.get(FOLDER_VARIABLE)
     if credentials:
         for file_name in (name, CREDENTIALS_PREFIX + name):
             path = Path(credentials) / file_name
             yield Place(str(path), path, is_kept_by_systemd=True)
     else:
         yield Place(f"${CREDENTIALS_VARIABLE}/{name} (not set)")
-    if folder:
-        path = Path(folder) / name
-        yield Place(str(path), path)
+    if folders:
+        for folder in filter(None, folders.split(os.pathsep)):
+            path = Path(folder) / name
+            yield Place(str(path), path)
     else:
         yield Place(f"${FOLDER_VARIABLE}/{name} (not set)")
     variable = VALUE_VARIABLE_PREFIX + re.sub(r"[.-]", "_", name).upper()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from msgspec import UNSET
 
@@ -13,7 +13,17 @@ from adapters.deribit.exact import exact
 from adapters.deribit.instruments import VenueInstrument
 from adapters.deribit.link import Link
 from adapters.deribit.settings import DeribitSettings, FactKind
-from adapters.deribit.wire import Answer, Book, InstrumentState, PlatformState, PublicTrades, Quote, Refusal
+from adapters.deribit.wire import (
+    Answer,
+    Book,
+    InstrumentState,
+    OrderBookResult,
+    PlatformState,
+    PublicTrades,
+    Quote,
+    Refusal,
+    decode_result,
+)
 from core.enums import AggressorSide, MarketStatus
 from core.errors import VenueProtocolError
 from core.events import GapDetected, StatusChanged, Trade
@@ -35,7 +45,37 @@ class Market:
         self._resubscribe_ts: dict[str, int] = {}
         self._under_way: set[str] = set()  # books for which a subscription is being renewed: what comes is of the old one
         self._status: dict[str, MarketStatus] = {}
+        self._seen_elsewhere: dict[str, tuple[int, int]] = {}  # (change id that a query knows, when the stream must know it)
         self.gaps = 0
+
+    def compare(self, ts: int) -> None:
+        """Ask for each book which change it is at: a stream that has died says nothing, and no gap shows."""
+        for name, book in self.books.items():
+            if book.change_id is not None:
+                self._link.ask(ts, self._ask_book(name), self._compared, _not_compared, _not_compared)
+
+    def _ask_book(self, name: str) -> Callable[[int], bytes]:
+        return lambda request_id: requests.get_order_book(request_id, name)
+
+    def _compared(self, ts: int, answer: Answer) -> None:
+        try:
+            found = decode_result(OrderBookResult, answer.result)
+        except VenueProtocolError as error:
+            self._link.fact(FactKind.PROTOCOL, str(error))
+            return
+        late_ns = self._settings.stream_late_ms_max * NS_PER_MS
+        self._seen_elsewhere.setdefault(found.instrument_name, (found.change_id, ts + late_ns))
+
+    def dead_book(self, ts: int) -> str:
+        """A book whose stream is behind what a query knew long enough ago; "": there is none."""
+        for name, (change_id, due_ts) in list(self._seen_elsewhere.items()):
+            if due_ts > ts:
+                continue
+            del self._seen_elsewhere[name]
+            book = self.books.get(name)
+            if book is not None and book.change_id is not None and book.change_id < change_id:
+                return name
+        return ""
 
     def receive(self, ts: int, message: Book | Quote | PublicTrades | PlatformState | InstrumentState) -> None:
         """Raises nothing: what cannot be read is a gap in that instrument."""
@@ -70,9 +110,11 @@ class Market:
         self._resubscribe_ts.clear()
         self._under_way.clear()
         self._trade_seq.clear()
+        self._seen_elsewhere.clear()
 
     def next_ts(self) -> int | None:
-        return min(self._resubscribe_ts.values(), default=None)
+        late = [due_ts for _, due_ts in self._seen_elsewhere.values()]
+        return min([*self._resubscribe_ts.values(), *late], default=None)
 
     def tick(self, ts: int) -> None:
         for name, due_ts in list(self._resubscribe_ts.items()):
@@ -175,3 +217,7 @@ class Market:
         if self._status.get(name, MarketStatus.TRADING) is not status:
             self._status[name] = status
             self._link.output.events.append(StatusChanged(ts_event, ts, self._instruments[name].instrument.instrument_id, status))
+
+
+def _not_compared(_ts: int, _why: Refusal | str) -> None:
+    return

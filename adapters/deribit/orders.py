@@ -53,6 +53,16 @@ class Orders:
         for order_id in [order_id for order_id in self.tracker.foreign if order_id not in named]:
             del self.tracker.foreign[order_id]
 
+    def ask_for_missing(self, ts: int, truth: Truth, before_ms: int) -> None:
+        """Orders that the venue does not name as open any more, and whose end nobody has told: ask what became of them.
+
+        `before_ms`: only those that were known, by the server's clock, before the look began.
+        """
+        named = {order.order_id for order in truth.orders}
+        for tracked in self.tracker.open():
+            if tracked.is_accepted and tracked.order_id not in named and tracked.updated_ms < before_ms:
+                self.resolver.add(ts, tracked, before_ms)
+
     def open_in(self, instrument_id: str | None) -> list[int]:
         return [
             tracked.client_order_id
@@ -113,6 +123,7 @@ class Orders:
             self._emit(OrderRejected(ts, ts, order_id, Reason.FULL, "our own count of the venue's credits"))
             return
         tracked = self.tracker.expect(command, venue)
+        tracked.valid_until_ms = valid_until_ms
 
         def lost(now: int, text: str) -> None:
             # The user stream may have told of it already.
@@ -167,6 +178,7 @@ class Orders:
         amount = command.filled_qty + command.quantity
         wanted = (amount, command.price)
         tracked.edit_wanted = wanted
+        tracked.valid_until_ms = valid_until_ms
 
         def build(request_id: int) -> bytes:
             return requests.edit(

@@ -213,6 +213,11 @@ def get_instruments(request_id: int, currency: str, kind: str) -> bytes:
     return request(request_id, "public/get_instruments", {"currency": currency, "kind": kind, "expired": False})
 
 
+def get_order_book(request_id: int, name: str) -> bytes:
+    """The best level and the change_id it is of."""
+    return request(request_id, "public/get_order_book", {"instrument_name": name, "depth": 1})
+
+
 def get_open_orders(request_id: int) -> bytes:
     """All currencies, kinds and types: trigger orders too."""
     return request(request_id, "private/get_open_orders", {"type": "all"})

@@ -45,7 +45,7 @@ from core.approved import Approved
 from core.commands import CancelAll, CancelOrder, ReplaceOrder, SubmitOrder
 from core.enums import Reason
 from core.errors import VenueProtocolError
-from core.events import AnyEvent, CancelRejected, OrderRejected, ReplaceRejected
+from core.events import AnyEvent, CancelRejected, OrderFilled, OrderRejected, ReplaceRejected
 from core.units import NS_PER_MS, NS_PER_SECOND
 from core.venue_adapter import VenueState
 
@@ -53,6 +53,7 @@ from core.venue_adapter import VenueState
 EXECUTIONS_OVERLAP_NS = 60 * NS_PER_SECOND
 TRUTH_RETRY_NS = NS_PER_SECOND
 TRUTH_TRIES_MAX = 10
+QUIET_CHECK_NS = NS_PER_SECOND // 4
 
 
 class Phase(Enum):
@@ -82,6 +83,9 @@ class DeribitSession:
         self._lost_ts = ts
         # Orders of a process before this one may still be under way: the first truth is not taken before their valid_until.
         self._quiet_until_ms: int | None = None
+        self._look: Truth | None = None  # the slow comparison, while it is under way
+        self._look_due_ts: int | None = None
+        self._look_since_ts = ts
         self._changes = 0
         self._query_number = 0
         self._queries: dict[int, Truth] = {}
@@ -104,7 +108,7 @@ class DeribitSession:
         if self.phase is Phase.READY:
             self._lost_ts = ts
         self.phase = Phase.DOWN
-        self._truth = self._truth_due_ts = None
+        self._truth = self._truth_due_ts = self._look = self._look_due_ts = None
         self.link.down(ts)
         self.orders.disconnected()
         self.market.disconnected(ts)
@@ -135,9 +139,16 @@ class DeribitSession:
         self.login.tick(ts)
         self.orders.tick(ts)
         self.market.tick(ts)
+        dead = self.market.dead_book(ts)
+        if dead:
+            self.link.fact(FactKind.STREAM, f"a query knows a change of {dead} that the book's stream has not told")
+            self._close("a book's stream is dead")
         if self._truth_due_ts is not None and self._truth_due_ts <= ts:
             self._truth_due_ts = None
             self._take_truth(ts)
+        if self._look_due_ts is not None and self._look_due_ts <= ts:
+            self._look_due_ts = None
+            self._take_look(ts)
         self._advance(ts)
         return self._output()
 
@@ -152,6 +163,7 @@ class DeribitSession:
             self.orders.next_ts(),
             self.market.next_ts(),
             self._truth_due_ts,
+            self._look_due_ts,
         ]
         return min(each for each in due if each is not None)
 
@@ -205,7 +217,7 @@ class DeribitSession:
 
         def done(now: int, truth: Truth) -> None:
             self._queries.pop(number, None)
-            self.orders.apply(now, truth.orders, [])
+            self._apply_truth(now, truth)
             self.link.output.states.append((number, self._state(now, truth), ""))
 
         def failed(_now: int, text: str) -> None:
@@ -278,8 +290,9 @@ class DeribitSession:
         self.orders.resolver.is_active = True
         self._truth_tries = 0
         if self._quiet_until_ms is None:
+            # Whatever a process before this one has sent was valid for so long from a moment before this stamp.
             valid_ms = self.settings.order_valid_ns // NS_PER_MS
-            self._quiet_until_ms = self.link.server_ms(ts) + valid_ms + self.settings.server_clock_error_ms
+            self._quiet_until_ms = self.link.server_seen_ms + valid_ms + self.settings.server_clock_error_ms
         self._advance(ts)
 
     def _advance(self, ts: int) -> None:
@@ -289,8 +302,9 @@ class DeribitSession:
         if not self.orders.resolver.is_idle:
             return
         assert self._quiet_until_ms is not None
-        wait_ms = self._quiet_until_ms - self.link.server_ms(ts)
+        wait_ms = self._quiet_until_ms - self.link.server_seen_ms
         if wait_ms > 0:
+            # By the server's own stamps: its next answer after this wait will say that the moment has passed.
             self._truth_due_ts = ts + wait_ms * NS_PER_MS
             return
         self._take_truth(ts)
@@ -298,15 +312,18 @@ class DeribitSession:
     def _take_truth(self, ts: int) -> None:
         if not self.orders.resolver.is_idle:
             return
+        if self._quiet_until_ms is not None and self.link.server_seen_ms <= self._quiet_until_ms:
+            self.link.keep_alive(ts, requests.test)
+            self._truth_due_ts = ts + QUIET_CHECK_NS
+            return
         since_ms = since_ms_of(self._lost_ts - EXECUTIONS_OVERLAP_NS)
         self._truth = Truth(self.link, self.instruments, since_ms, lambda: self._changes, self._told, self._untold)
         self._truth.start(ts)
 
     def _told(self, ts: int, truth: Truth) -> None:
         self._truth = None
+        self._apply_truth(ts, truth)
         tracker = self.orders.tracker
-        known = [order for order in truth.orders if tracker.owns(order.label)]
-        self.orders.apply(ts, known, [trade for trade in truth.trades if tracker.owns(trade.label or "")])
         for order in truth.orders:
             if not tracker.owns(order.label):
                 self.orders.adopt(order, truth.trades)
@@ -314,6 +331,7 @@ class DeribitSession:
         if not self.orders.resolver.is_idle:
             return  # what was found raised a question: once it is answered, another look
         self.phase = Phase.READY
+        self._look_since_ts, self._look_due_ts = ts, ts + self.settings.look_interval_ns
         output = self.link.output
         if self._was_ready:
             output.reconnected = self._state(ts, truth)
@@ -329,6 +347,42 @@ class DeribitSession:
             self._close(f"the venue does not say where things stand: {text}")
         else:
             self._truth_due_ts = ts + TRUTH_RETRY_NS
+
+    def _apply_truth(self, ts: int, truth: Truth) -> None:
+        """What a query knows of orders that this session knows, as if the stream had said it."""
+        owns = self.orders.tracker.owns
+        known = [order for order in truth.orders if owns(order.label)]
+        self.orders.apply(ts, known, [trade for trade in truth.trades if owns(trade.label or "")])
+
+    # The slow comparison: order truth never rests on one stream.
+
+    def _take_look(self, ts: int) -> None:
+        since_ms = since_ms_of(self._look_since_ts - EXECUTIONS_OVERLAP_NS)
+        self._look_since_ts = ts
+        self._look = Truth(
+            self.link, self.instruments, since_ms, lambda: self._changes, self._looked, self._not_looked, rounds_max=1
+        )
+        self._look.start(ts)
+        self.market.compare(ts)
+
+    def _looked(self, ts: int, truth: Truth) -> None:
+        self._look = None
+        self._look_due_ts = ts + self.settings.look_interval_ns
+        booked = {event.execution_id for event in self.link.output.events if isinstance(event, OrderFilled)}
+        self._apply_truth(ts, truth)
+        oldest_ms = self.link.server_ms(ts) - self.settings.stream_late_ms_max
+        for event in self.link.output.events:
+            is_new = isinstance(event, OrderFilled) and event.execution_id not in booked
+            if is_new and event.ts_event < oldest_ms * NS_PER_MS:
+                self.link.fact(FactKind.STREAM, "a query knows a fill that the user stream has not told")
+                self._close("the user stream is dead")
+                break
+        self.orders.ask_for_missing(ts, truth, self.link.server_ms(self._look_since_ts))
+
+    def _not_looked(self, ts: int, _text: str) -> None:
+        self._look = None
+        if self.phase is Phase.READY:
+            self._look_due_ts = ts + self.settings.look_interval_ns
 
     # Ends.
 

@@ -34,6 +34,8 @@ class DeribitSettings(msgspec.Struct, frozen=True, kw_only=True):
     server_clock_error_ms: int = 2_000
     resolve_interval_ns: int = 500 * NS_PER_MS
     missing_fill_ns: int = 500 * NS_PER_MS  # a fill that an order speaks of and the stream has not brought is asked for then
+    look_interval_ns: int = 30 * NS_PER_SECOND  # how often executions and open orders are compared with what the stream said
+    stream_late_ms_max: int = 5_000  # a fill that old and not heard of: the stream is dead
     refresh_percent: int = 80  # of a token's life, then it is refreshed
     subscribe_batch: int = 100  # channels in one request
     credits: CreditSettings = CreditSettings()
@@ -52,6 +54,7 @@ class FactKind(Enum):
     ODD_CURRENCY = "odd_currency"  # a fee in a currency that the instrument does not settle in
     LOST_ORDER = "lost_order"  # the venue does not know an order that it had accepted
     CONTRADICTION = "contradiction"
+    STREAM = "stream"  # the user stream did not say what a query knows
     PLATFORM = "platform"
     CREDITS = "credits"
     RULES = "rules"  # an instrument's rules are not what is configured

@@ -42,6 +42,7 @@ class Truth:
         changes: Callable[[], int],
         done: Done,
         failed: Failed,
+        rounds_max: int = ROUNDS_MAX,
     ) -> None:
         self._link = link
         self._instruments = instruments
@@ -50,6 +51,7 @@ class Truth:
         self._done = done
         self._failed = failed
         self._rounds = 0
+        self._rounds_max = rounds_max
         self._changes_at = 0
         self._over = False
         self.positions: dict[str, int] = {}
@@ -142,7 +144,7 @@ class Truth:
         positions = self._read_positions(answer)
         is_one_moment = positions == self.positions and self._changes() == self._changes_at
         self.positions = positions
-        if not is_one_moment and self._rounds < ROUNDS_MAX:
+        if not is_one_moment and self._rounds < self._rounds_max:
             self.start(ts)
             return
         self._over = True

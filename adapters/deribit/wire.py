@@ -416,6 +416,13 @@ class InstrumentResult(Struct, frozen=True):
     block_trade_tick_size: Raw | UnsetType = UNSET
 
 
+class OrderBookResult(Struct, frozen=True):
+    """public/get_order_book, as far as it is used: which change its picture is of."""
+
+    instrument_name: Name
+    change_id: Count
+
+
 ResultType = TypeVar("ResultType")
 _RESULT_TYPES: tuple[Any, ...] = (
     AuthResult,
@@ -427,6 +434,7 @@ _RESULT_TYPES: tuple[Any, ...] = (
     list[Position],
     InstrumentResult,
     list[InstrumentResult],
+    OrderBookResult,
     list[str],
     Count,
 )

@@ -8,7 +8,7 @@ from core.errors import VenueProtocolError
 
 # zlib's window argument: 16 more reads the gzip wrapper.
 _WINDOW_BITS = {"gzip": 16 + zlib.MAX_WBITS, "x-gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}
-ACCEPT_ENCODING = b"gzip"
+ACCEPT_ENCODING = "gzip"
 
 
 def decompress(body: bytes, content_encoding: str, *, bytes_max: int) -> bytes:

@@ -1,122 +1,141 @@
 """The one transport that carries all HTTP: connections, deadlines, the gate, recording. Decides nothing by itself.
 
-httpcore, the engine inside httpx, is used without httpx around it: no redirects, cookies, proxies of the environment or retries
-can get between a request and its answer, the target leaves byte for byte as it was signed, and the network stream can be our own,
-which knows whether a byte was written and whether anything came behind an answer.
+Our own HTTP/1.1 (http1.py) on the event loop's own connections: a request leaves in one piece, byte for byte as it was signed;
+whether a byte was written is known and not guessed; an answer too many closes its connection; and no redirect, cookie, proxy of
+the environment or retry can get between a request and its answer. General clients give none of the first three.
 """
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 import time
-from collections.abc import AsyncIterable, Callable, Iterable, Mapping
-from contextvars import ContextVar
-from typing import Any
+from collections import deque
+from collections.abc import Callable, Mapping
+from functools import lru_cache
 
 import anyio
-import httpcore
 import msgspec
 
 from adapters.http.clock_offset import ClockOffset
-from adapters.http.content import ACCEPT_ENCODING, decompress
+from adapters.http.content import decompress
 from adapters.http.gate import Gate, GateLimits, Ticket
+from adapters.http.http1 import AnswerReader, RawAnswer, request_bytes
 from adapters.http.meters import NEVER, Meter
 from adapters.http.outcome import answered, failed
 from adapters.http.progress import Journey
 from adapters.http.record import RECORD_BYTES_MAX, HttpRecord, Recorder, Redactor
 from adapters.http.request import Answer, Intent, Progress, Request, Sent, Signals, T, Wire
 from adapters.http.retry import RetryLimits, wait_before_retry
-from core.errors import CapacityError, VenueProtocolError
+from core.errors import CapacityError, ConfigError, TransportError, VenueProtocolError
 from core.units import NS_PER_SECOND
 
 # Text that a cut could have split is left out of a record, or half a secret would stay in it.
 RECORD_TAIL_BYTES = 2048
 
-# What the library raises when the network or the peer fails. Anything else is a bug, and passes through.
-NETWORK_ERRORS = (
-    httpcore.NetworkError,
-    httpcore.TimeoutException,
-    httpcore.ProtocolError,
-    httpcore.UnsupportedProtocol,
-    OSError,
-    EOFError,
-    UnicodeError,
-    anyio.BrokenResourceError,
-    anyio.ClosedResourceError,
-    anyio.EndOfStream,
-)
-# Raised before a connection is ready to be written to, or about a request that the library refuses to write.
-UNSENT_ERRORS = (
-    httpcore.ConnectError,
-    httpcore.ConnectTimeout,
-    httpcore.PoolTimeout,
-    httpcore.UnsupportedProtocol,
-    httpcore.LocalProtocolError,
-)
 
-_JOURNEY: ContextVar[Journey] = ContextVar("journey")
+class _Connection(asyncio.Protocol):
+    """One connection, one request at a time. It closes itself when anything comes that nobody asked for."""
 
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.idle_since = 0.0
+        self._loop = loop
+        self._is_lost = False
+        self._transport: asyncio.Transport | None = None
+        self._reader: AnswerReader | None = None
+        self._whole: asyncio.Future[RawAnswer] | None = None
+        self._journey: Journey | None = None
+        self._heard = 0.0
 
-class _Stream(httpcore.AsyncNetworkStream):
-    """A connection that tells the request under way what becomes of it."""
+    @property
+    def is_closed(self) -> bool:
+        return self._is_lost or self._transport is None or self._transport.is_closing()
 
-    def __init__(self, inner: httpcore.AsyncNetworkStream) -> None:
-        self._inner = inner
+    async def exchange(self, data: bytes, reader: AnswerReader, journey: Journey, silence_s: float) -> RawAnswer:
+        """Send `data` and read one answer. Raises TransportError or VenueProtocolError; the connection is closed then."""
+        assert self._transport is not None
+        assert self._whole is None
+        if self._transport.is_closing():
+            raise TransportError("the connection was closed before anything was written to it")
+        self._reader, self._journey, self._whole = reader, journey, self._loop.create_future()
+        self._heard = self._loop.time()
+        watch = self._loop.call_later(silence_s, self._watch, silence_s, self._whole)
+        try:
+            journey.sending()
+            self._transport.write(data)
+            return await self._whole
+        except BaseException:
+            self.abort()
+            raise
+        finally:
+            watch.cancel()
+            self._reader = self._whole = self._journey = None
+            if not (reader.may_stay_open and not reader.has_surplus):
+                self.abort()
 
-    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        journey = _JOURNEY.get()
-        journey.reading()
-        data = await self._inner.read(max_bytes, timeout)
-        journey.received += data
-        return data
+    def abort(self) -> None:
+        self._is_lost = True
+        if self._transport is not None:
+            self._transport.abort()
 
-    async def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        _JOURNEY.get().writing()
-        await self._inner.write(buffer, timeout)
+    def _watch(self, silence_s: float, whole: asyncio.Future[RawAnswer]) -> None:
+        left = self._heard + silence_s - self._loop.time()
+        if whole is not self._whole or whole.done():
+            return
+        if left > 0:
+            self._loop.call_later(left, self._watch, silence_s, whole)
+        else:
+            self._fail(TransportError(f"nothing was heard for {silence_s} s"))
 
-    async def aclose(self) -> None:
-        await self._inner.aclose()
+    def _fail(self, error: TransportError | VenueProtocolError) -> None:
+        if self._whole is not None and not self._whole.done():
+            self._whole.set_exception(error)
 
-    async def start_tls(
-        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
-    ) -> httpcore.AsyncNetworkStream:
-        return _Stream(await self._inner.start_tls(ssl_context, server_hostname, timeout))
+    # Called by the event loop.
 
-    def get_extra_info(self, info: str) -> Any:
-        return self._inner.get_extra_info(info)
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
 
+    def data_received(self, data: bytes) -> None:
+        reader = self._reader
+        if reader is None or self._journey is None or self._whole is None or self._whole.done():
+            # An answer that no request has asked for would be taken for the next one's.
+            self.abort()
+            return
+        self._heard = self._loop.time()
+        self._journey.reached(Progress.ANSWERING)
+        try:
+            reader.feed(data)
+        except VenueProtocolError as error:
+            self._fail(error)
+            return
+        if reader.has_head:
+            self._journey.reached(Progress.HEAD)
+        if reader.answer is not None:
+            self._whole.set_result(reader.answer)
 
-class _Backend(httpcore.AsyncNetworkBackend):
-    def __init__(self) -> None:
-        self._inner = httpcore.AnyIOBackend()
-
-    async def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,
-        local_address: str | None = None,
-        socket_options: Iterable[Any] | None = None,
-    ) -> httpcore.AsyncNetworkStream:
-        _JOURNEY.get().connecting()
-        return _Stream(await self._inner.connect_tcp(host, port, timeout, local_address, socket_options))
-
-    async def connect_unix_socket(
-        self, path: str, timeout: float | None = None, socket_options: Iterable[Any] | None = None
-    ) -> httpcore.AsyncNetworkStream:
-        _JOURNEY.get().connecting()
-        return _Stream(await self._inner.connect_unix_socket(path, timeout, socket_options))
-
-    async def sleep(self, seconds: float) -> None:
-        await anyio.sleep(seconds)
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._is_lost = True
+        if self._reader is None or self._whole is None or self._whole.done():
+            return
+        if exc is not None:
+            self._fail(TransportError(f"the connection broke: {type(exc).__name__}: {exc}"))
+            return
+        try:
+            self._reader.end()
+        except VenueProtocolError as error:
+            self._fail(error)
+            return
+        if self._reader.answer is not None:
+            self._whole.set_result(self._reader.answer)
 
 
 class HttpSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Bounds of each phase, seconds. The request's own deadline ends all of them."""
 
-    connect_timeout_s: float = 3.0  # TCP and TLS each
-    write_timeout_s: float = 3.0
-    read_timeout_s: float = 10.0  # between two reads
+    connect_timeout_s: float = 3.0  # name, TCP and TLS together
+    silence_timeout_s: float = 10.0  # without a byte, once the request has left
     connection_idle_s: float = 30.0  # shorter than the venue keeps it, or a request meets a connection that is being closed
     connections_max: int = 16
     gate: GateLimits = GateLimits()
@@ -160,26 +179,14 @@ class HttpTransport:
         self._wall = wall_ns
         self._granted: dict[Ticket, anyio.Event] = {}
         self._numbers = 0
-        self._timeouts = {
-            "connect": settings.connect_timeout_s,
-            "read": settings.read_timeout_s,
-            "write": settings.write_timeout_s,
-            "pool": settings.connect_timeout_s,
-        }
-        self._origins: dict[str, httpcore.URL] = {}
-        self._http = httpcore.AsyncConnectionPool(
-            ssl_context=ssl_context if ssl_context is not None else httpcore.default_ssl_context(),
-            max_connections=settings.connections_max,
-            max_keepalive_connections=settings.connections_max,
-            keepalive_expiry=settings.connection_idle_s,
-            http1=True,
-            http2=False,
-            retries=0,
-            network_backend=_Backend(),
-        )
+        self._ssl_context = ssl_context
+        self._idle: dict[str, deque[_Connection]] = {}
 
     async def aclose(self) -> None:
-        await self._http.aclose()
+        for connections in self._idle.values():
+            for connection in connections:
+                connection.abort()
+        self._idle.clear()
 
     async def send(self, request: Request[T]) -> Sent[T]:
         """Send once and say what became of it; a query may go again after a failure that passes.
@@ -256,25 +263,19 @@ class HttpTransport:
         journey = Journey(self._now)
         now = self._now()
         wire = request.build(self._clock.venue_now(now) if self._clock is not None and self._clock.is_known else self._wall())
-        http_request = self._http_request(wire)
         self._record_request(request, number, wire)
         answer: Answer | None = None
         error = "the deadline passed"
-        is_known_unsent = False
         try:
             with anyio.move_on_after(max(0, deadline - now) / NS_PER_SECOND):
-                answer = await self._answer(request, http_request, journey)
-        except (*NETWORK_ERRORS, VenueProtocolError) as caught:
-            error = f"{type(caught).__name__}: {caught}"
-            is_known_unsent = isinstance(caught, UNSENT_ERRORS)
+                answer = await self._answer(request, wire, journey)
+        except (TransportError, VenueProtocolError) as caught:
+            error = f"{caught}"
         except BaseException as caught:
             # Cancelled, or a bug: the caller learns nothing, the record says how far it got.
             self._failure(request, number, journey, f"abandoned: {type(caught).__name__}")
             raise
         if answer is None:
-            if journey.progress is Progress.QUEUED and not is_known_unsent:
-                # The library had the request and told nothing of it. Silence is no proof that nothing was sent.
-                journey.progress = Progress.SENDING
             return self._failure(request, number, journey, error)
         received = self._now()
         self._heed(request.intent, answer, received)
@@ -282,56 +283,51 @@ class HttpTransport:
         self._record_answer(request, number, answer, sent)
         return sent
 
-    def _http_request(self, wire: Wire) -> httpcore.Request:
-        origin = self._origins.get(wire.origin)
-        if origin is None:
-            origin = self._origins[wire.origin] = httpcore.URL(wire.origin + "/")
-        scheme_port = {b"http": 80, b"https": 443}.get(origin.scheme)
-        port = b"" if origin.port in (None, scheme_port) else b":%d" % origin.port
-        headers = [(b"Host", origin.host + port), (b"Accept", b"application/json"), (b"Accept-Encoding", ACCEPT_ENCODING)]
-        headers += [(name.encode("ascii"), value.encode("ascii")) for name, value in wire.headers]
-        if wire.body or wire.method not in ("GET", "DELETE"):
-            headers.append((b"Content-Length", b"%d" % len(wire.body)))
-        return httpcore.Request(
-            wire.method,
-            httpcore.URL(scheme=origin.scheme, host=origin.host, port=origin.port, target=wire.target.encode("ascii")),
-            headers=headers,
-            content=wire.body,
-            extensions={"timeout": self._timeouts},
-        )
+    async def _answer(self, request: Request[T], wire: Wire, journey: Journey) -> Answer:
+        scheme, host, port = _origin_of(wire.origin)
+        data = request_bytes(wire, wire.origin.partition("://")[2])
+        connection = self._take_idle(wire.origin)
+        if connection is None:
+            journey.connecting()
+            connection = await self._connect(scheme, host, port)
+        reader = AnswerReader(request.answer_bytes_max)
+        raw = await connection.exchange(data, reader, journey, self._settings.silence_timeout_s)
+        if not connection.is_closed:
+            connection.idle_since = asyncio.get_running_loop().time()
+            self._idle.setdefault(wire.origin, deque()).append(connection)
+        coding = raw.headers.get("content-encoding", "")
+        return Answer(raw.status, raw.headers, decompress(raw.body, coding, bytes_max=request.answer_bytes_max))
 
-    async def _answer(self, request: Request[T], http_request: httpcore.Request, journey: Journey) -> Answer:
-        context = _JOURNEY.set(journey)
+    def _take_idle(self, origin: str) -> _Connection | None:
+        """The connection used last, if it is still good; those that have waited too long are closed."""
+        connections = self._idle.get(origin)
+        if not connections:
+            return None
+        oldest = asyncio.get_running_loop().time() - self._settings.connection_idle_s
+        while connections and (connections[0].is_closed or connections[0].idle_since < oldest):
+            connections.popleft().abort()
+        while connections:
+            connection = connections.pop()
+            if not connection.is_closed:
+                return connection
+        return None
+
+    async def _connect(self, scheme: str, host: str, port: int) -> _Connection:
+        loop = asyncio.get_running_loop()
+        context = None
+        if scheme == "https":
+            if self._ssl_context is None:
+                # Reading the certificates of the system takes a while: once, when the first is needed.
+                self._ssl_context = ssl.create_default_context()
+            context = self._ssl_context
         try:
-            response = await self._http.handle_async_request(http_request)
-            journey.head()
-            parts: list[bytes] = []
-            size = 0
-            try:
-                assert isinstance(response.stream, AsyncIterable)
-                async for part in response.stream:
-                    parts.append(part)
-                    size += len(part)
-                    if size > request.answer_bytes_max:
-                        raise VenueProtocolError(f"an answer above the limit of {request.answer_bytes_max} bytes")
-                if journey.has_surplus():
-                    await self._drop(response)
-            finally:
-                # Reading what is left could take for ever: a connection that is not at its end is closed instead.
-                with anyio.move_on_after(1.0, shield=True):
-                    await response.aclose()
-        finally:
-            _JOURNEY.reset(context)
-        headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in response.headers}
-        body = decompress(b"".join(parts), headers.get("content-encoding", ""), bytes_max=request.answer_bytes_max)
-        return Answer(response.status, headers, body)
-
-    @staticmethod
-    async def _drop(response: httpcore.Response) -> None:
-        """Close a connection on which more came than was asked for, before another request can get it."""
-        stream = response.extensions.get("network_stream")
-        if isinstance(stream, httpcore.AsyncNetworkStream):
-            await stream.aclose()
+            async with asyncio.timeout(self._settings.connect_timeout_s):
+                _, connection = await loop.create_connection(lambda: _Connection(loop), host, port, ssl=context)
+        except TimeoutError as error:
+            raise TransportError(f"no connection to {host}:{port} within {self._settings.connect_timeout_s} s") from error
+        except (OSError, UnicodeError) as error:
+            raise TransportError(f"no connection to {host}:{port}: {type(error).__name__}: {error}") from error
+        return connection
 
     def _heed(self, intent: Intent, answer: Answer, now: int) -> None:
         signals = self._read_signals(answer)
@@ -405,3 +401,14 @@ class HttpTransport:
         if len(body) <= RECORD_BYTES_MAX:
             return self._redactor.body(body)
         return self._redactor.body(body[:RECORD_BYTES_MAX])[:-RECORD_TAIL_BYTES]
+
+
+@lru_cache(maxsize=64)
+def _origin_of(origin: str) -> tuple[str, str, int]:
+    """Scheme, host and port of "https://host" or "http://127.0.0.1:8080"."""
+    scheme, _, address = origin.partition("://")
+    host, _, port = address.rpartition(":") if address.rpartition(":")[2].isdecimal() else (address, "", "")
+    host = host.removeprefix("[").removesuffix("]")
+    if scheme not in ("http", "https") or not host or "/" in address or "@" in address:
+        raise ConfigError(f"{origin!r} is no origin: write for example https://api.example.com or http://127.0.0.1:8080")
+    return scheme, host, int(port) if port else (443 if scheme == "https" else 80)

@@ -38,8 +38,8 @@ class Progress(IntEnum):
 
     QUEUED = 0
     CONNECTING = 1
-    SENDING = 2
-    SENT = 3
+    SENDING = 2  # it was handed to the network
+    ANSWERING = 3  # the first byte of an answer is here
     HEAD = 4  # status and headers are here
     WHOLE = 5
 

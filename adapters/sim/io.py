@@ -27,8 +27,9 @@ OUT_BYTES_MAX = 1 << 22  # that the other side has not taken yet: beyond, it is 
 CONNECT_S_MAX = 5.0  # from connect to the answer of the login
 QUERY_S_MAX = 5.0
 REQUEST_S_MAX = 2.0  # of a switch
-BACKOFF_S_FIRST = 0.05  # doubled with every try that fails
+BACKOFF_S_FIRST = 0.05  # doubled with every try that fails, and with every connection that does not hold
 BACKOFF_S_MAX = 5.0
+HOLDS_S = 1.0  # a connection that has lived so long was a good one
 LAST_ANSWERS_S = 0.02  # behind the end of the feed: how long what is still on its way is waited for
 EARLY_EVENTS_MAX = 100_000  # that may come in between login and run
 
@@ -146,7 +147,7 @@ async def connect(address: Address) -> Stream:
     raw.setblocking(False)
     try:
         code = raw.connect_ex(target)
-        if code in (errno.EINPROGRESS, errno.EAGAIN):
+        if code == errno.EINPROGRESS:
             await anyio.wait_writable(raw)
             code = raw.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if code:
@@ -265,6 +266,9 @@ class SimAdapter:
         self._answers: deque[AnyEvent] = deque()  # to commands that did not leave
         self._later: list[OrderCommand] | None = None  # cancels asked for in on_reconnect: they leave right behind it
         self._woken = anyio.Event()
+        self._backoff_s = BACKOFF_S_FIRST
+        self._connected_ts = 0
+        self._told = ""  # the trouble that was told last
 
     # The Adapter.
 
@@ -356,7 +360,7 @@ class SimAdapter:
             state = session.take_login_state()
             if state is not None:
                 self._keep(events)
-                self._stream = stream
+                self._stream, self._connected_ts = stream, ts
                 return state
 
     def _receive(self, data: bytes) -> list[AnyEvent]:
@@ -402,11 +406,19 @@ class SimAdapter:
     async def _lose(self, sink: EventSink, reason: str) -> None:
         stream, self._stream = self._stream, None
         self._is_sending = False
-        self._on_trouble(f"{self.venue}: {reason}")
+        self._tell(reason)
+        if self._now() - self._connected_ts >= HOLDS_S * NS_PER_SECOND:
+            self._backoff_s = BACKOFF_S_FIRST
         if stream is not None:
             self._end(stream)
         self._wake()
         await _give(sink, self._session.lost(self._now()))
+
+    def _tell(self, trouble: str) -> None:
+        """Once for each kind: a venue that is away for an hour is no news every five seconds."""
+        if trouble != self._told:
+            self._told = trouble
+            self._on_trouble(f"{self.venue}: {trouble}")
 
     def _end(self, stream: Stream) -> None:
         stream.close()
@@ -414,26 +426,27 @@ class SimAdapter:
 
     async def _connect_again(self, sink: EventSink, on_reconnect: OnReconnect) -> None:
         """Until it has worked; commands are refused meanwhile."""
-        backoff_s = BACKOFF_S_FIRST
         while True:
-            await self._refuse_for(sink, backoff_s)
-            backoff_s = min(2 * backoff_s, BACKOFF_S_MAX)
+            await self._refuse_for(sink, self._backoff_s)
+            self._backoff_s = min(2 * self._backoff_s, BACKOFF_S_MAX)
             try:
                 state = await self._connect()
             except (TransportError, RefusedError, VenueProtocolError) as error:
-                self._on_trouble(f"{self.venue}: {error}; again in {backoff_s:g} s")
+                self._tell(str(error))
                 continue
             break
+        self._told = ""
         await self._give_answers(sink)
         self._later = []
         try:
             on_reconnect(state)
         finally:
+            # Whatever becomes of the comparison: what it wants canceled is canceled.
             later, self._later = self._later, None
-        assert self._stream is not None
-        for command in later:
-            self._say(self._stream, self._session.send(self._now(), command))
-        self._is_sending = True
+            assert self._stream is not None
+            for command in later:
+                self._say(self._stream, self._session.send(self._now(), command))
+            self._is_sending = True
         early, self._early = self._early, []
         await _give(sink, early)
 

@@ -23,6 +23,16 @@ END_SECONDS_MAX = 1.0
 _ROOT = Path(__file__).resolve().parents[2]
 
 
+def python(module: str) -> list[str]:
+    """The command line of one of our own modules, with nothing imported from where this process happens to stand."""
+    return [sys.executable, "-P", "-m", module]
+
+
+def own_environment() -> dict[str, str]:
+    """Ours, and our own packages before any others."""
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (str(_ROOT), os.environ.get("PYTHONPATH"))))}
+
+
 class ApiChild:
     """`alert` is called with a sentence when it has ended by itself."""
 
@@ -62,15 +72,9 @@ class ApiChild:
             await _end(process)
 
     async def _start(self, log: BinaryIO) -> Process:
-        # In a session of its own: a Ctrl-C on the daemon's terminal is the daemon's to answer. Our own packages come first, and
-        # nothing from where the daemon happens to stand.
-        path = os.pathsep.join(filter(None, (str(_ROOT), os.environ.get("PYTHONPATH"))))
+        # In a session of its own: a Ctrl-C on the daemon's terminal is the daemon's to answer.
         return await anyio.open_process(
-            [sys.executable, "-P", "-m", "daemon.api.process"],
-            stdout=log,
-            stderr=log,
-            env={**os.environ, "PYTHONPATH": path},
-            start_new_session=True,
+            python("daemon.api.process"), stdout=log, stderr=log, env=own_environment(), start_new_session=True
         )
 
 

@@ -214,8 +214,12 @@ class StateAnswer(Answer):
 
 
 class KillAnswer(Answer):
-    """`latched`: from then on only what shrinks a position leaves. The others are what they said; null where nobody answered."""
+    """`latched`: from then on only what shrinks a position leaves. The others are what they said; null where nobody answered.
+
+    `command`: where neither guardian nor daemon answered, `tradingd kill` was run.
+    """
 
     latched: bool
     guardian: dict[str, Any] | None
     daemon: dict[str, Any] | None
+    command: dict[str, Any] | None

@@ -27,6 +27,7 @@ RECEIVED_SECONDS = 10.0
 UNREAD_BYTES_MAX = 1 << 20  # that wait to be read by one WebSocket
 PING_SECONDS = 10.0
 CLOSE_SECONDS_MAX = 2.0
+END_SECONDS_MAX = 6  # for what is being answered when the end comes: a kill ends the daemon that this process lives with
 LOG_LINES_MAX = 20  # in LOG_WINDOW_NS
 LOG_WINDOW_NS = 60 * NS_PER_SECOND
 
@@ -135,7 +136,7 @@ def make_server(app: App, settings: ApiSettings) -> uvicorn.Server:
         date_header=False,
         backlog=BACKLOG_MAX,
         timeout_keep_alive=KEEP_ALIVE_SECONDS_MAX,
-        timeout_graceful_shutdown=1,
+        timeout_graceful_shutdown=END_SECONDS_MAX,
         h11_max_incomplete_event_size=HEAD_BYTES_MAX,
         ws_max_size=MESSAGE_BYTES_MAX,
         ws_ping_interval=PING_SECONDS,

@@ -359,6 +359,15 @@ class Daemon(Section):
     frames_bytes_max: int = Field(
         default=10 << 30, ge=1 << 20, description="bytes of frames that one run keeps; then recording ends with an alert"
     )
+    memory_interval: PositiveDuration = Field(
+        default="10s", description="between two moments at which strategies save what they remember over a restart"
+    )
+    venue_wait: Duration = Field(
+        default="0ns", description="longest time that a start waits for a venue that cannot be reached; then exit code 9"
+    )
+    retention_runs: int = Field(default=0, ge=0, le=1_000_000, description="run folders to keep; 0: not counted")
+    retention_days: int = Field(default=0, ge=0, le=36_500, description="days for which a run folder is kept; 0: not counted")
+    archive: PathText | None = Field(default=None, description="folder that old runs are moved to; absent: they are deleted")
     heartbeat_interval: PositiveDuration = Field(
         default="500ms", description="between two proofs that the loop works: one record of the journal each"
     )

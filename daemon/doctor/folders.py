@@ -71,20 +71,17 @@ def _sockets() -> Iterator[Finding]:
 
 
 def _secrets() -> Iterator[Finding]:
-    folder = os.environ.get(FOLDER_VARIABLE)
-    if not folder:
-        return
-    where = Path(folder)
-    try:
-        entries = [where, *where.iterdir()]
-        open_ones = [path for path in entries if path.stat().st_mode & OTHERS]
-    except OSError as error:
-        yield problem(AREA, f"${FOLDER_VARIABLE} ({where}): {error.strerror}", "make it, mode 0700, or unset the variable")
-        return
-    if open_ones:
-        yield problem(AREA, f"{open_ones[0]}: others may read or change it", f"chmod -R go= {where}")
-    else:
-        yield ok(AREA, f"secrets are in {where}")
+    for folder in filter(None, os.environ.get(FOLDER_VARIABLE, "").split(os.pathsep)):
+        where = Path(folder)
+        try:
+            open_ones = [path for path in (where, *where.iterdir()) if path.stat().st_mode & OTHERS]
+        except OSError as error:
+            yield problem(AREA, f"${FOLDER_VARIABLE} ({where}): {error.strerror}", "make it, mode 0700, or unset the variable")
+            continue
+        if open_ones:
+            yield problem(AREA, f"{open_ones[0]}: others may read or change it", f"chmod -R go= {where}")
+        else:
+            yield ok(AREA, f"secrets are in {where}")
 
 
 def _config(config: Path | None) -> Iterator[Finding]:

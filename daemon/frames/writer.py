@@ -80,8 +80,8 @@ class FrameRecorder:
         self.bytes += len(record)
 
     async def run(self) -> None:
-        """Until cancelled; never raises for a disk that refuses."""
-        while not self._has_ended:
+        """Until cancelled; never raises for a disk that refuses, and never ends for it."""
+        while True:
             await anyio.sleep(WRITE_EVERY_S)
             await self._write_waiting()
 

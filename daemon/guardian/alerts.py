@@ -32,6 +32,11 @@ CRITICAL_PER_MINUTE_MAX = 120  # critical ones are not counted against the other
 # Each of these says that something changed: the same again within a short time is another time.
 CHANGES = frozenset({"kill", "kill_verified", "kill_cleared", "trading_state", "guardian_lost", "guardian_back", "failed"})
 
+# These say the same thing with other numbers each time.
+NUMBERS_ASIDE = frozenset(
+    {"kill_unverified", "order_after_kill", "venue_unreachable", "heads_not_kept", "malformed_datagram", "connection"}
+)
+
 RANK = {Severity.INFO: 0, Severity.WARNING: 1, Severity.CRITICAL: 2}
 HIDDEN = "***"
 SECRET_CHARACTERS_MIN = 4  # of what is hidden: a shorter one would take words apart
@@ -105,8 +110,7 @@ class Alerter:
         return plain(text)[:TEXT_CHARACTERS_MAX]
 
     def _is_new(self, kind: str, text: str, now: float) -> bool:
-        # Numbers change from one time to the next of the same thing.
-        key = (kind, re.sub(r"\d+(\.\d+)?", "#", text))
+        key = (kind, re.sub(r"\d+(\.\d+)?", "#", text) if kind in NUMBERS_ASIDE else text)
         last = self._said.pop(key, None)
         is_new = last is None or now - last >= self._repeat_after_s
         # The newest at the end: what goes first is what was said longest ago.

@@ -62,6 +62,9 @@ class Files(Protocol):
 
     def remove(self, path: Path) -> None: ...
 
+    def remove_folder(self, folder: Path) -> None:
+        """An empty one."""
+
     def close(self, descriptor: int) -> None: ...
 
     def lock(self, descriptor: int) -> None:
@@ -128,6 +131,9 @@ class DiskFiles:
 
     def remove(self, path: Path) -> None:
         path.unlink()
+
+    def remove_folder(self, folder: Path) -> None:
+        folder.rmdir()
 
     def close(self, descriptor: int) -> None:
         os.close(descriptor)

@@ -8,7 +8,7 @@ from pathlib import Path
 from core.errors import StorageError
 from daemon.config.build import expand_path, resolve_path
 from daemon.config.loader import LoadedConfig
-from daemon.journal.anchor import AnchorFile, AnchorSink
+from daemon.journal.anchor import AnchorFile, Anchors, AnchorSink, read_anchors
 from daemon.journal.files import DISK, Files
 from daemon.journal.format import JournalHeader
 from daemon.journal.keys import Signer, open_signer
@@ -39,6 +39,14 @@ def open_sealing(loaded: LoadedConfig) -> Sealing:
         reason = str(error)
     anchor = AnchorFile(expand_path(loaded, audit.anchor, "audit.anchor")) if audit.anchor is not None else None
     return Sealing(signer, reason, anchor)
+
+
+def known_anchors(loaded: LoadedConfig) -> Anchors | None:
+    """What the configured anchor file holds; None where none is configured, or it is not there yet. Raises ConfigError."""
+    if loaded.config.audit.anchor is None:
+        return None
+    path = expand_path(loaded, loaded.config.audit.anchor, "audit.anchor")
+    return read_anchors(path) if path.exists() else None
 
 
 def begin_journal(

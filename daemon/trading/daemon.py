@@ -17,9 +17,10 @@ import anyio
 import structlog
 
 from core.enums import TradingState
-from core.errors import RefusedError, TradingdError, TransportError
+from core.errors import ConfigError, RefusedError, StorageError, TradingdError, TransportError
 from core.events import (
     CancelAllRequested,
+    MemoryRequested,
     Reconciled,
     Started,
     StateRestored,
@@ -30,7 +31,7 @@ from core.events import (
 from core.restore import capture
 from core.trader import Trader
 from core.units import NS_PER_SECOND, parse_duration_ns
-from core.venue_adapter import Adapter
+from core.venue_adapter import Adapter, VenueState
 from daemon.api.child import ApiChild
 from daemon.api.settings import api_settings
 from daemon.config.effective import effective
@@ -44,13 +45,14 @@ from daemon.frames.writer import FrameRecorder
 from daemon.journal.anchor import Anchor, ToldAnchors
 from daemon.journal.files import DISK, Files
 from daemon.journal.format import JOURNAL_FOLDER, JournalHeader
-from daemon.journal.opening import begin_journal, open_sealing
+from daemon.journal.opening import begin_journal, known_anchors, open_sealing
 from daemon.journal.writer import JournalSettings, JournalWriter, Sync
 from daemon.logging_setup import LogFile, start_logging
 from daemon.run_folder import LOG_FILE
 from daemon.trading.answering import Answering
 from daemon.trading.clock import Clock, SystemClock
 from daemon.trading.closing import BATCH_EVENTS_MAX, Closing
+from daemon.trading.connecting import open_patiently
 from daemon.trading.heart import Heart
 from daemon.trading.inbox import Inbox
 from daemon.trading.last_act import LastAct
@@ -58,6 +60,7 @@ from daemon.trading.listener import Alert, Listener, Severity
 from daemon.trading.reconcile import executions_since, position_differences
 from daemon.trading.reconciling import Reconciling
 from daemon.trading.recovery import Recovered, recover
+from daemon.trading.retention import retain_runs
 from daemon.trading.session import SIGNAL_UID, Point, Session, no_point
 from daemon.trading.state_folder import Latch, StateFolder
 from daemon.trading.tasks import Task, Tasks
@@ -173,7 +176,8 @@ class Daemon:
             )
             self._session.on_latched = self._latched
             self._session.on_strategies = self._strategies_latched
-            await self._session.adapter.open()
+            wait_s = parse_duration_ns(self._settings.venue_wait) / NS_PER_SECOND
+            await open_patiently(self._session.adapter, wait_s, self._say_waiting)
             self._say_phase("starting", "asking the venue")
             self._last_act = LastAct(self._session)
             await self._begin()
@@ -212,7 +216,7 @@ class Daemon:
             endless.append(self._api().run)
         if self._recorder is not None:
             endless.append(self._recorder.run)
-        await self._tasks.run(self._trade, endless=endless, others=(self._feed,))
+        await self._tasks.run(self._trade, endless=endless, others=(self._feed, self._retain))
 
     async def _trade(self) -> None:
         await self._tasks.guarded(self._loop)
@@ -253,7 +257,7 @@ class Daemon:
     def _open(self, folder: StateFolder) -> tuple[Session, LogFile]:
         """Everything up to the first record: reads first, then leaves its traces in an order that a crash cannot turn round."""
         loaded = self.loaded
-        self.recovered = recover(folder, partial(build_bare_trader, loaded), self._say_records_read)
+        self.recovered = recover(folder, partial(build_bare_trader, loaded), self._say_records_read, known_anchors(loaded))
         check_state(loaded, self.recovered.state)
         sealing = open_sealing(loaded)
         if self._on_seal is not None:
@@ -324,6 +328,7 @@ class Daemon:
         if self._foreign:
             # Somebody else's orders, or a position that no fill explains: a person has to look.
             self.halt(f"at the start the venue says otherwise: {'; '.join(self._foreign)}")
+        self._cancel_where_halted()
         self._say_phase("running", f"{self.run_id} {session.trader.risk.trading_state.name}")
         self._log.info(
             "ready",
@@ -350,12 +355,38 @@ class Daemon:
         due = self.session.timers.next_ts()
         return None if due is None else max(due - self.session.clock.now(), 0) / NS_PER_SECOND
 
+    def _reconnected(self, venue: VenueState) -> None:
+        """What is no bug of ours ends the session in order; the feed goes on meanwhile, with the answers to its last orders."""
+        try:
+            self.reconciling.reconnected(venue)
+            self._cancel_where_halted()
+        except TradingdError as error:
+            self._expected(error)
+
+    def _cancel_where_halted(self) -> None:
+        """What a venue kept while nobody could reach it does not rest through a halt."""
+        session = self.session
+        if session.trader.risk.trading_state is TradingState.HALTED and session.has_open_orders:
+            session.apply(lambda now: [CancelAllRequested(now, now, "halted, and orders rest at a venue")])
+
     async def _feed(self) -> None:
         try:
-            await self.session.adapter.run(self.session.inbox, self.reconciling.reconnected)
+            await self.session.adapter.run(self.session.inbox, self._reconnected)
         finally:
             self.closing.has_feed_ended = self._last_act.is_feed_dead = True
         self.stop("stop", SIGNAL_UID, "the feed has ended" if self._error is None else str(self._error))
+
+    async def _retain(self) -> None:
+        """Old runs go their way beside the trading; a disk that refuses is told of, and the next start goes on."""
+        try:
+            retired = await anyio.to_thread.run_sync(
+                retain_runs, self.loaded, self.run_number, self.recovered.previous_run, time.time_ns(), abandon_on_cancel=True
+            )
+        except (StorageError, ConfigError) as error:
+            self.alert("retention", Severity.WARNING, str(error))
+            return
+        for run in retired:
+            self._log.info("retention", run=run.run_number, what=run.what)
 
     def _api(self) -> ApiChild:
         settings = api_settings(self.loaded, socket_of(self.run_id))
@@ -382,6 +413,10 @@ class Daemon:
         self.phase = phase
         for listener in self._listeners:
             listener.phase(phase, text)
+
+    def _say_waiting(self, reason: str) -> None:
+        self._log.warning("waiting for a venue", reason=reason)
+        self._say_phase("starting", f"waiting for a venue: {reason}")
 
     def _say_records_read(self, records: int) -> None:
         self._say_phase("starting", f"{records:,} records of the run before read")
@@ -485,7 +520,11 @@ class Daemon:
                 action,
                 uid,
                 reason,
-                lambda now: [Stopping(now, now, reason, is_final=True), CancelAllRequested(now, now, reason)],
+                lambda now: [
+                    *([MemoryRequested(now, now)] if session.trader.memory.is_wanted and session.failure is None else []),
+                    Stopping(now, now, reason, is_final=True),
+                    CancelAllRequested(now, now, reason),
+                ],
             )
         await self.closing.cancel_all(reason)
         if self._settings.flatten_on_stop and session.storage_failure is None and not await self.closing.close_positions(reason):

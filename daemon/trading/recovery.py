@@ -21,8 +21,10 @@ from core.restore import capture
 from core.trader import Trader
 from core.trader_state import TraderState
 from daemon.config.loader import load_effective
+from daemon.journal.anchor import Anchors
 from daemon.journal.format import JOURNAL_FOLDER, Record
 from daemon.journal.reader import JournalDamage, JournalReader, segments_of
+from daemon.journal.reopen import find_end, refuse_cut
 from daemon.journal.tail import BEGINNING, Place, TailReader
 from daemon.trading.fold import Fold
 from daemon.trading.snapshot import read_snapshot, snapshots_of
@@ -50,16 +52,25 @@ class Recovered:
     problems: tuple[str, ...] = ()
 
 
-def recover(folder: StateFolder, make_trader: Callable[[], Trader], on_progress: OnProgress = no_progress) -> Recovered:
+def recover(
+    folder: StateFolder,
+    make_trader: Callable[[], Trader],
+    on_progress: OnProgress = no_progress,
+    anchors: Anchors | None = None,
+) -> Recovered:
     """Fold what is there; the latched trading state wins where it is stricter, and a kill latch that is set is HALTED.
 
     `make_trader` gives the empty state of an account that never traded. Runs before are folded under their own configuration,
     which is in their journals. `on_progress` hears now and then how many records have been read. Raises JournalDamage where a
-    journal has more wrong with it than an unfinished end, StorageError for a damaged latch.
+    journal has more wrong with it than an unfinished end, StorageError for a damaged latch, and where `anchors` know more of the
+    journal than is there.
     """
     latch = folder.read_latch()
     found: Recovered | None = None
     for run_number in folder.run_numbers():
+        journal = folder.run_folder(run_number) / JOURNAL_FOLDER
+        if anchors is not None and journal.is_dir() and segments_of(journal):
+            refuse_cut(find_end(journal, folder.files), journal, anchors)
         found = recover_run(folder.run_folder(run_number), run_number, on_progress)
         if found is not None:
             break

@@ -8,7 +8,7 @@ import anyio
 
 from core.approved import Approved
 from core.commands import CancelAll, SubmitOrder
-from core.errors import TransportError
+from core.errors import RefusedError, TransportError, VenueProtocolError
 from core.events import OrderFilled
 from core.venue_adapter import Adapter, EventSink, OnReconnect, VenueOrder, VenueState
 
@@ -43,10 +43,26 @@ class Router:
             raise
 
     async def run(self, sink: EventSink, on_reconnect: OnReconnect) -> None:
-        """Until every venue's feed has ended."""
-        async with anyio.create_task_group() as tasks:
-            for adapter in self._venues.values():
-                tasks.start_soon(adapter.run, sink, on_reconnect)
+        """Until every venue's feed has ended. Raises what the first one raises that fails; the others end with it."""
+        failures: list[Exception] = []
+
+        async def run_one(adapter: Adapter) -> None:
+            try:
+                await adapter.run(sink, on_reconnect)
+            except Exception as error:
+                failures.append(error)
+                raise
+
+        try:
+            async with anyio.create_task_group() as tasks:
+                for adapter in self._venues.values():
+                    tasks.start_soon(run_one, adapter)
+        except BaseExceptionGroup:
+            if not failures:
+                raise
+        if failures:
+            # By its own name: a group of one is nobody's expected failure.
+            raise failures[0]
 
     def adopt(self, client_order_id: int, order: VenueOrder) -> None:
         self._venues[venue_of(order.instrument_id)].adopt(client_order_id, order)
@@ -74,7 +90,7 @@ class Router:
         async def ask(name: str, adapter: Adapter) -> None:
             try:
                 answers[name] = await adapter.query(since_ts)
-            except TransportError as error:
+            except (TransportError, RefusedError, VenueProtocolError) as error:
                 silent[name] = str(error)
 
         async with anyio.create_task_group() as tasks:

@@ -141,8 +141,11 @@ class Exchange:
         self._settings = settings
         self._note = note
         self._pending = Pending({order_id: order.instrument_id for order_id, order in account.open.items()})
-        self._used: dict[int, None] = dict.fromkeys(used_ids)
+        self._used: dict[int, None] = {}
         self._forgotten_max = 0  # ids up to this one were used, or never will be
+        for order_id in used_ids:
+            if order_id < VENUE_ORDER_ID_MIN:
+                self._remember(order_id)
         self._venue_orders = venue_orders
         self._dead_man_ts: int | None = None
         self._latest: dict[tuple[str, type], MarketEvent] = {}

@@ -7,6 +7,7 @@ power cut is none of its business. An auditor needs nothing but the file: docs/V
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +18,7 @@ import msgspec
 from core.enums import LiquiditySide, Side
 from core.errors import DataError, StorageError
 from core.events import OrderFilled
+from daemon.venue_sim.account import EXECUTIONS_KEPT_MAX
 
 Line = dict[str, Any]
 LINE_BYTES_MAX = 1 << 16
@@ -77,7 +79,7 @@ class Restored:
     venue_orders: int = 0
     used_ids: dict[int, None] = field(default_factory=dict)
     open_orders: dict[int, int] = field(default_factory=dict)
-    executions: list[tuple[int, OrderFilled]] = field(default_factory=list)
+    executions: deque[tuple[int, OrderFilled]] = field(default_factory=lambda: deque(maxlen=EXECUTIONS_KEPT_MAX))
     positions: dict[str, int] = field(default_factory=dict)
     prices: dict[str, int] = field(default_factory=dict)
 

@@ -165,6 +165,9 @@ class CrashingDisk:
         self._call()
         self.removed[path.name] = self.files.pop(path.name)
 
+    def remove_folder(self, folder: Path) -> None:
+        raise AssertionError("no journal removes a folder")
+
     def close(self, descriptor: int) -> None:
         del self._open[descriptor]
 

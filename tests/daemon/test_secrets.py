@@ -40,6 +40,17 @@ def test_the_first_place_that_has_it_counts(places: Path, monkeypatch: pytest.Mo
     assert found == ["from the environment", "from the folder", "from the loaded folder", "two\nlines\n"]
 
 
+def test_several_folders_are_tried_in_order(places: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (places / "more").mkdir()
+    monkeypatch.setenv("TRADINGD_SECRETS_DIR", f"{places}/secrets:{places}/more")
+    write(places / "more/token", b"second")
+    found = [read_secret("token")]
+    write(places / "secrets/token", b"first")
+    assert [*found, read_secret("token")] == ["second", "first"]
+    with pytest.raises(ConfigError, match=f"{places}/secrets/other; {places}/more/other; "):
+        read_secret("other")
+
+
 def test_a_missing_one_names_every_place(places: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ConfigError) as raised:
         read_secret("token")

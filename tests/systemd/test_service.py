@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import secrets
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,12 +17,12 @@ from core.events import OrderCanceled, Reconciled, Started, StateRestored, Venue
 from daemon.exit_codes import ExitCode
 from daemon.journal.tail import TailReader
 from tests.daemon.session import CONFIG
-from tests.systemd.machine import INSTALLED, Machine, as_seen_by, why_not
+from tests.systemd.machine import INSTALLED, UNIT_FOLDER, Machine, as_seen_by, why_not
 
 REASON = why_not()
 pytestmark = pytest.mark.skipif(REASON is not None, reason=f"no systemd can be booted here: {REASON}")
 
-ACCOUNTS = ("guarded", "api", "first", "hang", "killed", "loop", "closed", "broken", "unsecret", "slow-heart")
+ACCOUNTS = ("guarded", "api", "venue", "first", "hang", "killed", "loop", "closed", "broken", "unsecret", "slow-heart")
 SLEEPER = '[[strategies]]\nid = "sleeper"\nclass = "tests.systemd.sleeper:Sleeper"\n'
 
 
@@ -75,9 +74,30 @@ class Account:
         return f"{self.machine.console()}\n{self.log()}\n{self.machine.systemctl('status', self.unit)}"
 
 
+LIBRARIES = {"LD_LIBRARY_PATH": f"{INSTALLED}/python/lib"}
+# As it is shipped, from the checkout that the machine has.
+ACCOUNT_TOOL = ("sh", f"{INSTALLED}/checkout/systemd/tradingd-account")
 KEY = Ed25519PrivateKey.generate()
 TOKEN = secrets.token_urlsafe(32)
-API_PORT = 18_720  # nobody's; the machine has this host's network
+API_PORT, VENUE_PORT = 18_720, 18_721  # the machine has a network of its own
+ASK = """
+import sys, urllib.request
+asked = urllib.request.Request(sys.argv[1], headers={"Authorization": f"Bearer {sys.argv[2]}"})
+print(urllib.request.urlopen(asked, timeout=10).read().decode())
+"""
+VENUE = f"""
+[[connections]]
+venue = "SIM"
+adapter = "sim"
+address = "127.0.0.1:{VENUE_PORT}"
+
+[daemon]
+venue_wait = "1h"
+"""
+VENUE_UNIT = f"""
+[Service]
+ExecStart={INSTALLED}/bin/tradingd venue-sim sim --config /etc/tradingd/venue.toml --ledger /run/ledger.jsonl
+"""
 
 
 @pytest.fixture(scope="module")
@@ -98,12 +118,13 @@ def machine() -> Iterator[Machine]:
     client = '[[clients]]\nid = "desk"\ntoken = "desk"\nscopes = ["read"]\ninstruments = ["ACME.SIM"]\n'
     made.write("/etc/tradingd/api.toml", f"{market}{SLEEPER}{client}[api]\nenabled = true\nport = {API_PORT}\n")
     made.write("/etc/tradingd/api.secrets/desk", TOKEN, 0o600)
+    made.write("/etc/tradingd/venue.toml", f"{market}{SLEEPER}{VENUE}")
+    made.write(f"{UNIT_FOLDER}/venue-sim.service", VENUE_UNIT)
     made.write("/etc/tradingd/broken.toml", f"{market}{SLEEPER}[risky]\n")
     made.write("/etc/tradingd/slow-heart.toml", f'{market}{SLEEPER}[daemon]\nheartbeat_interval = "4s"\n')
     made.write("/etc/tradingd/unsecret.secrets/journal_key", "not a key", 0o600)
     # What the tests wait for comes sooner; the rest of the unit is as it is shipped.
-    made.drop_in("tradingd@hang.service", "WatchdogSec=4s\nRestartSec=100ms")
-    for name in ("killed", "loop"):
+    for name in ("hang", "killed", "loop", "venue"):
         made.drop_in(f"tradingd@{name}.service", "RestartSec=100ms")
     with made:
         yield made
@@ -149,6 +170,24 @@ def test_one_that_is_killed_recovers_before_it_is_ready(machine: Machine) -> Non
     assert first[0].previous_run == 1
 
 
+def test_it_is_not_ready_before_its_venue_and_an_order_that_rests_there_is_taken_over_after_sigkill(machine: Machine) -> None:
+    account = Account(machine, "venue")
+    machine.run("systemctl", "start", "--no-block", account.unit)
+    machine.wait_until(lambda: account.show("StatusText")["StatusText"].startswith("starting: waiting for a venue: "))
+    assert account.show("ActiveState", "SubState") == {"ActiveState": "activating", "SubState": "start"}
+    machine.run("systemctl", "start", "venue-sim")
+    account.wait_for_restart(0)
+    account.wait_for_order()
+    before = account.tradingd("orders")["orders"]
+    account.kill()
+    account.wait_for_restart(1)
+    after = account.tradingd("orders")["orders"]
+    assert [order["order_id"] for order in after] == [order["order_id"] for order in before]
+    # Asked for before READY, and nothing was canceled or sent.
+    kinds = [type(record).__name__ for record in account.records(2)]
+    assert kinds[: kinds.index("Reconciled") + 1] == ["StateRestored", "VenueCompared", "Started", "Reconciled"]
+
+
 def test_a_hang_is_ended_by_the_watchdog_and_a_latched_halt_survives_that_and_sigkill(machine: Machine) -> None:
     account = Account(machine, "hang")
     account.start()
@@ -157,7 +196,7 @@ def test_a_hang_is_ended_by_the_watchdog_and_a_latched_halt_survives_that_and_si
     (account.folder / "hang").touch()
     account.wait_for_restart(1)
     after_watchdog = account.tradingd("status")
-    assert f"{account.unit}: Watchdog timeout (limit 4s)!" in machine.console()
+    assert f"{account.unit}: Watchdog timeout (limit 10s)!" in machine.console()
     # Where it stood is in the log.
     assert re.search(r'tests/systemd/sleeper.py", line \d+ in on_quote\n', account.log())
     account.kill()
@@ -235,17 +274,20 @@ def test_it_runs_as_closed_as_the_unit_says(machine: Machine) -> None:
 def test_the_api_works_in_there_and_ends_with_the_daemon(machine: Machine) -> None:
     account = Account(machine, "api")
     account.start()
-    asked = urllib.request.Request(f"http://127.0.0.1:{API_PORT}/status", headers={"Authorization": f"Bearer {TOKEN}"})
     answers: list[dict[str, Any]] = []
 
     def answered() -> bool:
-        try:
-            with urllib.request.urlopen(asked, timeout=10) as reply:
-                answers.append(json.load(reply))
-        except OSError:
-            # It is started beside the daemon, and is ready later.
-            return False
-        return True
+        # It is started beside the daemon, and is ready later.
+        done = machine.run(
+            f"{INSTALLED}/bin/python",
+            "-c",
+            ASK,
+            f"http://127.0.0.1:{API_PORT}/status",
+            TOKEN,
+            env={"LD_LIBRARY_PATH": f"{INSTALLED}/python/lib"},
+        )
+        answers.extend(json.loads(line) for line in done.stdout.splitlines())
+        return done.returncode == 0
 
     machine.wait_until(answered)
     assert answers[0]["run_id"] == "session-1"
@@ -278,6 +320,14 @@ def test_the_guardian_runs_beside_it_kills_it_when_it_stands_still_and_keeps_its
     for pid, names in ((daemon, ["secret_journal_key"]), (guardian, ["secret_webhook"])):
         credentials = machine.run("sh", "-c", f"ls {as_seen_by(pid, 'run/credentials')}/*").stdout.split()
         assert credentials == names
+
+    # The doctor finds all of it where the service stands.
+    done = machine.run(*ACCOUNT_TOOL, account.name, "doctor", f"/etc/tradingd/{account.name}.toml", "--json")
+    found = [(each["area"], each["found"]) for each in json.loads(done.stdout)["findings"] if each["status"] == "ok"]
+    assert ("clock", "not set since the boot") in found
+    assert ("guardian", f"process {guardian} watches session-1: running") in found
+    assert ("permissions", f"/var/lib/private/tradingd/{account.name}/state/session belongs to user {uid}, mode 0700") in found
+    assert dict(found)["lock"].startswith(f"held by process {daemon} (")
 
     machine.run("kill", "-STOP", daemon)
     account.wait_for_restart(1)

@@ -63,6 +63,7 @@ class Methods:
             "public/get_time": lambda ts, _connection, _params: ts // NS_PER_MS,
             "public/get_instrument": lambda _ts, _connection, params: self._market(params).as_json(),
             "public/get_instruments": self._get_instruments,
+            "public/get_order_book": self._get_order_book,
             "public/subscribe": self._subscribe,
             "public/unsubscribe": self._unsubscribe,
         }
@@ -193,6 +194,21 @@ class Methods:
             for market in self._engine.markets.values()
             if currency in ("any", market.rules.settlement_currency, market.rules.base_currency) and kind in ("any", market.kind)
         ]
+
+    def _get_order_book(self, ts: int, _connection: Connection, params: Params) -> dict[str, Any]:
+        market, depth = self._market(params), params.integer("depth", 5)
+        bids, asks = market.published
+        return {
+            "instrument_name": market.name,
+            "timestamp": ts // NS_PER_MS,
+            "change_id": market.change_id,
+            "state": "open" if market.is_open else "closed",
+            "bids": [[market.price(price), market.amount(bids[price])] for price in sorted(bids, reverse=True)[:depth]],
+            "asks": [[market.price(price), market.amount(asks[price])] for price in sorted(asks)[:depth]],
+            "mark_price": market.price(market.mark),
+            "index_price": market.price(market.index),
+            "last_price": market.price(market.last),
+        }
 
     # Orders.
 

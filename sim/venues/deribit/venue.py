@@ -7,6 +7,7 @@ It keeps accounts, credits, heartbeats, cancel-on-disconnect and subscriptions a
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -25,6 +26,8 @@ LATE_ANSWER_NS = 60 * NS_PER_SECOND
 DAY_END_NS = 8 * 3_600 * NS_PER_SECOND
 PROCESSING_US = 120
 UNKNOWN_CODE = 19_999
+TAKERS_NUMBER = 1 << 32
+SLOW_METHODS = (b'"private/buy"', b'"private/sell"', b'"private/edit"', b'"private/edit_by_label"')
 ORDER_METHODS = ENGINE_METHODS - {"private/close_position"}
 
 
@@ -60,12 +63,18 @@ class DeribitVenue:
         self.streams = Streams(self.engine, self.faults, self._notify)
         self.methods = Methods(self.engine, self.streams, self.accounts, self.faults)
         self.connections: dict[int, Connection] = {}
+        # A gateway holds each order for up to so long before the engine sees it, and has it even where the connection is gone.
+        self.gateway_ns_max = 0
+        self._held: list[tuple[int, int, int, bytes]] = []
+        self._held_number = 0
         self._outgoing: list[Outgoing] = []
         self._next_connection = 1
+        # Whoever else trades: some quote, others take. One account would be held back from trading with itself.
         self._crowd = Account(number=1, name="crowd", client_id="", client_secret="")
+        self._takers = Account(number=TAKERS_NUMBER, name="takers", client_id="", client_secret="")
         self._day_end_ts = (ts - DAY_END_NS) // NS_PER_DAY * NS_PER_DAY + NS_PER_DAY + DAY_END_NS
         for currency in dict.fromkeys(market.rules.settlement_currency for market in self.markets.values()):
-            self._crowd.cash[currency] = 10**17
+            self._crowd.cash[currency] = self._takers.cash[currency] = 10**17
 
     @property
     def ledger(self) -> Ledger:
@@ -138,6 +147,16 @@ class DeribitVenue:
         if not connection.is_open or connection.is_half_open:
             return
         connection.heard_ts, connection.test_asked_ts = ts, 0
+        if self.gateway_ns_max and not faults.is_quiet and any(method in payload for method in SLOW_METHODS):
+            connection.gateway_ts = max(connection.gateway_ts, ts + faults.random.below(self.gateway_ns_max))
+            self._held_number += 1
+            heapq.heappush(self._held, (connection.gateway_ts, self._held_number, number, payload))
+        else:
+            self._serve(ts, connection, payload)
+
+    def _serve(self, ts: int, connection: Connection, payload: bytes) -> None:
+        """A request reaches the engine; its connection may be gone by now."""
+        faults = self.faults
         us_in = ts // 1_000
         try:
             request_id, method, params = read_request(payload)
@@ -252,7 +271,7 @@ class DeribitVenue:
 
     def next_ts(self) -> int:
         """When `advance` has something to do."""
-        due = [self._day_end_ts]
+        due = [self._day_end_ts, *(held[0] for held in self._held[:1])]
         for connection in self.connections.values():
             if connection.is_open:
                 due.append(connection.heard_ts + SILENCE_NS_MAX)
@@ -266,6 +285,10 @@ class DeribitVenue:
 
     def _pass(self, ts: int) -> None:
         assert ts >= self.now, "time never goes back"
+        while self._held and self._held[0][0] <= ts:
+            due_ts, _, number, payload = heapq.heappop(self._held)
+            self.now = max(due_ts, self.now)
+            self._serve(self.now, self.connections[number], payload)
         self.now = ts
         while self._day_end_ts <= ts:
             self.engine.end_of_day(self._day_end_ts)
@@ -293,7 +316,7 @@ class DeribitVenue:
     def crowd(
         self, ts: int, name: str, side: Side, price: int | None, amount: int, time_in_force: str = "good_til_cancelled"
     ) -> bool:
-        """Somebody else's order; False where the venue refuses it."""
+        """Somebody else's order, at the market where price is None; False where the venue refuses it."""
         self._pass(ts)
         wanted = NewOrder(
             side=side,
@@ -303,7 +326,7 @@ class DeribitVenue:
             time_in_force=time_in_force,
         )
         try:
-            self.engine.place(ts, self._crowd, 0, self.markets[name], wanted)
+            self.engine.place(ts, self._takers if price is None else self._crowd, 0, self.markets[name], wanted)
         except RpcError:
             return False
         finally:
@@ -354,7 +377,7 @@ class DeribitVenue:
         self._pass(ts)
         market = self.markets[name]
         currency = market.rules.settlement_currency
-        for account in (*self.accounts.values(), self._crowd):
+        for account in (*self.accounts.values(), self._crowd, self._takers):
             size = account.holding(name).size
             if size and market.mark:
                 payment = market.rules.notional(market.mark, size) * rate // 10**9
@@ -370,7 +393,7 @@ class DeribitVenue:
         """The instrument's life is over: its orders leave, nothing trades any more."""
         self._pass(ts)
         market = self.markets[name]
-        for account in (*self.accounts.values(), self._crowd):
+        for account in (*self.accounts.values(), self._crowd, self._takers):
             for order in self.engine.open_orders(account):
                 if order.market is market:
                     self.engine.cancel(ts, order, "settlement")

@@ -131,7 +131,7 @@ def test_a_new_order_whose_outcome_is_unknown_is_asked_about(outcome: Callable[[
 
 def test_an_unknown_order_that_was_filled_is_found_with_its_fills() -> None:
     under = desk()
-    react(under, placed(under), failed(Progress.SENT, "the deadline passed"))
+    react(under, placed(under), failed(Progress.ANSWERING, "the deadline passed"))
     (question,) = under.due(NS_PER_SECOND).asks
     body = order_body(status="FILLED", executedQty="0.250")
     (fills,) = react(under, question, sent(question, 200, body, NS_PER_SECOND)).asks
@@ -155,7 +155,7 @@ def test_an_unknown_order_that_was_filled_is_found_with_its_fills() -> None:
 
 def test_an_unknown_order_that_never_was_is_refused_after_two_reads() -> None:
     under = desk()
-    react(under, placed(under), failed(Progress.SENT, "reset", sent_ns=1))
+    react(under, placed(under), failed(Progress.ANSWERING, "reset", sent_ns=1))
     missing = {"code": -2013, "msg": "Order does not exist."}
     facts: list[OrderFact] = []
     now = 0
@@ -171,8 +171,8 @@ def test_an_unknown_order_that_never_was_is_refused_after_two_reads() -> None:
 
 def test_a_question_that_fails_answers_nothing() -> None:
     under = desk()
-    react(under, placed(under), failed(Progress.SENT, "reset"))
-    for outcome in (failed(Progress.CONNECTING, "refused"), failed(Progress.SENT, "reset")):
+    react(under, placed(under), failed(Progress.ANSWERING, "reset"))
+    for outcome in (failed(Progress.CONNECTING, "refused"), failed(Progress.ANSWERING, "reset")):
         (question,) = under.due(100 * NS_PER_SECOND + (under.unknown.next_at() or 0)).asks
         assert react(under, question, outcome) == Reaction()
     (question,) = under.due(1000 * NS_PER_SECOND).asks
@@ -186,7 +186,7 @@ def test_the_stream_is_faster_than_the_answer() -> None:
     message = decode_user(encoded(execution_report()))
     (fact,) = under.heard(message, NOW).facts
     assert isinstance(fact, OrderAccepted)
-    react(under, ask, failed(Progress.SENT, "reset"))
+    react(under, ask, failed(Progress.ANSWERING, "reset"))
     assert ORDER_ID in under.unknown  # the answer was lost after the report: that report is not seen again, so it is asked
     under.heard(message, NOW)
     assert ORDER_ID not in under.unknown
@@ -206,7 +206,7 @@ def test_a_cancel_whose_outcome_is_unknown_is_not_settled_by_an_open_order() -> 
     under = desk()
     placed(under)
     (ask,) = under.send(CancelOrder(NOW, ORDER_ID), NOW).asks
-    (fact,) = react(under, ask, failed(Progress.SENT, "reset", sent_ns=1)).facts
+    (fact,) = react(under, ask, failed(Progress.ANSWERING, "reset", sent_ns=1)).facts
     assert isinstance(fact, OrderOutcomeUnknown)
     (question,) = under.due(NS_PER_SECOND).asks
     assert react(under, question, sent(question, 200, order_body(), NS_PER_SECOND), NS_PER_SECOND) == Reaction()
@@ -218,7 +218,7 @@ def test_a_change_whose_outcome_is_unknown_is_what_the_venue_has() -> None:
     under = desk()
     placed(under)
     (ask,) = under.send(ReplaceOrder(NOW, ORDER_ID, 300, 610000), NOW).asks
-    react(under, ask, failed(Progress.SENT, "reset", sent_ns=1))
+    react(under, ask, failed(Progress.ANSWERING, "reset", sent_ns=1))
     (question,) = under.due(2 * BOUND).asks
     body = order_body(price="61000.0", origQty="0.300")
     assert react(under, question, sent(question, 200, body, 2 * BOUND), 2 * BOUND).facts == (
@@ -250,7 +250,7 @@ def test_a_fill_leaves_an_unknown_change_unknown() -> None:
     under = desk()
     placed(under)
     (ask,) = under.send(ReplaceOrder(NOW, ORDER_ID, 300, 610000), NOW).asks
-    react(under, ask, failed(Progress.SENT, "reset"))
+    react(under, ask, failed(Progress.ANSWERING, "reset"))
     facts = under.heard(decode_user(encoded(order_update(**FILL))), NOW).facts
     assert [type(fact) for fact in facts] == [OrderFilled, OrderOutcomeUnknown]
     # The end of the order settles everything.
@@ -258,7 +258,9 @@ def test_a_fill_leaves_an_unknown_change_unknown() -> None:
     assert [type(fact) for fact in facts] == [OrderCanceled]
     assert len(under.unknown) == 0
     # What is answered now changed nothing, whatever became of it.
-    assert react(under, ask, failed(Progress.SENT, "reset")).facts == (ReplaceRejected(NOW, NOW, ORDER_ID, Reason.UNKNOWN_ORDER),)
+    assert react(under, ask, failed(Progress.ANSWERING, "reset")).facts == (
+        ReplaceRejected(NOW, NOW, ORDER_ID, Reason.UNKNOWN_ORDER),
+    )
 
 
 def test_what_cannot_be_said_to_this_venue_is_refused_by_an_event() -> None:
@@ -284,7 +286,7 @@ def test_everything_is_canceled_at_both_services_of_the_futures() -> None:
     assert react(under, asks[0], sent(asks[0], 200, done)) == Reaction(must_recover=True)
     refused = react(under, asks[1], sent(asks[1], 418, b""))
     assert refused == Reaction((CancelRejected(NOW, NOW, stop, Reason.NONE),), must_recover=True)
-    lost = react(under, asks[0], failed(Progress.SENT, "reset"))
+    lost = react(under, asks[0], failed(Progress.ANSWERING, "reset"))
     assert lost == Reaction((OrderOutcomeUnknown(NOW, NOW, ORDER_ID, "reset"),), must_recover=True)
     (again, _) = under.send(CancelAll(NOW, None), NOW).asks
     for facts in ((CancelRejected(NOW, NOW, ORDER_ID, Reason.NOT_SENT),), ()):  # a second refusal is no news
@@ -413,7 +415,7 @@ class Simulation:
         elif fate < 0.7:
             lose(there, failed(Progress.CONNECTING, "refused"))
         elif fate < 0.8:
-            lose(there, failed(Progress.SENT, "lost on its way", sent_ns=began))
+            lose(there, failed(Progress.ANSWERING, "lost on its way", sent_ns=began))
         else:
             # Executed now or much later, the answer lost, damaged, or a 503 that says nothing.
             late = there if fate < 0.9 else self.chance.randrange(15 * NS_PER_SECOND)
@@ -424,7 +426,7 @@ class Simulation:
             )
             lose(
                 self.chance.randrange(10 * NS_PER_SECOND),
-                self.chance.choice((damaged, failed(Progress.SENT, "reset", sent_ns=began))),
+                self.chance.choice((damaged, failed(Progress.ANSWERING, "reset", sent_ns=began))),
             )
 
     def answer(self, ask: Ask, outcome: Sent[Any]) -> None:
@@ -463,6 +465,8 @@ class Simulation:
                 self.book_fact(OrderCanceled(ts, ts, order.client_order_id, 0, Reason.UNKNOWN_ORDER))
             elif order.status is OrderStatus.PENDING_CANCEL:
                 self.book_fact(CancelRejected(ts, ts, order.client_order_id, Reason.NONE))
+        for unknown in self.desk.still_unknown(ts):
+            self.book_fact(unknown)
 
     # Our books, and the oracles.
 

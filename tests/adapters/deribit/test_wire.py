@@ -41,6 +41,7 @@ RESULTS: tuple[Any, ...] = (
     list[wire.Position],
     wire.InstrumentResult,
     list[wire.InstrumentResult],
+    wire.OrderBookResult,
     list[str],
     wire.Count,
 )

@@ -25,6 +25,7 @@ from core.instruments import Instrument
 from core.risk import InstrumentLimits, RateLimit
 from core.strategy import Subscription
 from core.trader import Trader
+from core.venue_adapter import VenueState
 from daemon.trading.reconcile import reconcile
 from sim.venues.deribit.faults import Faults
 from sim.venues.deribit.markets import default_markets
@@ -173,6 +174,8 @@ class World:
         self.frames: list[tuple[str, int, bytes]] = []  # (direction, ts, payload), for transcripts
         self.keeps_frames = False
         self.foreign: list[str] = []
+        self.approved: list[Approved] = []
+        self.states: dict[int, VenueState | None] = {}
         self.reconnects = 0
         self.refused = ""
         self.connection: int | None = None
@@ -270,16 +273,46 @@ class World:
             self.post(payload)
         for event in output.events:
             self.step(event)
+        self.states.update((number, state) for number, state, _ in output.states)
         if output.reconnected is not None:
             self.reconnects += 1
-            facts = reconcile(self.trader, output.reconnected, self.now)
-            self.foreign += facts.foreign
-            for event in facts.events:
-                self.step(event)
+            self.reconcile(output.reconnected)
         if output.close and self.connection is not None:
             connection = self.connection
             self.at(self.now, lambda: self.venue.disconnect(self.now, connection))
             self.at(self.now, lambda: self.lose(connection))
+
+    def reconcile(self, state: VenueState) -> None:
+        facts = reconcile(self.trader, state, self.now)
+        self.foreign += facts.foreign
+        for event in facts.events:
+            self.step(event)
+
+    def ask(self, since_ts: int) -> VenueState:
+        """What the venue says; the session must be ready."""
+        self.states.clear()
+        number, output = self.session.query(self.now, since_ts)
+        self.take(output)
+        self.run_until(lambda: number in self.states)
+        state = self.states[number]
+        assert state is not None
+        return state
+
+    def restart(self) -> None:
+        """The process dies at once, and another one with the same Trader takes over: it asks the venue before it trades."""
+        connection = self.connection
+        self.connection = None
+        if connection is not None:
+            ts = self.now + self.random.randrange(0, 60 * MS)
+            self.at(ts, lambda: self.venue.disconnect(self.now, connection))
+        self.session = DeribitSession(self.settings, self.now)
+        self.strategy.is_stopped = True  # a daemon that starts trades nothing before it has reconciled
+        self.run(self.random.randrange(10 * MS, 500 * MS))
+        if self.connection is None:
+            self.connect()
+        self.run_until(lambda: self.session.phase is Phase.READY)
+        self.reconcile(self.ask(T0))
+        self.strategy.is_stopped = False
 
     def post(self, payload: bytes) -> None:
         connection = self.connection
@@ -306,6 +339,7 @@ class World:
         self.events.append(event)
         for command in self.trader.step(msgspec.structs.replace(event, ts_init=self.now)):
             if isinstance(command, Approved):
+                self.approved.append(command)
                 self.at(self.now, lambda command=command: self.take(self.session.send(self.now, command)))
             elif isinstance(command, SetTimer):
                 self._timers[command.timer_id] = command.at

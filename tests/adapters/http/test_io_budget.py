@@ -5,16 +5,14 @@ from __future__ import annotations
 import time
 
 import anyio
-import httpcore
-import httpx
 import pytest
-import respx
 
 from adapters.http.clock_offset import ClockOffset
 from adapters.http.gate import GateLimits
 from adapters.http.io import HttpSettings, HttpTransport
 from adapters.http.meters import SlidingWindow
 from adapters.http.request import Answer, Intent, Outcome, Progress, Request, Sent, Verdict, Wire
+from core.errors import ConfigError
 from core.units import NS_PER_MS, NS_PER_SECOND
 from tests.adapters.http.loopback import Conversation, always, http_answer, serving
 from tests.adapters.http.requests_for_tests import Ack, judge, read_signals, request, transport
@@ -198,29 +196,6 @@ def test_the_target_leaves_byte_for_byte() -> None:
     assert anyio.run(run) == target.encode()
 
 
-@pytest.mark.parametrize(
-    ("error", "outcome"),
-    [
-        (httpcore.ConnectError("refused"), Outcome.NOT_SENT_PROVEN),
-        (httpcore.PoolTimeout("no connection"), Outcome.NOT_SENT_PROVEN),
-        (httpcore.ConnectTimeout("slow"), Outcome.NOT_SENT_PROVEN),
-        # The library says nothing of how far it got: only an error that cannot come later proves anything.
-        (httpcore.ReadError("reset"), Outcome.UNKNOWN),
-        (httpcore.WriteTimeout("slow"), Outcome.UNKNOWN),
-        (httpcore.RemoteProtocolError("no answer"), Outcome.UNKNOWN),
-        (OSError("anything"), Outcome.UNKNOWN),
-    ],
-)
-def test_an_error_alone_proves_little(error: Exception, outcome: Outcome) -> None:
-    async def run() -> Sent[Ack]:
-        with respx.mock() as mock:
-            mock.post("http://venue.test/order").mock(side_effect=error)
-            http = transport()
-            return await http.send(request("http://venue.test", cost=0))
-
-    assert anyio.run(run).outcome is outcome
-
-
 def test_the_codec_sees_status_headers_and_body_as_they_came() -> None:
     seen: list[Answer] = []
 
@@ -229,15 +204,22 @@ def test_the_codec_sees_status_headers_and_body_as_they_came() -> None:
         return Verdict(Outcome.UNKNOWN, "kept")
 
     async def run() -> None:
-        with respx.mock() as mock:
-            mock.post("http://venue.test/order").mock(
-                return_value=httpx.Response(503, content=b"Unknown error", headers={"X-Mbx-Used-Weight-1m": "7"})
-            )
+        async with serving(always(http_answer(503, b"Unknown error", "X-Mbx-Used-Weight-1m:7", "A: b", "a:  c "))) as server:
             http = transport()
-            place = request("http://venue.test", cost=0)
+            place = request(server.origin, cost=0)
             await http.send(Request(name=place.name, intent=place.intent, build=place.build, judge=keep))
+            await http.aclose()
 
     anyio.run(run)
-    assert [(answer.status, answer.body, answer.headers["x-mbx-used-weight-1m"]) for answer in seen] == [
-        (503, b"Unknown error", "7")
-    ]
+    (answer,) = seen
+    headers = {"content-length": "13", "x-mbx-used-weight-1m": "7", "a": "b, c"}
+    assert (answer.status, answer.body, answer.headers) == (503, b"Unknown error", headers)
+
+
+@pytest.mark.parametrize("origin", ["ftp://x", "https://", "https://user@x", "https://x/path", "x"])
+def test_an_origin_that_is_none_is_a_mistake_of_the_configuration(origin: str) -> None:
+    async def run() -> None:
+        await transport().send(request(origin, cost=0))
+
+    with pytest.raises(ConfigError):
+        anyio.run(run)

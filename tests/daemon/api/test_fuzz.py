@@ -16,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from core.events import Book, Heartbeat, Quote, Trade
+from core.events import Book, Heartbeat, Quote, Trade, VenueCompared
 from daemon.control.socket_path import socket_of
 from daemon.journal.tail import TailReader
 from tests.daemon.api.live import TOKENS, LiveApi, live_api
@@ -25,7 +25,7 @@ EXAMPLES_MAX = 150
 SECONDS_MAX = 30.0
 ORDER = b'{"client_id":"alice","client_ref":"x","instrument_id":"ACME.SIM","side":"BUY","quantity":"1","price":"99.00"}'
 # What the market and the daemon's own clock bring by themselves.
-BY_ITSELF = (Quote, Book, Trade, Heartbeat)
+BY_ITSELF = (Quote, Book, Trade, Heartbeat, VenueCompared)
 
 bounded = settings(
     max_examples=EXAMPLES_MAX, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import resource
 import subprocess
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 
 from core.enums import TradingState
 from daemon.cli import doctor as verb
+from daemon.config.loader import load_config
 from daemon.doctor import clock, disk
 from daemon.doctor.account import look_at_guardian, look_at_journal, look_at_venues
 from daemon.doctor.clock import KernelClock, kernel_clock, look_at_clock
@@ -23,7 +25,7 @@ from daemon.doctor.folders import look_at_folders
 from daemon.doctor.machine import look_at_machine
 from daemon.kill_latch import KillLatch
 from daemon.trading.state_folder import Latch, StateFolder
-from tests.daemon.session import COMMAND, CONFIG, environment, tradingd, write_config
+from tests.daemon.session import COMMAND, CONFIG, environment, sockets_of, tradingd, write_config
 from tests.daemon.test_notify import SECONDS_MAX, Systemd
 from tests.daemon.trading.harness import load
 from tests.daemon.trading.test_paper import end, paper, run_folder, wait_for_fills
@@ -70,11 +72,33 @@ def test_a_clock_that_nobody_keeps_right(
     assert found.found.startswith(words)
 
 
+@pytest.mark.parametrize(
+    ("moved_s", "found"),
+    [
+        (0, [("ok", "not set since the boot")]),
+        (1, [("ok", "not set since the boot")]),
+        (3_601, [("warning", "set forward by 3601 s since the boot: stamps from before and after do not compare")]),
+        (-90, [("warning", "set back by 90 s since the boot: stamps from before and after do not compare")]),
+        (None, []),
+    ],
+)
+def test_a_clock_that_was_set_since_the_boot(
+    monkeypatch: pytest.MonkeyPatch, moved_s: int | None, found: list[tuple[str, str]]
+) -> None:
+    boot_us, up_us = 1_767_600_000_000_000, 5_000_000_000
+    moved_us = (moved_s or 0) * 1_000_000
+    monkeypatch.setattr(clock, "_wall_at_boot_us", lambda: None if moved_s is None else boot_us)
+    monkeypatch.setattr(clock.time, "time_ns", lambda: (boot_us + up_us + moved_us) * 1_000 + 999)
+    monkeypatch.setattr(clock.time, "monotonic_ns", lambda: up_us * 1_000)
+    monkeypatch.setattr(clock.time, "clock_gettime", lambda _which: 5_000.0)
+    assert [(each.status.value, each.found) for each in clock._stepped()] == found
+
+
 @pytest.mark.parametrize(("source", "status"), [("tsc", "ok"), ("kvm-clock", "ok"), ("hpet", "warning"), ("acpi_pm", "warning")])
 def test_a_slow_clock_source(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, source: str, status: str) -> None:
     monkeypatch.setattr(clock, "CLOCK_SOURCE", tmp_path / "source")
     (tmp_path / "source").write_text(f"{source}\n")
-    assert look_at_clock(has_venues=False)[1].status.value == status
+    assert look_at_clock(has_venues=False)[-1].status.value == status
 
 
 # Disk.
@@ -339,6 +363,28 @@ def test_a_venue_that_is_not_there(tmp_path: Path) -> None:
     assert done.returncode == 8
     assert wrong["credentials"].startswith("there is no secret 'desk'; looked for ")
     assert "venue" in wrong
+
+
+def test_a_venue_that_is_there_is_asked_and_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRADINGD_SECRET_DESK", "a-token-that-is-long-enough")
+    connection = (
+        f'\n[[connections]]\nvenue = "SIM"\nadapter = "sim"\naddress = "unix:{sockets_of(tmp_path)}/venue"\ntoken = "desk"\n'
+    )
+    config = write_config(tmp_path, CONFIG + connection)
+    sim = [*COMMAND, "venue-sim", "sim", "--config", str(config), "--set", 'run.mode="paper"', "--json"]
+    venue = subprocess.Popen(sim, cwd=tmp_path, env=environment(tmp_path), stdout=subprocess.PIPE, text=True)
+    try:
+        assert venue.stdout is not None
+        assert "listening" in json.loads(venue.stdout.readline())
+        (found,) = look_at_venues(load_config(config, ['run.mode="paper"']))
+        assert found.status is Status.OK, found
+        assert re.fullmatch(r"SIM answers: 0 orders open, logged in and asked within \d+ ms", found.found)
+        monkeypatch.setenv("TRADINGD_SECRET_DESK", "another-token-that-is-long")
+        (found,) = look_at_venues(load_config(config, ['run.mode="paper"']))
+        assert found.status is Status.PROBLEM
+    finally:
+        venue.terminate()
+        venue.communicate(timeout=SECONDS_MAX)
 
 
 # The verb.

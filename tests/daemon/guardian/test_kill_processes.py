@@ -13,7 +13,7 @@ import pytest
 from daemon.exit_codes import ExitCode
 from tests.daemon.guardian.processes import SECONDS_MAX, Place, place, until
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(400)
 
 ALERTS = '[alerts]\nlog = "alerts.jsonl"'
 
@@ -63,9 +63,18 @@ def test_a_daemon_that_answers_is_halted_and_lives(here: Place, with_guardian: b
     assert_nothing_came(here, mark)
 
 
+@pytest.fixture
+def strict(tmp_path: Path) -> Iterator[Place]:
+    """With a short time to answer in."""
+    with place(tmp_path, more=f'{ALERTS}\n[guardian]\nfence_after = "1s"') as made:
+        made.start_venue()
+        yield made
+
+
 @pytest.mark.parametrize("with_guardian", [True, False], ids=["guardian", "alone"])
 @pytest.mark.parametrize("state", ["hung", "stopped"])
-def test_a_daemon_that_does_not_answer_is_ended(here: Place, state: str, with_guardian: bool) -> None:
+def test_a_daemon_that_does_not_answer_is_ended(strict: Place, state: str, with_guardian: bool) -> None:
+    here = strict
     if with_guardian:
         here.start_guardian()
     daemon = here.start_daemon()
@@ -99,7 +108,7 @@ def test_a_daemon_that_is_gone_leaves_nothing_open(here: Place, with_guardian: b
 
 
 def test_a_daemon_that_hangs_is_killed_for_its_silence(tmp_path: Path) -> None:
-    with place(tmp_path, more=f'{ALERTS}\n[guardian]\nheartbeat_timeout = "2s"') as here:
+    with place(tmp_path, more=f'{ALERTS}\n[guardian]\nheartbeat_timeout = "6s"\nfence_after = "1s"') as here:
         here.start_venue()
         here.start_guardian()
         daemon = here.start_daemon()
@@ -180,7 +189,7 @@ def test_what_appears_while_the_latch_is_set_is_canceled(here: Place) -> None:
 
 
 def test_flatten_closes_what_is_held(tmp_path: Path) -> None:
-    with place(tmp_path, more=ALERTS, position=30) as here:
+    with place(tmp_path, more=f'{ALERTS}\n[guardian]\nfence_after = "1s"', position=30) as here:
         here.start_venue()
         here.start_guardian()
         daemon = here.start_daemon()
@@ -220,7 +229,7 @@ def test_a_clean_stop_is_no_reason_to_kill(here: Place) -> None:
 
 
 def test_a_guardian_that_is_killed_and_comes_back_takes_a_hung_daemon_for_one(tmp_path: Path) -> None:
-    with place(tmp_path, more=f'{ALERTS}\n[guardian]\nheartbeat_timeout = "2s"') as here:
+    with place(tmp_path, more=f'{ALERTS}\n[guardian]\nheartbeat_timeout = "6s"\nfence_after = "1s"') as here:
         here.start_venue()
         guardian, daemon = here.start_guardian(), here.start_daemon()
         guardian.kill()
@@ -274,3 +283,20 @@ def test_the_embedded_venue_is_verified_through_the_daemon(tmp_path: Path) -> No
         daemon.send_signal(signal.SIGSTOP)
         code, content = here.kill()
         assert (code, content["kill"]["daemon"]) == (ExitCode.OK, "killed")
+
+
+def test_a_kill_while_the_daemon_reconnects(here: Place) -> None:
+    """The venue dies and comes back: until it is back nothing is verified, and what the daemon had open is not sent again."""
+    here.start_guardian()
+    daemon = here.start_daemon()
+    here.venue.kill()
+    here.venue.wait()
+    code, content = here.kill("--wait", "2s")
+    assert (code, content["kill"]["daemon"], content["kill"]["verified"]) == (ExitCode.UNVERIFIED, "halted", False)
+    mark = len(here.lines())
+    here.start_venue()
+    until(lambda: "kill_verified" in here.kinds(), "it is done once the venue is back")
+    until(lambda: b"reconnected" in (here.folder / "paper.log").read_bytes(), "the daemon is back at the venue too")
+    status = until(here.status, "the daemon answers")
+    assert (status["trading_state"], daemon.poll()) == ("HALTED", None)
+    assert_nothing_came(here, mark)

@@ -15,6 +15,8 @@ from core.commands import CancelOrder, ReplaceOrder, SubmitOrder
 from core.enums import TradingState
 from core.events import ClientCancelRequested, ClientOrderRequested, ClientReplaceRequested, TradingStateSet
 from core.restore import capture
+from daemon.audit.order_life import OrderLife
+from daemon.audit.record_text import describe
 from daemon.control.wire import Request
 from daemon.journal.tail import TailReader
 from daemon.trading.fold import Fold
@@ -270,3 +272,28 @@ def test_a_journal_with_clients_folds_to_what_the_trader_holds(
     clients.close()
     assert fold.state() == expected
     assert kinds & {ClientOrderRequested, ClientCancelRequested, ClientReplaceRequested} or not expected.client_refs
+
+
+def test_an_orders_life_begins_with_what_its_client_asked_for(clients: ClientSession) -> None:
+    clients.order(client_ref="other")
+    clients.accept(clients.order_of(clients.order()))
+    clients.ask("POST", "/cancel/1-2", {"client_id": "alice"})
+    clients.order(client_ref="much", quantity="25")
+    clients.session.journal.flush()
+    instruments = {INSTRUMENT: clients.trader.instruments[INSTRUMENT]}
+    told = {}
+    for counter in (2, 3):
+        life = OrderLife(1 << 32 | counter, instruments)
+        moments = list(life.moments(iter(TailReader(clients.session.journal.path))))
+        told[counter] = [(moment.status, describe(moment.record, life.instrument)) for moment in moments]
+    assert told[2] == [
+        ("", "client alice asks for its order a1: BUY 5 LIMIT at 100.00 GTC"),
+        ("SUBMITTED", "submit BUY 5 LIMIT at 100.00 GTC"),
+        ("ACCEPTED", "accepted: 5 at 100.00"),
+        ("ACCEPTED", "client alice asks to cancel"),
+        ("PENDING_CANCEL", "ask to cancel"),
+    ]
+    assert [text.partition(";")[0] for _, text in told[3]] == [
+        "client alice asks for its order much: BUY 25 LIMIT at 100.00 GTC",
+        "denied by our risk gate: strategy_position_qty_max, value 35, bound 20",
+    ]

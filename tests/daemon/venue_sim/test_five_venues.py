@@ -67,7 +67,8 @@ def test_one_daemon_trades_at_five_venues(folder: Path) -> None:
         again = process(folder, *arguments, "--venue", "THREE", "--ledger", "THREE.jsonl", ready="listening")
         stack.enter_context(again)
         wait_until(folder, lambda status: markets(status) == orders(folder) == set(VENUES), "orders everywhere again")
-        assert ask(folder, "reconcile")["differences"] == []
+        # Five answers are five moments: a fill between two of them is a difference that is gone with the next look.
+        assert any(tradingd("reconcile", cwd=folder).returncode == ExitCode.OK for _ in range(20))
         ask(folder, "halt", "--reason", "enough")
         wait_until(folder, lambda status: status["open_orders"] == 0, "nothing is open anywhere")
         assert end(trading) == ExitCode.OK

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 from pathlib import Path
 
@@ -132,6 +133,22 @@ def test_what_was_sent_and_not_answered_is_unknown_until_the_venue_says(wired: P
     require_well(wired)
     records = list(TailReader(run_folder(wired, 1) / "journal"))
     assert any(isinstance(record, OrderOutcomeUnknown) for record in records)
+
+
+def test_what_rests_at_the_venue_does_not_rest_through_a_halt(folder: Path) -> None:
+    with venue(folder) as place:
+        with daemon(folder) as trading:
+            wait_until(folder, lambda status: status["open_orders"] > 0, "it quotes")
+            end(trading, signal.SIGKILL)
+        latch = folder / "state" / "session" / "trading_state.json"
+        latch.write_text(json.dumps({"state": "HALTED", "reason": "by hand", "ts": 0}))
+        # Nobody asks the venue again for an hour: it has to be canceled at the start.
+        with daemon(folder, "--set", 'daemon.reconcile_interval="1h"') as trading:
+            wait_until(folder, lambda status: status["open_orders"] == 0, "nothing rests")
+            assert ask(folder, "status")["trading_state"] == "HALTED"
+            assert end(trading) == ExitCode.OK
+        end(place)
+    require_well(folder)
 
 
 def test_a_venue_that_says_nothing_any_more_is_left_and_found_again(folder: Path) -> None:
