@@ -20,7 +20,7 @@ from core.units import NS_PER_DAY
 from daemon.config.build import expand_path
 from daemon.config.loader import LoadedConfig
 from daemon.journal.anchor import Anchors
-from daemon.journal.files import DISK, Files
+from daemon.journal.files import DISK, Files, make_durable_folder
 from daemon.journal.format import JOURNAL_FOLDER
 from daemon.journal.opening import known_anchors
 from daemon.journal.reader import segments_of
@@ -144,7 +144,7 @@ def _retire(runs: Path, folder: Path, number: int, archive: Path | None, files: 
     if archive is None:
         _delete(runs, folder, number, files)
         return "deleted"
-    archive.mkdir(parents=True, exist_ok=True)
+    make_durable_folder(archive, 1, files)
     target = archive / folder.name
     if target.exists():
         if _journal_id(target, files) != _journal_id(folder, files):
