@@ -35,8 +35,10 @@ END_S_MAX = 60.0
 # Beyond: it grows. A daemon that runs for a month must not gain a gigabyte.
 RSS_MIB_PER_H_MAX = 1.5
 # What is remembered on purpose, and up to how many (core/order_store.py, daemon/venue_sim/account.py): until they are full, the
-# process grows by them. Bytes as measured with --tracemalloc: an order with its two ids; a fill's id, and the venue's copy of it.
-REMEMBERED = (("orders", 10_000, 500), ("fills", 100_000, 240), ("fills", 20_000, 300))
+# process grows by them. Bytes of a fill's id, and of the venue's copy of the fill, are those of tracemalloc; of an order, with what
+# the allocator adds and its slot at the venue, those that 27 minutes of this soak came to. A run that is long enough to fill them
+# shows whether that is so: from there on nothing of it may grow.
+REMEMBERED = (("orders", 10_000, 1_000), ("fills", 100_000, 240), ("fills", 20_000, 300))
 COUNT_PER_H_MAX = 1.0  # descriptors, threads
 
 CONFIG = """
@@ -249,7 +251,10 @@ class Soak:
             ("threads", self.threads, COUNT_PER_H_MAX),
         ):
             slope, half = series.slope()
-            verdict = "grows" if slope - half > limit else "bounded" if slope + half <= limit else "undecided: run it longer"
+            if limit == math.inf:
+                verdict = "for information"
+            else:
+                verdict = "grows" if slope - half > limit else "bounded" if slope + half <= limit else "undecided: run it longer"
             slopes[name] = {
                 "last": round(series.values[-1], 1) if series.values else None,
                 "max": round(max(series.values), 1) if series.values else None,
@@ -302,7 +307,7 @@ def main() -> int:
         print(json.dumps(report))
     else:
         show(report)
-    is_good = code == 0 and all(found["verdict"] == "bounded" for found in report["slopes"].values())
+    is_good = code == 0 and all(found["verdict"] in ("bounded", "for information") for found in report["slopes"].values())
     return 0 if is_good else 1
 
 
