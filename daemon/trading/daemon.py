@@ -380,10 +380,17 @@ class Daemon:
         """Old runs go their way beside the trading; a disk that refuses is told of, and the next start goes on."""
         try:
             retired = await anyio.to_thread.run_sync(
-                retain_runs, self.loaded, self.run_number, self.recovered.previous_run, time.time_ns(), abandon_on_cancel=True
+                retain_runs,
+                self.loaded,
+                self.run_number,
+                self.recovered.previous_run,
+                time.time_ns(),
+                lambda: self.phase in ("stopping", "ended"),
+                abandon_on_cancel=True,
             )
         except (StorageError, ConfigError) as error:
-            self.alert("retention", Severity.WARNING, str(error))
+            if self.phase != "stopping":
+                self.alert("retention", Severity.WARNING, str(error))
             return
         for run in retired:
             self._log.info("retention", run=run.run_number, what=run.what)

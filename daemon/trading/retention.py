@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from core.units import NS_PER_DAY
 from daemon.config.build import expand_path
 from daemon.config.loader import LoadedConfig
 from daemon.journal.anchor import Anchors
-from daemon.journal.files import DISK, Files
+from daemon.journal.files import DISK, DiskFiles, Files
 from daemon.journal.format import JOURNAL_FOLDER
 from daemon.journal.opening import known_anchors
 from daemon.journal.reader import segments_of
@@ -54,8 +54,31 @@ class Retired:
     what: str
 
 
-def retain_runs(loaded: LoadedConfig, current: int, previous: int, now: int) -> list[Retired]:
-    """As the configuration wants it. Raises ConfigError where the anchor file cannot be read."""
+class _UntilStopped(DiskFiles):
+    """An end of the daemon does not wait for a large run to be copied: what was begun is finished by the next start."""
+
+    def __init__(self, is_stopping: Callable[[], bool]) -> None:
+        self._is_stopping = is_stopping
+
+    def _check(self) -> None:
+        if self._is_stopping():
+            raise StorageError("old runs: the daemon is stopping; the next start goes on with them")
+
+    def write(self, descriptor: int, data: bytes) -> int:
+        self._check()
+        return super().write(descriptor, data)
+
+    def rename(self, source: Path, target: Path) -> None:
+        self._check()
+        super().rename(source, target)
+
+    def remove(self, path: Path) -> None:
+        self._check()
+        super().remove(path)
+
+
+def retain_runs(loaded: LoadedConfig, current: int, previous: int, now: int, is_stopping: Callable[[], bool]) -> list[Retired]:
+    """As the configuration wants it. Raises ConfigError where the anchor file cannot be read, StorageError where it was stopped."""
     settings = loaded.config.daemon
     archive = settings.archive
     policy = Retention(
@@ -64,7 +87,17 @@ def retain_runs(loaded: LoadedConfig, current: int, previous: int, now: int) -> 
         archive=None if archive is None else expand_path(loaded, archive, "daemon.archive") / loaded.config.run.name,
     )
     runs = Path(settings.state_folder).absolute() / loaded.config.run.name / RUNS_FOLDER
-    return list(retain(runs, policy, current=current, previous=previous, now=now, anchors=known_anchors(loaded)))
+    return list(
+        retain(
+            runs,
+            policy,
+            current=current,
+            previous=previous,
+            now=now,
+            anchors=known_anchors(loaded),
+            files=_UntilStopped(is_stopping),
+        )
+    )
 
 
 def retain(
