@@ -20,7 +20,7 @@ from core.units import NS_PER_DAY
 from daemon.config.build import expand_path
 from daemon.config.loader import LoadedConfig
 from daemon.journal.anchor import Anchors
-from daemon.journal.files import DISK, DiskFiles, Files
+from daemon.journal.files import DISK, DiskFiles, Files, make_durable_folder
 from daemon.journal.format import JOURNAL_FOLDER
 from daemon.journal.opening import known_anchors
 from daemon.journal.reader import segments_of
@@ -55,30 +55,29 @@ class Retired:
 
 
 class _UntilStopped(DiskFiles):
-    """An end of the daemon does not wait for a large run to be copied: what was begun is finished by the next start."""
+    """An end of the daemon does not wait for a large run to be copied: what was begun is finished by the next start.
+
+    Every piece that is copied and every file that goes is asked about; a rename is done at once.
+    """
 
     def __init__(self, is_stopping: Callable[[], bool]) -> None:
         self._is_stopping = is_stopping
-
-    def _check(self) -> None:
-        if self._is_stopping():
-            raise StorageError("old runs: the daemon is stopping; the next start goes on with them")
 
     def write(self, descriptor: int, data: bytes) -> int:
         self._check()
         return super().write(descriptor, data)
 
-    def rename(self, source: Path, target: Path) -> None:
-        self._check()
-        super().rename(source, target)
-
     def remove(self, path: Path) -> None:
         self._check()
         super().remove(path)
 
+    def _check(self) -> None:
+        if self._is_stopping():
+            raise StorageError("old runs: the daemon is stopping; the next start goes on with them")
+
 
 def retain_runs(loaded: LoadedConfig, current: int, previous: int, now: int, is_stopping: Callable[[], bool]) -> list[Retired]:
-    """As the configuration wants it. Raises ConfigError where the anchor file cannot be read, StorageError where it was stopped."""
+    """As the configuration wants it. Raises ConfigError where the anchors cannot be read, StorageError where it was stopped."""
     settings = loaded.config.daemon
     archive = settings.archive
     policy = Retention(
@@ -177,7 +176,7 @@ def _retire(runs: Path, folder: Path, number: int, archive: Path | None, files: 
     if archive is None:
         _delete(runs, folder, number, files)
         return "deleted"
-    archive.mkdir(parents=True, exist_ok=True)
+    make_durable_folder(archive, 1, files)
     target = archive / folder.name
     if target.exists():
         if _journal_id(target, files) != _journal_id(folder, files):
