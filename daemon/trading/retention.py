@@ -11,11 +11,16 @@ from __future__ import annotations
 
 import errno
 import os
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from core.errors import StorageError
+import anyio
+import structlog
+
+from core.errors import ConfigError, StorageError
 from core.units import NS_PER_DAY
 from daemon.config.build import expand_path
 from daemon.config.loader import LoadedConfig
@@ -25,6 +30,7 @@ from daemon.journal.format import JOURNAL_FOLDER
 from daemon.journal.opening import known_anchors
 from daemon.journal.reader import segments_of
 from daemon.journal.reopen import Resume, find_end
+from daemon.trading.listener import Severity, Tell
 from daemon.trading.snapshot import snapshots_of
 from daemon.trading.state_folder import RUNS_FOLDER
 
@@ -52,6 +58,23 @@ class Retired:
 
     run_number: int
     what: str
+
+
+async def retire_old_runs(
+    loaded: LoadedConfig, current: int, previous: int, *, is_stopping: Callable[[], bool], alert: Tell
+) -> None:
+    """Beside the trading, in a thread. A disk that refuses is told of, and the next start goes on."""
+    log: Any = structlog.get_logger("retention")
+    try:
+        retired = await anyio.to_thread.run_sync(
+            retain_runs, loaded, current, previous, time.time_ns(), is_stopping, abandon_on_cancel=True
+        )
+    except (StorageError, ConfigError) as error:
+        if not is_stopping():
+            alert("retention", Severity.WARNING, str(error))
+        return
+    for run in retired:
+        log.info("old run", run=run.run_number, what=run.what)
 
 
 class _UntilStopped(DiskFiles):
