@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from adapters.sim import wire
 from adapters.sim.session import TradeSession
@@ -29,6 +31,7 @@ from core.events import (
 from core.order_store import FOREIGN_ORDER_ID
 from core.strategy import Subscription
 from core.venue_adapter import VenueOrder, VenueState
+from tests.adapters.sim.records import answers, commands
 
 KEY = "ACME.SIM"
 OWN = wire.VENUE_ORDER_ID_MIN + 1
@@ -249,3 +252,32 @@ def test_of_an_order_that_is_not_ours_only_fills_are_heard_until_it_is_adopted(t
     state = talk.session.take_login_state()
     assert state is not None
     assert (state.open_orders[0].client_order_id, state.executions[0].client_order_id) == (77, 77)
+
+
+steps = st.one_of(answers.map(encode), st.binary(max_size=40), commands, st.sampled_from(("lose", "tick")))
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(steps, max_size=20), st.booleans())
+def test_whatever_a_venue_says_only_the_venue_is_to_blame(what: list[bytes | str | OrderCommand], is_logged_in: bool) -> None:
+    """Messages in any order and bytes that are none, while orders go out and connections come and go."""
+    talk = Talk()
+    if is_logged_in:
+        talk.connect()
+    else:
+        talk.session.connected(1)
+    for step in what:
+        try:
+            if isinstance(step, bytes):
+                talk.session.receive(1, step)
+                talk.session.take_login_state()
+            elif step == "tick":
+                talk.session.tick(1)
+            elif step == "lose":
+                raise TransportError("the wire is cut")
+            elif not isinstance(step, str):
+                talk.session.send(1, step)
+        except (VenueProtocolError, RefusedError, TransportError):
+            lost = talk.session.lost(1)
+            assert {type(event) for event in lost} <= {GapDetected, OrderOutcomeUnknown}
+            talk.session.connected(1)
