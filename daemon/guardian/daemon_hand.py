@@ -145,7 +145,12 @@ class DaemonHand:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._tell, run, KILL_AGAIN_S)
             while not run.fenced.is_set():
-                if self._has_shown_halt(run):
+                process = self.process()
+                if process is not None:
+                    # One that had just begun, and has left its card meanwhile.
+                    await self._end(run, process)
+                    process.close()
+                elif self._has_shown_halt(run):
                     run.fence("halted")
                 elif not self.holds_the_lock():
                     run.fence("gone")

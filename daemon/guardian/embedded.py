@@ -47,11 +47,13 @@ class EmbeddedSwitch:
         raise failure
 
     def _is_alive(self) -> bool:
-        process = self._hand.process()
-        if process is None:
+        card = self._hand.card()
+        if card is None:
             return self._hand.holds_the_lock()
-        process.close()
-        return True
+        process = card.process()
+        if process is not None:
+            process.close()
+        return process is not None
 
     async def positions(self) -> dict[str, int]:
         raise RefusedError("the positions are in the daemon: resume, then `tradingd flatten`")

@@ -241,9 +241,11 @@ class Guardian:
         if self._kill_scope is not None:
             return
         try:
-            with self._settings.kill_file.open("rb") as file:
-                words = file.read(KILL_FILE_BYTES_MAX)
-        except FileNotFoundError:
+            # Not blocking: a pipe in its place would hold the guardian up.
+            descriptor = os.open(self._settings.kill_file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            with open(descriptor, "rb", buffering=0) as file:
+                words = file.read(KILL_FILE_BYTES_MAX) or b""
+        except (FileNotFoundError, NotADirectoryError):
             return
         except OSError as error:
             # Something is there, and it may be the file.
@@ -274,7 +276,7 @@ class Guardian:
             await anyio.sleep(grace_s)
             left = list(self._guards)
             while left and self._kill_scope is None and not self._has_changed(trigger, phase):
-                counts = [await guard.look() for guard in left]
+                counts = await _looks(left)
                 found = [f"{guard.venue} {count}" for guard, count in zip(left, counts, strict=True) if count]
                 if found and await self._is_still_so(trigger, phase):
                     self.kill(trigger, f"{why} ({', '.join(found)})")
@@ -393,7 +395,9 @@ class Guardian:
             self._say("venue_unreachable", Severity.CRITICAL, f"{venue}: {text}")
 
     def _say_farewell(self) -> None:
-        if self._watch.phase in (Phase.RUNNING, Phase.STARTING, Phase.STOPPING):
+        if self._run is not None and self._kill_scope is not None and not self._run.is_verified:
+            self._say("guardian_stopped", Severity.CRITICAL, "a kill is not verified yet; the next guardian goes on with it")
+        elif self._watch.phase in (Phase.RUNNING, Phase.STARTING, Phase.STOPPING):
             self._say("guardian_stopped", Severity.CRITICAL, f"{self._watch.run_id} goes on without a guardian")
         else:
             self._say("guardian_stopped", Severity.INFO, "no daemon is running")
@@ -465,6 +469,19 @@ class Guardian:
             "alerts": self._alerter.status(),
             "malformed_datagrams": self._malformed,
         }
+
+
+async def _looks(guards: Sequence[VenueGuard]) -> list[int | None]:
+    """What each venue has open, asked at the same time: one that is dead delays no other."""
+    counts: list[int | None] = [None] * len(guards)
+
+    async def look(place: int) -> None:
+        counts[place] = await guards[place].look()
+
+    async with anyio.create_task_group() as tasks:
+        for place in range(len(guards)):
+            tasks.start_soon(look, place)
+    return counts
 
 
 def _words_of(run: KillRun) -> str:

@@ -44,10 +44,12 @@ async def carry_out(
 
 def raise_flag(run: KillRun, latch: LatchHand) -> None:
     """At once, and without waiting for anything; what refuses is a problem of the run."""
-    try:
-        latch.raise_flag(f"{run.trigger}: {run.reason}", run.uid, run.ts)
-    except StorageError as error:
-        run.problem(str(error))
+    # Where the latch itself is the reason, what it says already is what is to be kept.
+    if run.trigger != "latch" or not latch.is_set:
+        try:
+            latch.raise_flag(f"{run.trigger}: {run.reason}", run.uid, run.ts)
+        except StorageError as error:
+            run.problem(str(error))
     run.mark("flag")
 
 

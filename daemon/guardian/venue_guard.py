@@ -104,11 +104,11 @@ class VenueGuard:
         return self._has_dead_man
 
     async def look(self) -> int | None:
-        """Orders there that could add risk; None where it cannot be asked."""
+        """Orders of ours there that could add risk; None where it cannot be asked."""
         generation = self._generation
         try:
             generation = await self._ensure_open()
-            return len(await self.risky_orders())
+            return sum(order.client_order_id is not None for order in await self.risky_orders())
         except VENUE_FAILURES as error:
             await self._failed(error, generation)
             return None

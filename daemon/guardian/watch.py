@@ -48,7 +48,8 @@ class Watch:
 
     def found(self, phase: str, run_id: str, now: float) -> None:
         """A daemon that ran before this guardian did, as its card says: from now on it has to show that it works."""
-        self._enter(Phase(phase), now)
+        known = {each.value: each for each in Phase}
+        self._enter(known.get(phase, Phase.UNKNOWN), now)
         self.run_id = run_id
 
     def hear_phase(self, message: Phased, now: float) -> None:

@@ -1,6 +1,6 @@
-"""`make bench`: every benchmark of ours, one after the other: matching, replay, bars, journal, flow, trading, restart, api.
+"""`make bench`: every benchmark of ours, one after the other: matching, replay, bars, journal, flow, kill, trading, restart, api.
 
-python -m tests.bench [--json] [--rows N] [matching|replay|bars|journal|flow|trading|restart|api ...]
+python -m tests.bench [--json] [--rows N] [matching|replay|bars|journal|flow|kill|trading|restart|api ...]
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ def commands(names: list[str], rows: int) -> dict[str, list[str]]:
         "bars": lambda: ["tests.bench.bars"],
         "journal": lambda: ["tests.bench.journal"],
         "flow": lambda: ["tests.bench.flow"],
+        "kill": lambda: ["tests.bench.kill_latency", "--kills", "50", "--cli-kills", "10"],
         "trading": lambda: ["tests.bench.trading"],
         "restart": lambda: ["tests.bench.restart"],
         "api": lambda: ["tests.bench.api"],

@@ -51,7 +51,7 @@ class Place:
         ).replace("seed = 3", 'seed = 3\nmode = "paper"')
         if connected:
             text += f'\n[[connections]]\nvenue = "SIM"\nadapter = "sim"\naddress = "unix:{self.sockets}/venue.sim"\n'
-        self.config.write_text(f"{text}\n{more}\n")
+        self.config.write_text(f"{text}\n{patient(more)}\n")
         self._stack = ExitStack()
         self.environment = environment(folder)
 
@@ -154,6 +154,16 @@ class Place:
 
     def close(self) -> None:
         self._stack.close()
+
+
+def patient(more: str) -> str:
+    """The times of the guardian that a test does not set: on a busy machine a daemon that is well may take long to say so."""
+    if "[guardian]" not in more:
+        more += "\n[guardian]"
+    for key, value in (("heartbeat_timeout", "60s"), ("fence_after", "20s")):
+        if f"{key} =" not in more:
+            more = more.replace("[guardian]", f'[guardian]\n{key} = "{value}"')
+    return more
 
 
 def end(process: subprocess.Popen[bytes]) -> None:

@@ -278,6 +278,35 @@ def test_a_latch_that_is_taken_away_is_no_resume(folder: Path) -> None:
     play(Scene(folder, [FakeSwitch()]), act)
 
 
+@pytest.mark.parametrize("kind", ["pipe", "folder", "unreadable text"])
+def test_whatever_stands_in_the_place_of_the_kill_file_kills(folder: Path, kind: str) -> None:
+    async def act(scene: Scene) -> None:
+        path = scene.account / "KILL"
+        if kind == "pipe":
+            os.mkfifo(path)
+        elif kind == "folder":
+            path.mkdir()
+        else:
+            path.write_bytes(b"\xff\x00\x1b[2Jodd\n" * 1_000)
+        await scene.until(lambda: scene.kill.get("verified"))
+        assert scene.kill["trigger"] == "file"
+        assert scene.kill["reason"].isprintable()
+
+    play(Scene(folder, [FakeSwitch()]), act)
+
+
+def test_a_guardian_that_finds_the_latch_set_keeps_what_it_says(folder: Path) -> None:
+    scene = Scene(folder, [FakeSwitch()])
+    scene.latch.raise_flag("the first reason", 7, 1_767_623_400_000_000_000)
+
+    async def act(scene: Scene) -> None:
+        await scene.until(lambda: scene.kill.get("verified"))
+        assert scene.kill["trigger"] == "latch"
+        assert scene.latch.text() == "2026-01-05T14:30:00.000000000Z uid 7: the first reason"
+
+    play(scene, act)
+
+
 def test_alerts_of_the_daemon_go_out_under_its_name(folder: Path) -> None:
     from daemon.guardian.messages import Alerted
     from daemon.trading.listener import Alert

@@ -63,9 +63,18 @@ def test_a_daemon_that_answers_is_halted_and_lives(here: Place, with_guardian: b
     assert_nothing_came(here, mark)
 
 
+@pytest.fixture
+def strict(tmp_path: Path) -> Iterator[Place]:
+    """With a short time to answer in."""
+    with place(tmp_path, more=f'{ALERTS}\n[guardian]\nfence_after = "1s"') as made:
+        made.start_venue()
+        yield made
+
+
 @pytest.mark.parametrize("with_guardian", [True, False], ids=["guardian", "alone"])
 @pytest.mark.parametrize("state", ["hung", "stopped"])
-def test_a_daemon_that_does_not_answer_is_ended(here: Place, state: str, with_guardian: bool) -> None:
+def test_a_daemon_that_does_not_answer_is_ended(strict: Place, state: str, with_guardian: bool) -> None:
+    here = strict
     if with_guardian:
         here.start_guardian()
     daemon = here.start_daemon()
@@ -99,7 +108,7 @@ def test_a_daemon_that_is_gone_leaves_nothing_open(here: Place, with_guardian: b
 
 
 def test_a_daemon_that_hangs_is_killed_for_its_silence(tmp_path: Path) -> None:
-    with place(tmp_path, more=f'{ALERTS}\n[guardian]\nheartbeat_timeout = "2s"') as here:
+    with place(tmp_path, more=f'{ALERTS}\n[guardian]\nheartbeat_timeout = "6s"\nfence_after = "1s"') as here:
         here.start_venue()
         here.start_guardian()
         daemon = here.start_daemon()
@@ -180,7 +189,7 @@ def test_what_appears_while_the_latch_is_set_is_canceled(here: Place) -> None:
 
 
 def test_flatten_closes_what_is_held(tmp_path: Path) -> None:
-    with place(tmp_path, more=ALERTS, position=30) as here:
+    with place(tmp_path, more=f'{ALERTS}\n[guardian]\nfence_after = "1s"', position=30) as here:
         here.start_venue()
         here.start_guardian()
         daemon = here.start_daemon()
@@ -220,7 +229,7 @@ def test_a_clean_stop_is_no_reason_to_kill(here: Place) -> None:
 
 
 def test_a_guardian_that_is_killed_and_comes_back_takes_a_hung_daemon_for_one(tmp_path: Path) -> None:
-    with place(tmp_path, more=f'{ALERTS}\n[guardian]\nheartbeat_timeout = "2s"') as here:
+    with place(tmp_path, more=f'{ALERTS}\n[guardian]\nheartbeat_timeout = "6s"\nfence_after = "1s"') as here:
         here.start_venue()
         guardian, daemon = here.start_guardian(), here.start_daemon()
         guardian.kill()
