@@ -166,6 +166,20 @@ class FlattenRequested(Event, frozen=True, array_like=True, gc=False, tag="flatt
     reason: str
 
 
+# What strategies remember over a restart (core/memory.py).
+
+
+class MemoryRequested(Event, frozen=True, array_like=True, gc=False, tag="memory_requested"):
+    """Every strategy that has something to remember is asked for it."""
+
+
+class StrategySaved(Event, frozen=True, array_like=True, gc=False, tag="strategy_saved"):
+    """Made by the Trader, like OrderDenied: what the strategy wants to have back, as MessagePack."""
+
+    strategy_id: str
+    memory: bytes
+
+
 # What is at the venue and not ours: orders and fills that no command of ours explains (docs/PAPER.md says what becomes of them).
 
 
@@ -334,6 +348,7 @@ AnyOrderEvent = (
     | OrderDenied
 )
 VenueFinding = ForeignOrderFound | ForeignFilled | VenueCompared
+MemoryEvent = MemoryRequested | StrategySaved
 AnyEvent = (
     Quote
     | Trade
@@ -354,6 +369,7 @@ AnyEvent = (
     | LimitTripped
     | Heartbeat
     | VenueFinding
+    | MemoryEvent
     | ClientOrderRequested
     | ClientCancelRequested
     | ClientReplaceRequested

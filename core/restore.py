@@ -77,6 +77,7 @@ def capture(trader: Trader) -> TraderState:
         strategy_states=tuple(trader.risk.states.strategies()),
         losses=() if trader.account_risk is None else tuple(_loss_record(watch) for watch in trader.account_risk.watches),
         foreign=trader.foreign.capture(),
+        memory=trader.memory.capture(),
         client_refs=trader.clients.capture(),
     )
 

@@ -54,6 +54,7 @@ from core.foreign import ForeignDesk
 from core.identifiers import make_order_id
 from core.instruments import Instrument
 from core.market_state import MarketState
+from core.memory import MemoryDesk
 from core.order_store import FOREIGN, OrderStore
 from core.orders import Order
 from core.portfolio import Portfolio
@@ -108,6 +109,7 @@ class Trader:
         self._timers: dict[int, tuple[StrategyContext, str]] = {}
         self.timer_counter = 0
         self.foreign = ForeignDesk(self)
+        self.memory = MemoryDesk(self)
         self.clients = ClientDesk(self)
         self.out: list[OutCommand] = []
         # Callbacks by instrument, found once: a quote with nobody to hear it costs one dictionary look-up.
@@ -153,6 +155,7 @@ class Trader:
             FlattenRequested: self._on_flatten_requested,
             Heartbeat: self._on_heartbeat,
             **self.foreign.handlers(),
+            **self.memory.handlers(),
             **self.clients.handlers(),
         }
         if self.account_risk is not None and self.account_risk.needs_marks:
@@ -450,6 +453,7 @@ class Trader:
 
     def _on_started(self, _event: Started) -> None:
         self._told = self._by_strategy
+        self.memory.load()
         if self.account_risk is not None:
             for tripped in self.account_risk.started(self._by_strategy, self.now):
                 self._trip(tripped)
@@ -531,6 +535,7 @@ class Trader:
     def _on_restored(self, event: StateRestored) -> None:
         restore(self, event.state)
         self.foreign.restore(event.state.foreign, event.previous_run, event.ts_init)
+        self.memory.restore(event.state.memory)
         self._told = {}
 
     def _on_reconciled(self, _event: Reconciled) -> None:
@@ -582,6 +587,6 @@ class Trader:
             price = o.price if type(o.price) is int and INT64_MIN <= o.price <= INT64_MAX else None
             quantities = (o.filled_qty, o.filled_value, o.leaves_qty, o.reserved_qty)
             records.append(("order", o.client_order_id, int(o.status), *quantities, price))
-        records += self.foreign.records()
+        records += self.foreign.records() + self.memory.records()
         records += self.clients.records()
         return digest_of(records)

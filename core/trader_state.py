@@ -114,3 +114,4 @@ class TraderState(msgspec.Struct, frozen=True, array_like=True):
     losses: tuple[LossRecord, ...] = ()
     foreign: ForeignRecord = ForeignRecord()
     client_refs: tuple[ClientRefRecord, ...] = ()  # the oldest first
+    memory: tuple[tuple[str, bytes], ...] = ()  # what strategies saved, by their ids

@@ -19,14 +19,14 @@ from core.commands import CancelAll, CancelOrder, CancelTimer, ReplaceOrder, Set
 from core.context import OutCommand
 from core.enums import TradingState
 from core.errors import ConfigError, StateError, StrategyError
-from core.events import AnyEvent, LimitTripped, OrderDenied, StateRestored, TradingStateSet
+from core.events import AnyEvent, LimitTripped, MemoryRequested, OrderDenied, StateRestored, StrategySaved, TradingStateSet
 from core.trader import Trader
 from daemon.config.loader import load_effective
 from daemon.journal.format import JournalHeader, Record
 from daemon.journal.reader import JournalDamage, JournalReader
 from daemon.wiring import build_trader
 
-OUTPUTS = (SubmitOrder, CancelOrder, ReplaceOrder, CancelAll, SetTimer, CancelTimer, OrderDenied, LimitTripped)
+OUTPUTS = (SubmitOrder, CancelOrder, ReplaceOrder, CancelAll, SetTimer, CancelTimer, OrderDenied, LimitTripped, StrategySaved)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,7 +152,7 @@ class _Walk:
                 self._result.denials += 1
             elif isinstance(record, LimitTripped):
                 self._result.trips += 1
-            else:
+            elif not isinstance(record, StrategySaved):
                 self._result.commands += 1
             return True
         left = next(self._answers, None)
@@ -188,7 +188,8 @@ class _Walk:
             self._raised = self._raised or error
             self._answers = iter(list(self.trader.tripped))
             return
-        self._answers = iter([*self.trader.tripped, *self.trader.denied, *_commands(out)])
+        saved = self.trader.memory.saved if isinstance(event, MemoryRequested) else ()
+        self._answers = iter([*self.trader.tripped, *self.trader.denied, *saved, *_commands(out)])
 
     def _is_same(self, recorded: Record, replayed: Record) -> bool:
         return self._encoder.encode(recorded) == self._encoder.encode(replayed)

@@ -121,9 +121,26 @@ class BinanceCodec:
         params = {"symbol": symbol, "origClientOrderId": wire_id}
         return self._request("order.cancel", params, partial(_order_named, symbol, wire_id))
 
+    def cancel_venue_order(self, order_id: int, symbol: str) -> Request[bodies.OrderBody]:
+        """Whose order it is does not matter: for a kill."""
+        return self._request(
+            "order.cancel", {"symbol": symbol, "orderId": str(order_id)}, partial(_order_numbered, symbol, order_id)
+        )
+
     def cancel_conditional(self, client_order_id: int) -> Request[bodies.AlgoCanceled]:
         wire_id = format_order_id(client_order_id, self._prefix)
         return self._request("algo.cancel", {"clientAlgoId": wire_id}, partial(_algo_canceled, wire_id))
+
+    def cancel_venue_conditional(self, algo_id: int) -> Request[bodies.AlgoCanceled]:
+        """Whose conditional order it is does not matter: for a kill."""
+
+        def read(body: bytes) -> bodies.AlgoCanceled:
+            done = bodies.read_algo_canceled(body)
+            if done.algo_id != algo_id or not done.is_done:
+                raise VenueProtocolError(f"asked to cancel conditional order {algo_id}, answered with {done!r}")
+            return done
+
+        return self._request("algo.cancel", {"algoId": str(algo_id)}, read)
 
     def query_order(self, client_order_id: int, instrument_id: str) -> Request[bodies.OrderBody]:
         """An order by our id. Code -2013 of a refusal: the venue does not know it, or not any more."""
@@ -341,6 +358,13 @@ def _order_named(symbol: str, wire_id: str, body: bytes) -> bodies.OrderBody:
     order = bodies.read_order(body)
     if order.symbol != symbol or order.own_id != wire_id:
         raise VenueProtocolError(f"asked about {wire_id} of {symbol}, answered with {order.own_id!r} of {order.symbol}")
+    return order
+
+
+def _order_numbered(symbol: str, order_id: int, body: bytes) -> bodies.OrderBody:
+    order = bodies.read_order(body)
+    if order.symbol != symbol or order.order_id != order_id:
+        raise VenueProtocolError(f"asked about order {order_id} of {symbol}, answered with {order.order_id} of {order.symbol}")
     return order
 
 

@@ -38,6 +38,7 @@ from core.events import (
 from core.units import NS_PER_MS
 
 ORDERS_KEPT_MAX = 100_000
+STILL_UNKNOWN = "what became of a request about it is not known yet"
 
 
 class Purpose(IntEnum):
@@ -283,6 +284,10 @@ class OrderDesk:
 
     # Questions about orders whose outcome is unknown.
 
+    def still_unknown(self, ts: int) -> tuple[OrderOutcomeUnknown, ...]:
+        """To be said after a recovery: what it told of these orders, fills for example, settles nothing that is asked about."""
+        return tuple(OrderOutcomeUnknown(ts, ts, order_id, STILL_UNKNOWN) for order_id in self.unknown.order_ids())
+
     def due(self, now: int) -> Reaction:
         """The questions to ask now."""
         return Reaction(asks=tuple(self._question(order, now) for order in self.unknown.due(now)))
@@ -411,9 +416,8 @@ class OrderDesk:
         for fact in facts:
             if not isinstance(fact, ForeignOrder | ForeignFill):
                 last[fact.client_order_id] = fact
-        text = "what became of a change or cancel of it is not known yet"
         return [
-            OrderOutcomeUnknown(fact.ts_init, fact.ts_init, order_id, text)
+            OrderOutcomeUnknown(fact.ts_init, fact.ts_init, order_id, STILL_UNKNOWN)
             for order_id, fact in last.items()
             if isinstance(fact, OrderAccepted | OrderFilled | OrderTriggered) and order_id in self.unknown
         ]

@@ -58,6 +58,9 @@ class UnknownOrders:
         """None where nothing about this order is unknown."""
         return self._orders.get(client_order_id)
 
+    def order_ids(self) -> list[int]:
+        return list(self._orders)
+
     def bound_after(self, recv_window_ns: int, clock_error_ns: int) -> int:
         """How long after its sending a request may still be executed."""
         return recv_window_ns + self._limits.engine_wait_ns + clock_error_ns + self._limits.margin_ns

@@ -53,8 +53,8 @@ def instrument_name_of(instrument_id: str) -> str:
 
 
 def read_instrument(found: InstrumentResult) -> VenueInstrument | None:
-    """None for a kind that is not supported here (combos). Raises VenueProtocolError for rules that cannot be kept exactly."""
-    if found.kind not in ("future", "option", "spot"):
+    """None for a kind that is not supported (spot, combos). Raises VenueProtocolError for rules that cannot be kept exactly."""
+    if found.kind not in ("future", "option"):
         return None
     is_inverse = found.kind == "future" and found.instrument_type == "reversed"
     price_scale = max(_decimals(bytes(number)) for number in _price_steps(found))
@@ -91,7 +91,7 @@ def read_instrument(found: InstrumentResult) -> VenueInstrument | None:
         currency=settlement,
         contract_size=exact(found.contract_size, max(qty_scale, _decimals(bytes(found.contract_size)))),
         price_index=found.price_index,
-        expiry_ts=0 if found.settlement_period == PERPETUAL or found.kind == "spot" else found.expiration_timestamp * NS_PER_MS,
+        expiry_ts=0 if found.settlement_period == PERPETUAL else found.expiration_timestamp * NS_PER_MS,
         is_active=found.is_active,
         tick_steps=steps,
     )
@@ -108,8 +108,6 @@ def _price_steps(found: InstrumentResult) -> list[msgspec.Raw]:
 def _class_of(found: InstrumentResult) -> InstrumentClass:
     if found.kind == "option":
         return InstrumentClass.OPTION
-    if found.kind == "spot":
-        return InstrumentClass.SPOT
     return InstrumentClass.PERPETUAL if found.settlement_period == PERPETUAL else InstrumentClass.FUTURE
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from adapters.deribit.credits import Credits
 from adapters.deribit.settings import DeribitSettings, Fact, FactKind, Output
 from adapters.deribit.wire import Answer, Refusal, Spoiled
-from core.units import NS_PER_MS, NS_PER_US
+from core.units import NS_PER_MS
 
 WAITING_MAX = 10_000
 PENDING_MAX = 10_000
@@ -52,10 +52,9 @@ class Link:
         self.credits = Credits(settings.credits, ts)
         self.output = Output()
         self.is_up = False
-        # Server's clock minus ours, ms, from the answer with the quickest way.
-        self.clock_offset_ms = 0
-        self._round_trip_ns_min: int | None = None
-        self._sent: dict[int, int] = {}  # request id: when it left
+        # Server's clock minus ours, ms, and never more than it is: an answer's stamp is not later than its arrival.
+        self.clock_offset_ms: int | None = None
+        self.server_seen_ms = 0  # the latest stamp that the server gave
         self._next_id = 1
         self._pending: dict[int, Pending] = {}
         self._queries: deque[Waiting] = deque()
@@ -65,8 +64,8 @@ class Link:
         self.output.facts.append(Fact(kind, text))
 
     def server_ms(self, ts: int) -> int:
-        """The server's clock now, as well as it is known."""
-        return ts // NS_PER_MS + self.clock_offset_ms
+        """The server's clock now, or a little earlier: what is counted from it ends no later than it says."""
+        return ts // NS_PER_MS + (self.clock_offset_ms or 0)
 
     # Sending.
 
@@ -77,7 +76,6 @@ class Link:
         request_id = self._next_id
         self._next_id += 1
         self._pending[request_id] = Pending(ts + self.settings.answer_ns_max, on_answer, on_refusal, on_lost)
-        self._sent[request_id] = ts
         self.output.frames.append(build(request_id))
 
     def keep_alive(self, ts: int, build: Build) -> None:
@@ -130,27 +128,31 @@ class Link:
             self.fact(FactKind.PROTOCOL, f"an answer to nothing that was asked: {message}"[:400])
             return
         assert message.id is not None
-        sent_ts = self._sent.pop(message.id)
         if pending.is_overdue:
             self.fact(FactKind.LATE, f"request {message.id} was answered late: {message}"[:400])
         match message:
             case Answer():
-                self._learn_clock(ts, sent_ts, message)
+                self._learn_clock(ts, message.us_in)
                 pending.on_answer(ts, message)
             case Refusal():
+                self._learn_clock(ts, message.us_in)
                 pending.on_refusal(ts, message)
             case Spoiled():
                 self.fact(FactKind.PROTOCOL, message.text)
                 if not pending.is_overdue:
                     pending.on_lost(ts, message.text)
 
-    def _learn_clock(self, ts: int, sent_ts: int, answer: Answer) -> None:
-        """The server had the request at us_in, which is between sending and now: the quickest answer says it best."""
-        round_trip_ns = ts - sent_ts
-        if answer.us_in <= 0 or (self._round_trip_ns_min is not None and round_trip_ns >= self._round_trip_ns_min):
+    def _learn_clock(self, ts: int, us_in: int) -> None:
+        """The server had the request at us_in, and now is later: the largest difference is the nearest to the truth.
+
+        Clocks drift, so the best is forgotten with the connection.
+        """
+        if us_in <= 0:
             return
-        self._round_trip_ns_min = round_trip_ns
-        self.clock_offset_ms = (answer.us_in * NS_PER_US - (sent_ts + ts) // 2) // NS_PER_MS
+        self.server_seen_ms = max(self.server_seen_ms, us_in // 1_000)
+        offset_ms = us_in // 1_000 - -(-ts // NS_PER_MS)
+        if self.clock_offset_ms is None or offset_ms > self.clock_offset_ms:
+            self.clock_offset_ms = offset_ms
 
     # Time and the end.
 
@@ -172,12 +174,12 @@ class Link:
 
     def up(self) -> None:
         self.is_up = True
-        self._round_trip_ns_min = None
+        self.clock_offset_ms = None
 
     def down(self, ts: int) -> None:
         """The connection is gone: nothing is answered any more, and what waited has not left."""
         self.is_up = False
-        pending, self._pending, self._sent = self._pending, {}, {}
+        pending, self._pending = self._pending, {}
         waiting = [*self._cancels, *self._queries]
         self._cancels.clear()
         self._queries.clear()

@@ -50,9 +50,14 @@ class Login:
         self._refresh_ts: int | None = None
         self.is_authenticated = False
 
-    def start(self, ts: int, nonce: str) -> None:
+    def start(self, ts: int, nonce: str, *, is_switch: bool = False) -> None:
+        """`is_switch`: auth and heartbeat alone, for a connection that places no order and listens to nothing."""
         self._nonce = nonce
-        self._steps = deque([self._auth, self._heartbeat, self._arm])
+        self._steps = deque([self._auth, self._heartbeat])
+        if is_switch:
+            self._next(ts)
+            return
+        self._steps.append(self._arm)
         self._steps.extend(self._load(name) for name in self._settings.instrument_names)
         self._steps.append(self._subscribe)
         self._next(ts)

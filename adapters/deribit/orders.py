@@ -123,6 +123,7 @@ class Orders:
             self._emit(OrderRejected(ts, ts, order_id, Reason.FULL, "our own count of the venue's credits"))
             return
         tracked = self.tracker.expect(command, venue)
+        tracked.valid_until_ms = valid_until_ms
 
         def lost(now: int, text: str) -> None:
             # The user stream may have told of it already.
@@ -177,6 +178,7 @@ class Orders:
         amount = command.filled_qty + command.quantity
         wanted = (amount, command.price)
         tracked.edit_wanted = wanted
+        tracked.valid_until_ms = valid_until_ms
 
         def build(request_id: int) -> bytes:
             return requests.edit(

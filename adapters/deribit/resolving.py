@@ -52,7 +52,11 @@ class Resolver:
         return not self._cases
 
     def add(self, ts: int, tracked: Tracked, bound_ms: int) -> None:
-        """Find out what became of `tracked`; a case that is open already waits for the later bound."""
+        """Find out what became of `tracked`; a case that is open already waits for the later bound.
+
+        Never before what was sent for it has run out: a cancel may overtake the order that it is for.
+        """
+        bound_ms = max(bound_ms, tracked.valid_until_ms)
         case = self._cases.get(tracked.client_order_id)
         if case is None:
             self._cases[tracked.client_order_id] = Case(tracked, bound_ms, ts)

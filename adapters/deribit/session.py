@@ -53,6 +53,7 @@ from core.venue_adapter import VenueState
 EXECUTIONS_OVERLAP_NS = 60 * NS_PER_SECOND
 TRUTH_RETRY_NS = NS_PER_SECOND
 TRUTH_TRIES_MAX = 10
+QUIET_CHECK_NS = NS_PER_SECOND // 4
 
 
 class Phase(Enum):
@@ -289,8 +290,9 @@ class DeribitSession:
         self.orders.resolver.is_active = True
         self._truth_tries = 0
         if self._quiet_until_ms is None:
+            # Whatever a process before this one has sent was valid for so long from a moment before this stamp.
             valid_ms = self.settings.order_valid_ns // NS_PER_MS
-            self._quiet_until_ms = self.link.server_ms(ts) + valid_ms + self.settings.server_clock_error_ms
+            self._quiet_until_ms = self.link.server_seen_ms + valid_ms + self.settings.server_clock_error_ms
         self._advance(ts)
 
     def _advance(self, ts: int) -> None:
@@ -300,14 +302,19 @@ class DeribitSession:
         if not self.orders.resolver.is_idle:
             return
         assert self._quiet_until_ms is not None
-        wait_ms = self._quiet_until_ms - self.link.server_ms(ts)
+        wait_ms = self._quiet_until_ms - self.link.server_seen_ms
         if wait_ms > 0:
+            # By the server's own stamps: its next answer after this wait will say that the moment has passed.
             self._truth_due_ts = ts + wait_ms * NS_PER_MS
             return
         self._take_truth(ts)
 
     def _take_truth(self, ts: int) -> None:
         if not self.orders.resolver.is_idle:
+            return
+        if self._quiet_until_ms is not None and self.link.server_seen_ms <= self._quiet_until_ms:
+            self.link.keep_alive(ts, requests.test)
+            self._truth_due_ts = ts + QUIET_CHECK_NS
             return
         since_ms = since_ms_of(self._lost_ts - EXECUTIONS_OVERLAP_NS)
         self._truth = Truth(self.link, self.instruments, since_ms, lambda: self._changes, self._told, self._untold)
@@ -370,7 +377,7 @@ class DeribitSession:
                 self.link.fact(FactKind.STREAM, "a query knows a fill that the user stream has not told")
                 self._close("the user stream is dead")
                 break
-        self.orders.ask_for_missing(ts, truth, self._look_since_ts // NS_PER_MS + self.link.clock_offset_ms)
+        self.orders.ask_for_missing(ts, truth, self.link.server_ms(self._look_since_ts))
 
     def _not_looked(self, ts: int, _text: str) -> None:
         self._look = None

@@ -95,6 +95,7 @@ class Tracked:
         "side",
         "time_in_force",
         "updated_ms",
+        "valid_until_ms",
         "venue",
         "venue_filled",
     )
@@ -122,6 +123,7 @@ class Tracked:
         self.is_unknown = False  # the outcome of a request is unknown: the core holds it as UNKNOWN
         self.edit_wanted: tuple[int, int] | None = None  # (amount, price) of an edit that is not answered
         self.cancel_wanted = False
+        self.valid_until_ms = 0  # of what was sent last: later the engine begins with none of it
         self.has_twin = False  # another order bears its label
 
     @property

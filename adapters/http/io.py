@@ -38,14 +38,18 @@ class _Connection(asyncio.Protocol):
     """One connection, one request at a time. It closes itself when anything comes that nobody asked for."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self.is_closed = False
         self.idle_since = 0.0
         self._loop = loop
+        self._is_lost = False
         self._transport: asyncio.Transport | None = None
         self._reader: AnswerReader | None = None
         self._whole: asyncio.Future[RawAnswer] | None = None
         self._journey: Journey | None = None
         self._heard = 0.0
+
+    @property
+    def is_closed(self) -> bool:
+        return self._is_lost or self._transport is None or self._transport.is_closing()
 
     async def exchange(self, data: bytes, reader: AnswerReader, journey: Journey, silence_s: float) -> RawAnswer:
         """Send `data` and read one answer. Raises TransportError or VenueProtocolError; the connection is closed then."""
@@ -70,7 +74,7 @@ class _Connection(asyncio.Protocol):
                 self.abort()
 
     def abort(self) -> None:
-        self.is_closed = True
+        self._is_lost = True
         if self._transport is not None:
             self._transport.abort()
 
@@ -112,7 +116,7 @@ class _Connection(asyncio.Protocol):
             self._whole.set_result(reader.answer)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.is_closed = True
+        self._is_lost = True
         if self._reader is None or self._whole is None or self._whole.done():
             return
         if exc is not None:

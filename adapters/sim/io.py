@@ -147,7 +147,7 @@ async def connect(address: Address) -> Stream:
     raw.setblocking(False)
     try:
         code = raw.connect_ex(target)
-        if code in (errno.EINPROGRESS, errno.EAGAIN):
+        if code == errno.EINPROGRESS:
             await anyio.wait_writable(raw)
             code = raw.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if code:

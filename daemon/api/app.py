@@ -22,6 +22,7 @@ from daemon.api.kill import Kill
 from daemon.api.link import Link, Reply, Unanswered, Unreachable
 from daemon.api.metrics import CONTENT_TYPE, ApiMetrics
 from daemon.api.page import page_of
+from daemon.api.settings import ApiSettings
 from daemon.api.sockets import Sockets, add_sockets
 from daemon.api.tokens import KILL, OPERATE, READ, TRADE, Caller
 from daemon.version import VERSION
@@ -48,10 +49,24 @@ class Parts:
     """What the endpoints work with."""
 
     link: Link
+    urgent: Link  # of its own: stopping does not wait behind what else is asked
     feed: Feed
     kill: Kill
     metrics: ApiMetrics
     sockets: Sockets
+
+
+def make_parts(settings: ApiSettings, metrics: ApiMetrics) -> Parts:
+    link, urgent = Link(settings.name, settings.socket), Link(settings.name, settings.socket)
+    feed = Feed(link, min((client.interval_s for client in settings.clients), default=1.0))
+    return Parts(
+        link=link,
+        urgent=urgent,
+        feed=feed,
+        kill=Kill(settings, urgent),
+        metrics=metrics,
+        sockets=Sockets(feed, link, metrics, settings.websockets_max),
+    )
 
 
 def _errors(*codes: int) -> dict[int | str, dict[str, Any]]:
@@ -113,10 +128,11 @@ def make_app(parts: Parts) -> FastAPI:
 _bearer = HTTPBearer(auto_error=False, description="the client's token")
 
 
-def needs(scope: str) -> Callable[[Request], Caller]:
+def needs(scope: str) -> Callable[..., Awaitable[Caller]]:
     """The caller, where its token has this scope."""
 
-    def check(request: Request, _shown: Annotated[Any, Depends(_bearer)] = None) -> Caller:
+    # Awaited although it waits for nothing: FastAPI hands every other function to a thread.
+    async def check(request: Request, _shown: Annotated[Any, Depends(_bearer)] = None) -> Caller:
         caller: Caller = request.scope["state"]["caller"]
         if scope not in caller.may:
             raise HTTPException(403, f"this takes a token with the scope {scope}")
@@ -257,20 +273,20 @@ def _add_control(app: FastAPI, parts: Parts) -> None:
     state = {200: {"model": models.StateAnswer}, **_errors(404, 409, 422)}
 
     async def act(
-        path: str, caller: Caller, body: models.ReasonRequest | models.ResumeRequest | models.FlattenRequest
+        path: str, caller: Caller, body: models.ReasonRequest | models.ResumeRequest | models.FlattenRequest, by: Link = link
     ) -> JSONResponse:
         content = {**body.model_dump(), "reason": f"{caller.client_id}{_BY_API}{body.reason}"}
-        return await answered(link.ask("POST", path, content))
+        return await answered(by.ask("POST", path, content))
 
     @app.post("/halt", responses=state, tags=["control"])
     async def halt(caller: Stopper, body: models.ReasonRequest | None = None) -> JSONResponse:
         """Cancel everything; nothing new leaves until somebody resumes, over restarts too."""
-        return await act("/halt", caller, body or models.ReasonRequest())
+        return await act("/halt", caller, body or models.ReasonRequest(), parts.urgent)
 
     @app.post("/reduce", responses=state, tags=["control"])
     async def reduce(caller: Stopper, body: models.ReasonRequest | None = None) -> JSONResponse:
         """Let only orders leave that shrink a position."""
-        return await act("/reduce", caller, body or models.ReasonRequest())
+        return await act("/reduce", caller, body or models.ReasonRequest(), parts.urgent)
 
     @app.post("/resume", responses=state, tags=["control"])
     async def resume(caller: Operator, body: models.ResumeRequest) -> JSONResponse:

@@ -11,6 +11,7 @@ from typing import Any
 import anyio
 
 from daemon.api.link import Link, Unanswered, Unreachable
+from daemon.control.wire import STREAM_INTERVAL_MS_MAX
 
 BACKOFF_S_MIN, BACKOFF_S_MAX = 0.1, 2.0
 FILLS_WAITING_MAX = 1_000  # of one WebSocket
@@ -82,8 +83,11 @@ class FillSubscriber:
 class Feed:
     """`run` it as a task; subscribers come and go."""
 
-    def __init__(self, link: Link) -> None:
+    def __init__(self, link: Link, interval_s: float) -> None:
+        """`interval_s`: the shortest that a client may have; the daemon sends no more often than somebody could be sent it."""
         self._link = link
+        interval_ms = min(int(interval_s * 1_000), STREAM_INTERVAL_MS_MAX)
+        self._target = f"/stream?topics=md,fills&interval_ms={interval_ms}"
         self._markets: list[MarketSubscriber] = []
         self._fills: list[FillSubscriber] = []
         self._latest: dict[str, Line] = {}
@@ -94,7 +98,7 @@ class Feed:
         backoff_s = BACKOFF_S_MIN
         while True:
             try:
-                async for line in self._link.lines("/stream?topics=md,fills"):
+                async for line in self._link.lines(self._target):
                     self.is_connected = True
                     backoff_s = BACKOFF_S_MIN
                     self._hand_on(line)

@@ -8,21 +8,18 @@ import signal
 import socket
 import sys
 import threading
+from contextlib import suppress
 from typing import BinaryIO
 
 import msgspec
 import structlog
 
 from core.errors import StorageError, TradingdError
-from daemon.api.app import Parts, make_app
-from daemon.api.feed import Feed
+from daemon.api.app import make_app, make_parts
 from daemon.api.gate import Gate
-from daemon.api.kill import Kill
-from daemon.api.link import Link
 from daemon.api.metrics import ApiMetrics
 from daemon.api.server import make_server
 from daemon.api.settings import ApiSettings
-from daemon.api.sockets import Sockets
 from daemon.api.tokens import Tokens
 from daemon.secrets import read_secret
 
@@ -33,10 +30,7 @@ def serve(settings: ApiSettings) -> None:
     """Until SIGTERM or SIGINT. Raises ConfigError for a token that cannot be used, StorageError where the port is taken."""
     tokens = Tokens(settings.clients, read_secret)
     metrics = ApiMetrics()
-    link = Link(settings.name, settings.socket)
-    feed = Feed(link)
-    parts = Parts(link, feed, Kill(settings, link), metrics, Sockets(feed, link, metrics, settings.websockets_max))
-    server = make_server(Gate(make_app(parts), settings, tokens, metrics), settings)
+    server = make_server(Gate(make_app(make_parts(settings, metrics)), settings, tokens, metrics), settings)
     listener = _listen(settings)
     structlog.get_logger("api").info("api ready", host=settings.host, port=settings.port, clients=len(settings.clients))
     with listener:
@@ -66,8 +60,9 @@ def _watch_for_end(pipe: BinaryIO) -> None:
 
 def main() -> int:
     """The daemon's child: one line of settings on stdin, which stays open as long as the daemon lives."""
-    # What clients show passes through here: no core of it is left on a disk.
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    # What clients show passes through here: no core of it is left on a disk. A sandbox that forbids this has said it already.
+    with suppress(OSError):
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     line = sys.stdin.buffer.readline(SETTINGS_BYTES_MAX)
     settings = msgspec.json.decode(line, type=ApiSettings)
     threading.Thread(target=_watch_for_end, args=(sys.stdin.buffer,), daemon=True).start()

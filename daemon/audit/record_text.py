@@ -23,6 +23,7 @@ from core.events import (
     GapDetected,
     Heartbeat,
     LimitTripped,
+    MemoryRequested,
     OrderAccepted,
     OrderCanceled,
     OrderDenied,
@@ -40,6 +41,7 @@ from core.events import (
     StateRestored,
     StatusChanged,
     Stopping,
+    StrategySaved,
     TimerFired,
     Trade,
     TradingResumed,
@@ -119,6 +121,8 @@ def fields_of(record: Record) -> dict[str, Any]:
 def _plain(value: Any) -> Any:
     if isinstance(value, msgspec.Struct):
         return {key: msgspec.to_builtins(part) for key, part in msgspec.structs.asdict(value).items()}
+    if isinstance(value, bytes):
+        return value.hex()
     return value.name if hasattr(value, "name") else value
 
 
@@ -133,6 +137,10 @@ def describe(record: Record, instrument: Instrument | None) -> str:
         return _market_or_control(record, instrument)
     if isinstance(record, SessionEvent):
         return _session_event(record)
+    if isinstance(record, MemoryRequested):
+        return "strategies are asked what they want to remember"
+    if isinstance(record, StrategySaved):
+        return f"strategy {record.strategy_id} wants to remember {len(record.memory)} bytes"
     if isinstance(record, VenueFinding):
         return _venue_finding(record, instrument)
     if isinstance(record, ClientRequest):

@@ -359,6 +359,9 @@ class Daemon(Section):
     frames_bytes_max: int = Field(
         default=10 << 30, ge=1 << 20, description="bytes of frames that one run keeps; then recording ends with an alert"
     )
+    memory_interval: PositiveDuration = Field(
+        default="10s", description="between two moments at which strategies save what they remember over a restart"
+    )
     venue_wait: Duration = Field(
         default="0ns", description="longest time that a start waits for a venue that cannot be reached; then exit code 9"
     )

@@ -19,6 +19,7 @@ from daemon.control.wire import STREAM_HEAD, BadRequestError, Request, RequestPa
 CONNECTIONS_MAX = 16  # served at once
 WAITING_MAX = 64  # that may wait for their turn; more are closed at once
 SECONDS_MAX = 5.0  # for one request, from connect to close
+RECEIVE_SECONDS_MAX = 2.0  # of these until the request is whole: who connects and says nothing holds up those who wait
 STREAMS_MAX = 16
 SEND_SECONDS_MAX = 5.0  # for one piece of a stream: who does not read for so long is cut off
 RECEIVE_BYTES = 16_384
@@ -99,11 +100,14 @@ async def _answer(stream: SocketStream, handler: Handler) -> bytes | LineSource:
     parser = RequestParser()
     try:
         request = None
-        while request is None:
-            try:
-                request = parser.receive(await stream.receive(RECEIVE_BYTES))
-            except anyio.EndOfStream:
-                raise BadRequestError(400, "the request ended too early") from None
+        with anyio.move_on_after(RECEIVE_SECONDS_MAX):
+            while request is None:
+                try:
+                    request = parser.receive(await stream.receive(RECEIVE_BYTES))
+                except anyio.EndOfStream:
+                    raise BadRequestError(400, "the request ended too early") from None
+        if request is None:
+            raise BadRequestError(408, f"the request was not whole within {RECEIVE_SECONDS_MAX:g} s")
         answer = await handler(request if uid is None else msgspec.structs.replace(request, uid=uid))
     except BadRequestError as error:
         return reply_bytes(error.status, {"error": str(error)})

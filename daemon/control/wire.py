@@ -17,6 +17,7 @@ HEAD_BYTES_MAX = 8_192
 BODY_BYTES_MAX = 65_536
 
 QUERY_FIELDS_MAX = 8
+STREAM_INTERVAL_MS_MAX = 60_000  # between two pieces of market data, as a stream may ask for it
 
 # Of an address every printable character but those that HTTP itself gives a meaning.
 _REQUEST_LINE = re.compile(rb"(GET|POST) (/[!$-\x3e@-~]{0,400})(?:\?([!$-~]{0,400}))? HTTP/1\.[01]\Z")

@@ -26,7 +26,7 @@ from core.units import INT64_MAX, NS_PER_SECOND
 from daemon.audit.record_text import limit_text
 from daemon.config.models_api import LEVELS_MAX, Client
 from daemon.control.server import LineSource, Reply
-from daemon.control.wire import Request
+from daemon.control.wire import STREAM_INTERVAL_MS_MAX, Request
 from daemon.timestamps import parse_moment
 from daemon.trading.risk_view import risk_view
 from daemon.trading.session import Session
@@ -37,6 +37,7 @@ PATHS = ("/book/{instrument_id}", "/fills/{client_id}", "/risk/{client_id}", "/s
 ACTION_PATHS = ("/order", "/cancel/{order_id}", "/replace/{order_id}")
 
 _ORDER_ID = re.compile(r"(\d{1,10})-(\d{1,10})", re.ASCII)
+_INTERVAL = re.compile(r"\d{1,6}", re.ASCII)
 _Number = Annotated[str, msgspec.Meta(max_length=40)]
 _Text = Annotated[str, msgspec.Meta(max_length=64)]
 ClientRef = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}$")]
@@ -232,15 +233,19 @@ class ClientRequests:
         return 200, market_view(self._trader, instrument_id, levels)
 
     def _stream(self, query: dict[str, str]) -> Reply | LineSource:
-        unknown = sorted(set(query) - {"topics", "client_id"})
+        unknown = sorted(set(query) - {"topics", "client_id", "interval_ms"})
         topics = query.get("topics", ",".join(TOPICS)).split(",")
         if unknown or not set(topics) <= set(TOPICS):
-            raise Refused(400, f"a stream takes topics ({', '.join(TOPICS)}) and client_id")
+            raise Refused(400, f"a stream takes topics ({', '.join(TOPICS)}), client_id and interval_ms")
+        interval_ms = query.get("interval_ms", "0")
+        if _INTERVAL.fullmatch(interval_ms) is None or int(interval_ms) > STREAM_INTERVAL_MS_MAX:
+            raise Refused(400, f"interval_ms is a whole number up to {STREAM_INTERVAL_MS_MAX}")
+        interval_s = int(interval_ms) / 1_000
         client_id = query.get("client_id", "")
         if not client_id:
-            return self.streams.open(topics, "", dict.fromkeys(self._trader.instruments, self._levels_max))
+            return self.streams.open(topics, "", dict.fromkeys(self._trader.instruments, self._levels_max), interval_s)
         client = self._client(client_id)
-        return self.streams.open(topics, client.id, dict.fromkeys(client.instruments, client.levels))
+        return self.streams.open(topics, client.id, dict.fromkeys(client.instruments, client.levels), interval_s)
 
     # What every request is held to.
 

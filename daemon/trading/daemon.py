@@ -20,6 +20,7 @@ from core.enums import TradingState
 from core.errors import ConfigError, RefusedError, StorageError, TradingdError, TransportError
 from core.events import (
     CancelAllRequested,
+    MemoryRequested,
     Reconciled,
     Started,
     StateRestored,
@@ -519,7 +520,11 @@ class Daemon:
                 action,
                 uid,
                 reason,
-                lambda now: [Stopping(now, now, reason, is_final=True), CancelAllRequested(now, now, reason)],
+                lambda now: [
+                    *([MemoryRequested(now, now)] if session.trader.memory.is_wanted and session.failure is None else []),
+                    Stopping(now, now, reason, is_final=True),
+                    CancelAllRequested(now, now, reason),
+                ],
             )
         await self.closing.cancel_all(reason)
         if self._settings.flatten_on_stop and session.storage_failure is None and not await self.closing.close_positions(reason):

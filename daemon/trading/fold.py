@@ -17,6 +17,7 @@ from core.events import (
     FlattenRequested,
     LimitTripped,
     OrderDenied,
+    StrategySaved,
 )
 from core.restore import capture
 from core.trader import Trader
@@ -52,6 +53,8 @@ class Fold:
                 # A CancelAll before it, or the halt itself, may have asked already.
                 if order is not None and order.is_open and order.status is not OrderStatus.PENDING_CANCEL:
                     trader.orders.cancel_requested(order, record.ts)
+            case StrategySaved(strategy_id=strategy_id, memory=memory):
+                trader.memory.keep(strategy_id, memory)
             case LimitTripped(strategy_id=strategy_id, state=state):
                 trader.risk.states.restrict(strategy_id, state)
             case CancelAll() | SetTimer() | CancelTimer():

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import anyio
 
-from core.events import Heartbeat
+from core.events import Heartbeat, MemoryRequested
 from core.units import NS_PER_SECOND, parse_duration_ns
 from daemon.config.models import Daemon as Settings
 from daemon.trading.clock import WallWatch
@@ -31,6 +31,7 @@ class Heart:
         self._run_id = run_id
         self._listeners = tuple(listeners)
         self._interval_s = parse_duration_ns(settings.heartbeat_interval) / NS_PER_SECOND
+        self._save_s = parse_duration_ns(settings.memory_interval) / NS_PER_SECOND
         self._lag_ns_max = parse_duration_ns(settings.lag_max)
         self._step_ns_max = parse_duration_ns(settings.clock_step_max)
         self._is_behind = False
@@ -38,7 +39,7 @@ class Heart:
 
     async def run(self) -> None:
         """Until cancelled."""
-        session, number = self._session, 0
+        session, number, save_due_s = self._session, 0, anyio.current_time() + self._save_s
         while True:
             number += 1
             now = session.clock.now()
@@ -48,6 +49,15 @@ class Heart:
             # A loop that stood still, or was stopped, wakes this task late.
             self._watch_lag(int((anyio.current_time() - due_s) * NS_PER_SECOND))
             self._watch_clock()
+            if anyio.current_time() >= save_due_s:
+                save_due_s = anyio.current_time() + self._save_s
+                await self._ask_memory()
+
+    async def _ask_memory(self) -> None:
+        session = self._session
+        if session.trader.memory.is_wanted:
+            now = session.clock.now()
+            await session.inbox.put(MemoryRequested(now, now))
 
     def _watch_clock(self) -> None:
         """Time goes on in either case: forward with the wall clock, and past it where that was set back."""

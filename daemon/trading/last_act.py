@@ -13,7 +13,7 @@ import anyio
 
 from core.commands import CancelAll
 from core.enums import TradingState
-from core.errors import TransportError
+from core.errors import RefusedError, TransportError, VenueProtocolError
 from core.events import AnyEvent
 from core.risk import RateLimit, RiskGate
 from core.venue_adapter import Adapter, VenueState
@@ -72,7 +72,7 @@ class LastAct:
         try:
             venue = await adapter.query(self._session.clock.now())
             self.orders_left = len(venue.open_orders)
-        except TransportError:
+        except (TransportError, RefusedError, VenueProtocolError):
             self.orders_left = None
         if self.orders_left != 0:
             self._cancel()

@@ -21,6 +21,7 @@ from core.events import (
     AnyEvent,
     ControlRequested,
     Heartbeat,
+    MemoryRequested,
     OrderFilled,
     OrderRejected,
     ReplaceRejected,
@@ -181,6 +182,9 @@ class Session:
             self.fills_count += 1
         if isinstance(event, TradingStateSet | TradingResumed) and not event.strategy_id:
             self.halt_reason = event.reason
+        if type(event) is MemoryRequested:
+            for saved in trader.memory.saved:
+                append(saved)
         for command in made:
             append(command.command if isinstance(command, Approved) else command)
         out += made

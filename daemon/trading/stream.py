@@ -22,7 +22,7 @@ from daemon.trading.views import fill_view, market_view, order_view
 TOPICS = ("md", "fills", "orders")
 FILLS_WAITING_MAX = 10_000  # of one subscriber
 LINES_AT_ONCE_MAX = 256  # then the loop has its turn
-MARKET_INTERVAL_S = 0.005  # between two pieces of market data for one subscriber
+MARKET_INTERVAL_S_MIN = 0.005  # between two pieces of market data for one subscriber
 HEARTBEAT_S = 1.0
 FILLS_KEPT_MAX = 1_000  # of each client, for who asks later
 
@@ -30,9 +30,11 @@ _MARKET = (Quote, Book, Trade, StatusChanged, GapDetected)
 
 
 class Subscriber:
-    """One stream. `strategy_id` "": everybody's fills and orders; `instruments`: whose market data."""
+    """One stream. `strategy_id` "": everybody's fills and orders; `levels_of`: whose market data, and how many levels."""
 
-    def __init__(self, streams: Streams, topics: Collection[str], strategy_id: str, levels_of: dict[str, int]) -> None:
+    def __init__(
+        self, streams: Streams, topics: Collection[str], strategy_id: str, levels_of: dict[str, int], interval_s: float
+    ) -> None:
         self._streams = streams
         self._strategy_id = strategy_id
         self.levels_of = levels_of if "md" in topics else {}
@@ -41,6 +43,7 @@ class Subscriber:
         self._markets: dict[str, None] = dict.fromkeys(self.levels_of)
         self._orders: dict[int, None] = {}
         self._fills: deque[bytes] = deque()
+        self._interval_s = max(interval_s, MARKET_INTERVAL_S_MIN)
         self._market_due_s = 0.0
         self._heartbeat_due_s = 0.0
         self._changed = anyio.Event()
@@ -86,7 +89,7 @@ class Subscriber:
             del self._orders[client_order_id]
             lines += streams.order_line(client_order_id)
         if self._markets and now_s >= self._market_due_s:
-            self._market_due_s = now_s + MARKET_INTERVAL_S
+            self._market_due_s = now_s + self._interval_s
             for instrument_id in list(islice(self._markets, LINES_AT_ONCE_MAX)):
                 del self._markets[instrument_id]
                 lines.append(streams.market_line(instrument_id, self.levels_of[instrument_id]))
@@ -113,8 +116,8 @@ class Streams:
     def __len__(self) -> int:
         return len(self._subscribers)
 
-    def open(self, topics: Collection[str], strategy_id: str, levels_of: dict[str, int]) -> Subscriber:
-        subscriber = Subscriber(self, topics, strategy_id, levels_of)
+    def open(self, topics: Collection[str], strategy_id: str, levels_of: dict[str, int], interval_s: float = 0.0) -> Subscriber:
+        subscriber = Subscriber(self, topics, strategy_id, levels_of, interval_s)
         self._subscribers.append(subscriber)
         return subscriber
 

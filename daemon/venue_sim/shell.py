@@ -23,7 +23,7 @@ from daemon.venue_sim.ledger import LedgerFile
 POLL_S = 0.002  # how finely the simulated market follows the clock
 POLL_WAITING_S = 0.0002  # the same while an answer is on its way
 PEERS_MAX = 64
-BACKLOG = 16
+BACKLOG = 64
 GOODBYE_S_MAX = 0.5
 OUT_BYTES_MAX = 2 * ANSWER_BYTES_MAX
 

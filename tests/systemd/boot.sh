@@ -1,6 +1,6 @@
 #!/bin/bash
 # The first process of a machine of the test's own: an overlay of this host's files, systemd on top, no unit but those of the test.
-# Run in new mount, PID and control-group namespaces: boot.sh FOLDER PYTHON_PREFIX SITE_PACKAGES CHECKOUT
+# Run in new mount, PID, network and control-group namespaces: boot.sh FOLDER PYTHON_PREFIX SITE_PACKAGES CHECKOUT
 # FOLDER holds `files`, which is laid over the host's root; with usr/lib/tradingd-test/units as the only unit folder.
 set -eu
 folder=$1 python=$2 site_packages=$3 checkout=$4

@@ -52,7 +52,7 @@ def why_not() -> str | None:
             " mount -t overlay -o lowerdir=/,upperdir=$0/layer/upper,workdir=$0/layer/work overlay $0/root;"
             " cd $0/root; mount -t proc proc proc; mount -t cgroup2 cgroup2 mnt"
         )
-        command = ["unshare", "--mount", "--pid", "--fork", "--cgroup", "bash", "-c", script, folder]
+        command = ["unshare", "--mount", "--pid", "--fork", "--cgroup", "--net", "bash", "-c", script, folder]
         tried = subprocess.run(command, capture_output=True, text=True, check=False)
         return None if tried.returncode == 0 else f"this host refuses namespaces or overlays: {tried.stderr.strip()}"
 
@@ -121,7 +121,7 @@ class Machine:
     def __enter__(self) -> Machine:
         self._cgroup.mkdir()
         inside = ["bash", str(BOOT), str(self._folder), sys.base_prefix, sysconfig.get_paths()["purelib"], str(ROOT)]
-        command = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--cgroup", *inside]
+        command = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--cgroup", "--net", *inside]
         self._process = subprocess.Popen(
             # Into its own control group first: the namespace takes what it is in for its root.
             ["bash", "-c", 'echo $$ > "$0/cgroup.procs"; exec "$@"', str(self._cgroup), *command],
@@ -163,7 +163,7 @@ class Machine:
         """Run a command inside, as root, to its end."""
         inside = ["env", *(f"{key}={value}" for key, value in (env or {}).items()), *command]
         return subprocess.run(
-            ["nsenter", "--target", str(self._first_process()), "--mount", "--pid", "--cgroup", *inside],
+            ["nsenter", "--target", str(self._first_process()), "--mount", "--pid", "--cgroup", "--net", *inside],
             capture_output=True,
             text=True,
             timeout=SECONDS_MAX,

@@ -25,6 +25,7 @@ class Connection:
     opened_ts: int
     heard_ts: int
     account: Account | None = None
+    gateway_ts: int = 0  # when the last request that the gateway holds goes on
     token: str = ""
     token_until_ts: int = 0
     heartbeat_ns: int = 0

@@ -7,6 +7,7 @@ It keeps accounts, credits, heartbeats, cancel-on-disconnect and subscriptions a
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -26,6 +27,7 @@ DAY_END_NS = 8 * 3_600 * NS_PER_SECOND
 PROCESSING_US = 120
 UNKNOWN_CODE = 19_999
 TAKERS_NUMBER = 1 << 32
+SLOW_METHODS = (b'"private/buy"', b'"private/sell"', b'"private/edit"', b'"private/edit_by_label"')
 ORDER_METHODS = ENGINE_METHODS - {"private/close_position"}
 
 
@@ -61,6 +63,10 @@ class DeribitVenue:
         self.streams = Streams(self.engine, self.faults, self._notify)
         self.methods = Methods(self.engine, self.streams, self.accounts, self.faults)
         self.connections: dict[int, Connection] = {}
+        # A gateway holds each order for up to so long before the engine sees it, and has it even where the connection is gone.
+        self.gateway_ns_max = 0
+        self._held: list[tuple[int, int, int, bytes]] = []
+        self._held_number = 0
         self._outgoing: list[Outgoing] = []
         self._next_connection = 1
         # Whoever else trades: some quote, others take. One account would be held back from trading with itself.
@@ -141,6 +147,16 @@ class DeribitVenue:
         if not connection.is_open or connection.is_half_open:
             return
         connection.heard_ts, connection.test_asked_ts = ts, 0
+        if self.gateway_ns_max and not faults.is_quiet and any(method in payload for method in SLOW_METHODS):
+            connection.gateway_ts = max(connection.gateway_ts, ts + faults.random.below(self.gateway_ns_max))
+            self._held_number += 1
+            heapq.heappush(self._held, (connection.gateway_ts, self._held_number, number, payload))
+        else:
+            self._serve(ts, connection, payload)
+
+    def _serve(self, ts: int, connection: Connection, payload: bytes) -> None:
+        """A request reaches the engine; its connection may be gone by now."""
+        faults = self.faults
         us_in = ts // 1_000
         try:
             request_id, method, params = read_request(payload)
@@ -255,7 +271,7 @@ class DeribitVenue:
 
     def next_ts(self) -> int:
         """When `advance` has something to do."""
-        due = [self._day_end_ts]
+        due = [self._day_end_ts, *(held[0] for held in self._held[:1])]
         for connection in self.connections.values():
             if connection.is_open:
                 due.append(connection.heard_ts + SILENCE_NS_MAX)
@@ -269,6 +285,10 @@ class DeribitVenue:
 
     def _pass(self, ts: int) -> None:
         assert ts >= self.now, "time never goes back"
+        while self._held and self._held[0][0] <= ts:
+            due_ts, _, number, payload = heapq.heappop(self._held)
+            self.now = max(due_ts, self.now)
+            self._serve(self.now, self.connections[number], payload)
         self.now = ts
         while self._day_end_ts <= ts:
             self.engine.end_of_day(self._day_end_ts)

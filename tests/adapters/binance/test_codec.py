@@ -151,6 +151,7 @@ COIN, PERP = "BTCUSDT.BINANCE", "BTCUSDT-PERP.BINANCE"
 C, Q, X = Intent.CANCEL, Intent.QUERY, Intent.OTHER
 CALLS: list[tuple[Product, Call, str, str, dict[str, str], Intent, int]] = [
     (SPOT, lambda c: c.cancel(ORDER_ID, COIN), "DELETE", "/api/v3/order", BY_ID, C, 1),
+    (SPOT, lambda c: c.cancel_venue_order(77, "BTCUSDT"), "DELETE", "/api/v3/order", {**SYMBOL, "orderId": "77"}, C, 1),
     (SPOT, lambda c: c.query_order(ORDER_ID, COIN), "GET", "/api/v3/order", BY_ID, Q, 4),
     (SPOT, lambda c: c.query_venue_order(77, "BTCUSDT"), "GET", "/api/v3/order", {**SYMBOL, "orderId": "77"}, Q, 4),
     (SPOT, lambda c: c.cancel_all("BTCUSDT"), "DELETE", "/api/v3/openOrders", SYMBOL, C, 1),

@@ -465,6 +465,8 @@ class Simulation:
                 self.book_fact(OrderCanceled(ts, ts, order.client_order_id, 0, Reason.UNKNOWN_ORDER))
             elif order.status is OrderStatus.PENDING_CANCEL:
                 self.book_fact(CancelRejected(ts, ts, order.client_order_id, Reason.NONE))
+        for unknown in self.desk.still_unknown(ts):
+            self.book_fact(unknown)
 
     # Our books, and the oracles.
 

@@ -44,8 +44,16 @@ def differences(ledger: Ledger, account: Account, trader: Trader, prefix: str) -
             found.append(f"{key}: position {held.qty} here, {position.get(key, 0)} there")
     if trader.portfolio.fills_booked != len(fills):
         found.append(f"{trader.portfolio.fills_booked} fills booked here, {len(fills)} there")
+    # Cash and what open positions were opened at, together: which fills closed what depends on their order, this does not.
     # Both round to 10^-8 of the coin, what a fill closes and what it gains: two units for each fill.
-    for currency, amount in account.cash.items():
-        if abs(trader.portfolio.cash[currency] - amount) > 2 * len(fills):
-            found.append(f"{currency}: {trader.portfolio.cash[currency]} here, {amount} there")
+    here, there = dict(trader.portfolio.cash), dict(account.cash)
+    for key, instrument in trader.instruments.items():
+        currency, sign = instrument.settlement_currency, 1 if instrument.is_inverse else -1
+        here[currency] += sign * trader.portfolio.by_instrument[key].value_open
+        there[currency] += sign * account.holding(key.rpartition(".")[0]).value_open
+    found += [
+        f"{currency}: {here[currency]} here, {there[currency]} there"
+        for currency in there
+        if abs(here[currency] - there[currency]) > 2 * len(fills)
+    ]
     return found

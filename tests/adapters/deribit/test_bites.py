@@ -18,7 +18,7 @@ from adapters.deribit.tracker import Tracker
 from adapters.deribit.wire import Book
 from core.enums import Reason
 from core.errors import StateError
-from tests.adapters.deribit.test_simulation import run_seed
+from tests.adapters.deribit.test_simulation import run_restarts, run_seed
 
 Break = Callable[[pytest.MonkeyPatch], None]
 
@@ -89,5 +89,21 @@ def test_the_simulation_notices(broken: Break, number: int, ppm: int, monkeypatc
         for seed in range(4_000, 4_012):
             run_seed(seed, numbers, ppm=ppm)
 
+    with pytest.raises((AssertionError, StateError)):
+        try_seeds()
+
+
+def test_the_simulation_notices_a_new_process_that_does_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    advance = DeribitSession._advance
+
+    def at_once(self: DeribitSession, ts: int) -> None:
+        self._quiet_until_ms = 0
+        advance(self, ts)
+
+    def try_seeds() -> None:
+        for seed in range(5_000, 5_012):
+            run_restarts(seed)
+
+    monkeypatch.setattr(DeribitSession, "_advance", at_once)
     with pytest.raises((AssertionError, StateError)):
         try_seeds()

@@ -61,6 +61,7 @@ def test_nothing_private_before_auth_and_no_order_before_the_truth() -> None:
         "public/get_instrument",
         "public/get_instrument",
         "private/subscribe",
+        "public/test",
         "private/get_positions",
         "private/get_user_trades_by_currency_and_time",
         "private/get_user_trades_by_currency_and_time",

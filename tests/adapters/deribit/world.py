@@ -290,6 +290,7 @@ class World:
 
     def ask(self, since_ts: int) -> VenueState:
         """What the venue says; the session must be ready."""
+        self.states.clear()
         number, output = self.session.query(self.now, since_ts)
         self.take(output)
         self.run_until(lambda: number in self.states)

@@ -73,7 +73,7 @@ class Scripted(Link):
         self.opened = 0
 
     async def lines(self, target: str) -> AsyncIterator[dict[str, Any]]:
-        assert target == "/stream?topics=md,fills"
+        assert target == "/stream?topics=md,fills&interval_ms=20"
         self.opened += 1
         if not self._streams:
             await anyio.sleep_forever()
@@ -88,7 +88,7 @@ def test_a_stream_that_breaks_ends_the_fills_and_is_opened_again(monkeypatch: py
 
     async def check() -> None:
         link = Scripted([market("1"), fill(1)], [market("2")])
-        feed = Feed(link)
+        feed = Feed(link, 0.02)
         assert feed.open_fills("alice").is_over, "nothing is known yet"
         watcher = feed.open_market(["A.X"], 0.0)
         async with anyio.create_task_group() as tasks:

@@ -9,38 +9,17 @@ import schemathesis
 from hypothesis import HealthCheck, given, settings
 from schemathesis import Case, GenerationMode
 
-from daemon.api.app import Parts, make_app
-from daemon.api.feed import Feed
-from daemon.api.kill import Kill
-from daemon.api.link import Link
+from daemon.api.app import make_app, make_parts
 from daemon.api.metrics import ApiMetrics
-from daemon.api.settings import ApiSettings
-from daemon.api.sockets import Sockets
 from daemon.replay import replay
 from tests.daemon.api.live import TOKENS, LiveApi, live_api
+from tests.daemon.api.test_server import settings_of
 
 EXAMPLES_MAX = 20  # of each endpoint, each token, and good or bad requests
 
 
 def document() -> dict[str, object]:
-    settings_ = ApiSettings(
-        name="x",
-        socket="/nowhere",
-        guardian_socket="/nowhere",
-        kill_latch="/nowhere/latch",
-        host="127.0.0.1",
-        port=1,
-        host_names=[],
-        origins=[],
-        connections_max=1,
-        websockets_max=1,
-        requests_max=1,
-        body_bytes_max=1,
-        clients=[],
-    )
-    link, metrics = Link("x", "/nowhere"), ApiMetrics()
-    feed = Feed(link)
-    return make_app(Parts(link, feed, Kill(settings_, link), metrics, Sockets(feed, link, metrics, 1))).openapi()
+    return make_app(make_parts(settings_of(1), ApiMetrics())).openapi()
 
 
 SCHEMA = schemathesis.openapi.from_dict(document())

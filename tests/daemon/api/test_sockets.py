@@ -6,6 +6,7 @@ import json
 import socket
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import anyio
@@ -14,11 +15,9 @@ from prometheus_client import generate_latest
 from websockets.sync.client import connect
 
 from daemon.api import server, sockets
-from daemon.api.app import Parts, make_app
+from daemon.api.app import make_app, make_parts
 from daemon.api.feed import Feed
 from daemon.api.gate import Gate
-from daemon.api.kill import Kill
-from daemon.api.link import Link
 from daemon.api.metrics import ApiMetrics
 from daemon.api.settings import ApiClient
 from daemon.api.sockets import Sockets
@@ -51,9 +50,10 @@ def api(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[int, ApiMetrics]]:
     port = free_port()
     client = ApiClient(client_id="alice", token="a", scopes=frozenset({"read"}), instruments=["A.X"], levels=5, interval_s=0.0)
     settings = settings_of(port, clients=[client], websockets_max=3, requests_max=10_000)
-    metrics, link = ApiMetrics(), Link("x", "/nowhere")
-    feed = Endless(link)
-    parts = Parts(link, feed, Kill(settings, link), metrics, Sockets(feed, link, metrics, settings.websockets_max))
+    metrics = ApiMetrics()
+    parts = make_parts(settings, metrics)
+    feed = Endless(parts.link, 0.0)
+    parts = replace(parts, feed=feed, sockets=Sockets(feed, parts.link, metrics, settings.websockets_max))
     made = server.make_server(Gate(make_app(parts), settings, Tokens([client], lambda _name: TOKEN), metrics), settings)
     thread = threading.Thread(target=made.run)
     thread.start()

@@ -54,7 +54,7 @@ POINTS = (
 )
 ONCE = ("locked", "numbered", "begun", "restored", "reconciled", "closing")  # points that a life passes one time
 LIFE_S_MAX = 0.25
-CLOSING_AT_S = 0.5  # when the life that is to die while it ends is told to end
+CLOSING_AT_S = 0.2  # when the life that is to die while it ends is told to end
 POINT_S_MAX = 10.0  # within which a point is come to; a machine may be busy
 HAS_UVLOOP = importlib.util.find_spec("uvloop") is not None
 CASH = 100_000 * 10**8
@@ -72,8 +72,8 @@ def write_config(folder: Path) -> LoadedConfig:
     return load_config(path)
 
 
-def live(loaded: LoadedConfig, ledger: Path, seed: int, point: Callable[[str], None]) -> int:
-    """One life of the daemon, to its end, on either kind of loop."""
+def live(loaded: LoadedConfig, ledger: Path, seed: int, point: Callable[[str], None], terminate_s: float | None) -> int:
+    """One life of the daemon, to its end, on either kind of loop; SIGTERM ends it so long after it was ready."""
 
     def open_venue(_loaded: LoadedConfig, _trader: Trader, clock: Clock) -> DurableVenue:
         return DurableVenue(FileLedger(ledger), clock, seed)
@@ -86,6 +86,8 @@ def live(loaded: LoadedConfig, ledger: Path, seed: int, point: Callable[[str], N
         loop.call_later(0.005, made.resume, "test", 0)
         loop.call_later(0.06, made.halt, "test", 0)
         loop.call_later(0.08, made.resume, "test", 0)
+        if terminate_s is not None:
+            loop.call_later(terminate_s, os.kill, os.getpid(), signal.SIGTERM)
         return Control(made).answer
 
     return anyio.run(partial(daemon.run, handler_of), backend_options={"use_uvloop": HAS_UVLOOP and seed % 2 == 1})
@@ -106,18 +108,22 @@ def die_at(name: str, visit: int) -> Callable[[str], None]:
 def fork_life(
     loaded: LoadedConfig, ledger: Path, seed: int, point: Callable[[str], None], seconds: float, number: int
 ) -> tuple[int, bool]:
-    """The exit status of one life, and whether it ended by itself: else `number` ended it after so long."""
+    """The exit status of one life, and whether it ended by itself: else `number`, SIGKILL or SIGTERM, ended it after so long.
+
+    SIGKILL counts from the process's first moment, SIGTERM from when it was ready: before that it kills too.
+    """
+    terminate_s = seconds if number == signal.SIGTERM else None
     child = os.fork()
     if child == 0:
         code = 70
         try:
-            code = live(loaded, ledger, seed, point)
+            code = live(loaded, ledger, seed, point, terminate_s)
         except BaseException as error:
             print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
             raise
         finally:
             os._exit(code)
-    return end_after(child, seconds, number)
+    return end_after(child, seconds if terminate_s is None else POINT_S_MAX, signal.SIGKILL)
 
 
 def end_after(child: int, seconds: float, number: int) -> tuple[int, bool]:

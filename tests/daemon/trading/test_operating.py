@@ -14,8 +14,11 @@ from daemon.control.wire import Request
 from daemon.exit_codes import ExitCode
 from daemon.replay import replay
 from daemon.trading.control import ACTIONS
+from tests.daemon.session import CONFIG, tradingd, write_config
 from tests.daemon.trading.daemon_harness import Running, play
 from tests.daemon.trading.scripted_venue import BUY_ONE, INSTRUMENT, NOTHING
+from tests.daemon.trading.test_paper import ask as asked
+from tests.daemon.trading.test_paper import paper
 
 Patch = pytest.MonkeyPatch
 
@@ -125,8 +128,8 @@ def test_one_strategy_is_halted_and_stays_so_over_a_restart(tmp_path: Path, monk
         (at,) = [number for number, record in enumerate(run.records(), 1) if isinstance(record, TradingStateSet)]
         assert run.daemon.session.journal.records_durable >= at
         assert (await ask(run, "/reduce", strategy_id="obedient"))[0] == 409
-        assert (await ask(run, "/halt", strategy_id="nobody"))[0] == 400
-        assert (await ask(run, "/halt", strategy_id=["obedient"]))[0] == 400
+        assert (await ask(run, "/halt", strategy_id="nobody"))[0] == 404
+        assert (await ask(run, "/halt", strategy_id=["obedient"]))[0] == 404
         assert (await ask(run, "/flatten", strategy_id="obedient"))[0] == 400
 
     async def again(run: Running) -> None:
@@ -189,3 +192,21 @@ def test_no_command_raises_a_limit(tmp_path: Path, monkeypatch: Patch) -> None:
         assert order.status is OrderStatus.DENIED
 
     play(tmp_path, monkeypatch, story)
+
+
+def test_the_verbs_from_outside(tmp_path: Path) -> None:
+    write_config(tmp_path, CONFIG)
+    with paper(tmp_path):
+        found = tradingd("reconcile", cwd=tmp_path)
+        assert (found.returncode, "agree" in found.stdout) == (ExitCode.OK, True), found
+        assert asked(tmp_path, "reconcile")["differences"] == []
+        shown = tradingd("strategies", cwd=tmp_path)
+        assert [line.split()[:2] for line in shown.stdout.splitlines()] == [["strategy", "state"], ["maker", "ACTIVE"]]
+        assert tradingd("halt", "--strategy", "maker", cwd=tmp_path).stdout.split()[1:] == ["HALTED:", "operator"]
+        assert asked(tmp_path, "strategies")["strategies"][0]["trading_state_own"] == "HALTED"
+        assert "account ACTIVE" in tradingd("resume", "--strategy", "maker", "--reason", "why", cwd=tmp_path).stdout
+        assert tradingd("halt", "--strategy", "nobody", cwd=tmp_path).returncode == ExitCode.REFUSED
+        assert asked(tmp_path, "halt")["trading_state"] == "HALTED"
+        assert tradingd("flatten", cwd=tmp_path).returncode == ExitCode.REFUSED
+        assert asked(tmp_path, "resume", "--to", "reducing", "--reason", "why")["trading_state"] == "REDUCING"
+        assert asked(tmp_path, "flatten", "--reason", "close it")["flat"]

@@ -101,7 +101,10 @@ def test_nobody_listens_costs_nothing_and_a_closed_one_hears_nothing(clients: Cl
     clients.session.process([quote(clients.tick())])
 
 
-@pytest.mark.parametrize("query", [{"topics": "all"}, {"topics": ""}, {"since": "1"}, {"client_id": "eve"}])
+@pytest.mark.parametrize(
+    "query",
+    [{"topics": "all"}, {"topics": ""}, {"since": "1"}, {"client_id": "eve"}, {"interval_ms": "-1"}, {"interval_ms": "60001"}],
+)
 def test_a_stream_that_does_not_exist_is_refused(clients: ClientSession, query: dict[str, str]) -> None:
     assert clients.ask("GET", "/stream", **query)[0] in (400, 404)
 
@@ -114,7 +117,7 @@ def test_a_reader_who_stops_is_cut_off_and_the_server_answers_meanwhile(
 ) -> None:
     monkeypatch.setenv("TRADINGD_RUNTIME_DIR", str(tmp_path / "s"))
     monkeypatch.setattr(server, "SEND_SECONDS_MAX", 0.5)
-    monkeypatch.setattr(stream, "MARKET_INTERVAL_S", 0.0)
+    monkeypatch.setattr(stream, "MARKET_INTERVAL_S_MIN", 0.0)
     prepare_folder()
     path = socket_of("slow")
 

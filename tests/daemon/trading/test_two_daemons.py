@@ -81,11 +81,14 @@ def fork(life: Callable[[], int]) -> int:
     return child
 
 
-def wait_until(is_so: Callable[[], bool]) -> None:
+def wait_until(child: int, is_so: Callable[[], bool]) -> None:
+    """Look again and again while the child lives."""
+    descriptor = os.pidfd_open(child)
     end = time.monotonic() + SECONDS_MAX
     while not is_so():
         assert time.monotonic() < end, "it did not come to that"
-        time.sleep(0.005)
+        assert not select.select([descriptor], [], [], 0.005)[0], "it has ended"
+    os.close(descriptor)
 
 
 def code_of(child: int) -> int:
@@ -106,7 +109,7 @@ def loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LoadedConfig:
 def test_a_stopped_daemon_that_goes_on_after_another_took_over_sends_no_order(loaded: LoadedConfig, tmp_path: Path) -> None:
     ledger = tmp_path / "venue.jsonl"
     first = fork(lambda: trade(loaded, ledger, None, resumes=False))
-    wait_until(lambda: orders_by_run(ledger).get(1, 0) >= 3)
+    wait_until(first, lambda: orders_by_run(ledger).get(1, 0) >= 3)
     os.kill(first, signal.SIGSTOP)
     os.waitpid(first, os.WUNTRACED)
     with pytest.raises(StorageError, match="another daemon trades this account"):
