@@ -36,7 +36,7 @@ class Severity(Enum):
 
 
 class Alert(msgspec.Struct, frozen=True, kw_only=True):
-    """Something that a person should hear of. `kind` is one of docs/OPERATIONS.md."""
+    """Something that a person should hear of. `kind` is one of docs/GUARDIAN.md."""
 
     kind: str
     severity: Severity
