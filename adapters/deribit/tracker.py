@@ -149,7 +149,7 @@ class Tracker:
         emit: Callable[[AnyEvent], None],
         fact: Callable[[Fact], None],
     ) -> None:
-        self._instruments = instruments
+        self.instruments = instruments
         self._prefix = prefix
         self._emit = emit
         self._fact = fact
@@ -212,7 +212,7 @@ class Tracker:
         `trades`: what the same query has of its fills: the daemon gets them with the query.
         """
         client_order_id = parse_order_id(order.label, self._prefix)
-        venue = self._instruments.get(order.instrument_name)
+        venue = self.instruments.get(order.instrument_name)
         if client_order_id is None or client_order_id in self.orders or venue is None or order.order_state not in OPEN_STATES:
             return
         picture = self._read(order, venue)
@@ -261,7 +261,7 @@ class Tracker:
 
     def _foreign_order(self, order: Order, kind: FactKind, text: str) -> None:
         is_new = order.order_id not in self.foreign
-        venue = self._instruments.get(order.instrument_name)
+        venue = self.instruments.get(order.instrument_name)
         if venue is None or order.order_state not in OPEN_STATES:
             self.foreign.pop(order.order_id, None)
         else:

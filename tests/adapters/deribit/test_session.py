@@ -218,6 +218,20 @@ def test_an_order_that_lives_although_its_answer_is_lost_is_found(number: int) -
     agree(world)
 
 
+@pytest.mark.parametrize("price", [BID - 100, ASK])
+def test_an_order_that_the_query_by_label_denies_is_found_all_the_same(price: int) -> None:
+    world = ready()
+    world.faults.arm(9)
+    world.faults.arm(20, times=10)
+    assert world.connection is not None
+    world.venue.connections[world.connection].is_mute = True
+    order = world.submit(BTC, Side.BUY, 10, price)
+    world.run(20 * S)
+    assert order.status is (OrderStatus.FILLED if price == ASK else OrderStatus.ACCEPTED)
+    assert world.faults.fired[20] >= 2
+    agree(world)
+
+
 def test_an_edit_whose_answer_is_lost_is_what_the_venue_shows() -> None:
     world = ready()
     order = world.submit(BTC, Side.BUY, 20, BID - 100)
