@@ -6,13 +6,13 @@ error: nothing is dropped silently. Fields of one letter keep the wire's names (
 
 from __future__ import annotations
 
-import json
 import re
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType, field
 
+from adapters.http.strict_json import require_strict
 from core.errors import RefusedError, VenueProtocolError
 
 PAYLOAD_BYTES_MAX = 1 << 23
@@ -197,7 +197,7 @@ def _decode_stream(payload: bytes, stream: str, data: Raw) -> Message:
     if event is None:
         if _OTHER_STREAMS.match(kind) is None:
             raise VenueProtocolError(f"unknown stream {stream[:80]!r}: {payload[:200]!r}")
-        _require_distinct_keys(payload)
+        require_strict(payload, bytes_max=PAYLOAD_BYTES_MAX)
         return Skipped(f"stream {kind}")
     return _decode_event(event, data, payload, keys_around=2)
 
@@ -208,7 +208,7 @@ def _decode_plain(payload: bytes, envelope: _Envelope) -> Message:
             return _decode_event(envelope.e, payload, payload, keys_around=0)
         if envelope.e not in _OTHER_EVENTS:
             raise VenueProtocolError(f"unknown event {envelope.e[:80]!r}: {payload[:200]!r}")
-        _require_distinct_keys(payload)
+        require_strict(payload, bytes_max=PAYLOAD_BYTES_MAX)
         return Skipped(f"event {envelope.e}")
     if envelope.last_update_id is not UNSET:
         snapshot = _SNAPSHOT_DECODER.decode(payload)
@@ -243,20 +243,4 @@ def _check_keys(message: DepthUpdate | Snapshot | Trade | AggregateTrade | BookT
         if getattr(message, name) is not UNSET:
             keys += 1
     if payload.count(b":") != keys:
-        _require_distinct_keys(payload)
-
-
-def _require_distinct_keys(payload: bytes) -> None:
-    def distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        found = dict(pairs)
-        if len(found) != len(pairs):
-            raise VenueProtocolError(f"duplicate keys in {payload[:200]!r}")
-        return found
-
-    def refuse(text: str) -> None:
-        raise VenueProtocolError(f"{text} is not a number: {payload[:200]!r}")
-
-    try:
-        json.loads(payload, object_pairs_hook=distinct, parse_constant=refuse, parse_float=str)
-    except ValueError as error:
-        raise VenueProtocolError(f"{error}: {payload[:200]!r}") from error
+        require_strict(payload, bytes_max=PAYLOAD_BYTES_MAX)

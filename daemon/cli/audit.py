@@ -55,7 +55,7 @@ def _text(report: Report, name: str) -> str:
         lines.append(f"  run {report.run_id}, journal {report.journal_id}, {key}")
     lines.append(
         f"  {report.records:,} records in {report.frames:,} frames of {report.segments:,} segments; {report.seals:,} seals, "
-        f"the last good one after record {report.records_sealed:,}; {report.anchors:,} anchors agree"
+        f"the last good one after record {report.records_sealed:,}; {report.anchors:,} anchors and {report.heads:,} heads agree"
     )
     for finding in report.findings:
         place = ", ".join(

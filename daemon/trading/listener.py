@@ -26,6 +26,7 @@ class Beat(msgspec.Struct, frozen=True, kw_only=True):
     journal_id: str
     records: int  # of the journal, this Heartbeat included
     head: str  # the hash of the journal's chain at `records`, hexadecimal
+    records_durable: int = 0  # those of them that a power cut leaves
 
 
 class Severity(Enum):

@@ -1,6 +1,6 @@
-"""`make bench`: every benchmark of ours, one after the other: matching, replay, bars, journal, flow.
+"""`make bench`: every benchmark of ours, one after the other: matching, replay, bars, journal, flow, kill, trading, restart.
 
-python -m tests.bench [--json] [--rows N] [matching|replay|bars|journal|flow ...]
+python -m tests.bench [--json] [--rows N] [matching|replay|bars|journal|flow|kill|trading|restart ...]
 """
 
 from __future__ import annotations
@@ -22,6 +22,9 @@ def commands(names: list[str], rows: int) -> dict[str, list[str]]:
         "bars": lambda: ["tests.bench.bars"],
         "journal": lambda: ["tests.bench.journal"],
         "flow": lambda: ["tests.bench.flow"],
+        "kill": lambda: ["tests.bench.kill_latency", "--kills", "50", "--cli-kills", "10"],
+        "trading": lambda: ["tests.bench.trading"],
+        "restart": lambda: ["tests.bench.restart"],
     }
     if unknown := [name for name in names if name not in made]:
         raise SystemExit(f"tests.bench: there is no benchmark {unknown[0]!r}; there are {', '.join(made)}")
