@@ -35,6 +35,7 @@ from core.events import (
 )
 from core.identifiers import format_order_id, parse_order_id
 from core.instruments import MONEY_SCALE
+from core.order_store import FOREIGN_ORDER_ID
 from core.units import NS_PER_DAY, NS_PER_MS, NS_PER_SECOND
 from core.venue_adapter import VenueOrder
 
@@ -156,6 +157,7 @@ class Tracker:
         self.on_missing: Callable[[int, Tracked], None] = _nobody_asks
         self.orders: dict[int, Tracked] = {}
         self.foreign: dict[str, VenueOrder] = {}
+        self.pictures: dict[str, tuple[Order, Picture]] = {}  # of those in `foreign`
         self._by_order_id: dict[str, Tracked] = {}
         self._ended: OrderedDict[int, None] = OrderedDict()
         self._seen: OrderedDict[tuple[str, str], None] = OrderedDict()
@@ -177,10 +179,33 @@ class Tracker:
         self.orders[order_id] = tracked
         return tracked
 
-    def owns(self, label: str) -> bool:
-        """Whether this session knows an order under `label`."""
+    def owns(self, label: str, order_id: str) -> bool:
+        """Whether this session knows an order under `label`, or has adopted `order_id`."""
         client_order_id = parse_order_id(label, self._prefix)
-        return client_order_id is not None and client_order_id in self.orders
+        return order_id in self._by_order_id or (client_order_id is not None and client_order_id in self.orders)
+
+    def name_of(self, trade: UserTrade) -> int:
+        """The id here of the order that a trade filled; FOREIGN_ORDER_ID where it is none of ours."""
+        tracked = self._by_order_id.get(trade.order_id)
+        if tracked is not None:
+            return tracked.client_order_id
+        client_order_id = parse_order_id(trade.label or "", self._prefix)
+        if client_order_id is None:
+            return FOREIGN_ORDER_ID
+        known = self.orders.get(client_order_id)
+        # Under our label, and of an order that we know to be another one.
+        is_twin = known is not None and known.order_id not in ("", trade.order_id) and trade.order_id not in known.past_ids
+        return FOREIGN_ORDER_ID if is_twin else client_order_id
+
+    def adopt_foreign(self, client_order_id: int, order: VenueOrder) -> None:
+        """From here on the foreign order goes by this id. One that has ended meanwhile is not adopted any more."""
+        found = self.pictures.get(order.venue_order_id)
+        if found is None or client_order_id in self.orders:
+            return
+        picture_of, picture = found
+        del self.pictures[order.venue_order_id], self.foreign[order.venue_order_id]
+        venue = self.instruments[picture_of.instrument_name]
+        self._know(client_order_id, venue, picture_of, picture)
 
     def open(self) -> list[Tracked]:
         return [tracked for tracked in self.orders.values() if not tracked.is_ended]
@@ -216,6 +241,12 @@ class Tracker:
         if client_order_id is None or client_order_id in self.orders or venue is None or order.order_state not in OPEN_STATES:
             return
         picture = self._read(order, venue)
+        self._know(client_order_id, venue, order, picture)
+        for trade in trades:
+            if trade.order_id == order.order_id:
+                self._remember((trade.order_id, trade.trade_id))
+
+    def _know(self, client_order_id: int, venue: VenueInstrument, order: Order, picture: Picture) -> None:
         tracked = Tracked(client_order_id, venue, order.label, _side(order.direction), picture.amount)
         tracked.price = picture.price
         tracked.time_in_force = _TIME_IN_FORCE.get(order.time_in_force, TimeInForce.GTC)
@@ -227,16 +258,13 @@ class Tracker:
         tracked.is_accepted = True
         self.orders[client_order_id] = tracked
         self._by_order_id[order.order_id] = tracked
-        for trade in trades:
-            if trade.order_id == order.order_id:
-                self._remember((trade.order_id, trade.trade_id))
 
     def _find(self, order: Order) -> Tracked | None:
         """The order of ours that this is; None, and a fact, where it is none or cannot be."""
         if order.order_state not in STATES:
             raise VenueProtocolError(f"order {order.order_id} is {order.order_state!r}")
         client_order_id = parse_order_id(order.label, self._prefix)
-        tracked = None if client_order_id is None else self.orders.get(client_order_id)
+        tracked = self._by_order_id.get(order.order_id) if client_order_id is None else self.orders.get(client_order_id)
         if tracked is None:
             self._foreign_order(order, FactKind.FOREIGN_ORDER, "is not one of this session's")
             return None
@@ -264,8 +292,10 @@ class Tracker:
         venue = self.instruments.get(order.instrument_name)
         if venue is None or order.order_state not in OPEN_STATES:
             self.foreign.pop(order.order_id, None)
+            self.pictures.pop(order.order_id, None)
         else:
             picture = self._read(order, venue)
+            self.pictures[order.order_id] = order, picture
             self.foreign[order.order_id] = VenueOrder(
                 None,
                 venue.instrument.instrument_id,
@@ -273,6 +303,7 @@ class Tracker:
                 picture.price,
                 picture.amount - picture.filled,
                 order.order_id,
+                order.reduce_only,
             )
         if is_new:
             self._fact(Fact(kind, f"order {order.order_id} ({order.instrument_name}, {order.order_state}) {text}"))
@@ -351,6 +382,9 @@ class Tracker:
             self._remember(key)
             kind = FactKind.FORCED_FILL if isinstance(trade.liquidation, str) else FactKind.FOREIGN_FILL
             self._fact(Fact(kind, f"trade {trade.trade_id} of order {trade.order_id} in {trade.instrument_name}"))
+            venue = self.instruments.get(trade.instrument_name)
+            if venue is not None:
+                self._emit(read_fill(ts, trade, venue, FOREIGN_ORDER_ID, 0))
             return
         fill = read_fill(ts, trade, tracked.venue, tracked.client_order_id, 0)
         if fill.side is not tracked.side:

@@ -6,6 +6,7 @@ import json
 import random
 from typing import Any
 
+import msgspec
 import pytest
 
 from adapters.deribit.session import DeribitSession, Phase
@@ -15,11 +16,13 @@ from core.events import (
     GapDetected,
     OrderCanceled,
     OrderExpired,
+    OrderFilled,
     OrderRejected,
     OrderReplaced,
     ReplaceRejected,
     StatusChanged,
 )
+from core.identifiers import make_order_id
 from core.units import NS_PER_DAY
 from sim.venues.deribit.engine import NewOrder
 from sim.venues.deribit.faults import Faults
@@ -374,6 +377,31 @@ def test_manual_trades_cancels_and_liquidations_are_told() -> None:
     world.run(S)
     assert order.status is OrderStatus.CANCELED
     assert world.fact_kinds() == ["foreign_order", "foreign_fill", "foreign_order", "forced_fill"]
+    assert [(fill.side, fill.qty, fill.client_order_id) for fill in world.foreign_fills] == [
+        (Side.BUY, 20, 0),
+        (Side.SELL, 10, 0),
+    ]
+    assert [(fill.qty, fill.client_order_id) for fill in world.ask(T0).executions] == [(20, 0), (10, 0)]
+
+
+def test_a_foreign_order_that_is_adopted_goes_by_its_id() -> None:
+    world = ready()
+    wanted = NewOrder(side=Side.BUY, amount=50, price=BID, order_type="limit", time_in_force="good_til_cancelled", label="mine")
+    world.venue.manual_order(world.now, world.account, "BTC-PERPETUAL", wanted)
+    world.run(S)
+    (found,) = world.ask(world.now).open_orders
+    assert (found.client_order_id, found.leaves_qty, found.price) == (None, 50, BID)
+    order_id = make_order_id(1, 4_000_000)
+    world.session.adopt(order_id, found)
+    (adopted,) = world.ask(world.now).open_orders
+    assert adopted == msgspec.structs.replace(found, client_order_id=order_id)
+    taken: list[Any] = []
+    world.step = taken.append  # type: ignore[method-assign]
+    world.venue.crowd(world.now, "BTC-PERPETUAL", Side.SELL, None, 520)
+    world.run(S)
+    fills = [event for event in taken if isinstance(event, OrderFilled)]
+    assert [(fill.client_order_id, fill.qty, fill.leaves_qty) for fill in fills] == [(order_id, 20, 30)]
+    assert world.foreign_fills == []
 
 
 def test_maintenance_halts_and_ends() -> None:
