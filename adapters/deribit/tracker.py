@@ -85,6 +85,7 @@ class Tracked:
         "is_accepted",
         "is_ended",
         "is_market",
+        "is_stop",
         "is_triggered",
         "is_unknown",
         "label",
@@ -112,6 +113,7 @@ class Tracked:
         self.post_only = False
         self.reduce_only = False
         self.is_market = False
+        self.is_stop = False  # it goes on under another order id once it is triggered
         self.order_id = ""
         self.past_ids: tuple[str, ...] = ()  # a stop's own id, once what it triggered has another
         self.created_ms = 0
@@ -175,6 +177,7 @@ class Tracker:
         tracked.time_in_force = command.time_in_force
         tracked.post_only, tracked.reduce_only = command.post_only, command.reduce_only
         tracked.is_market = command.order_type in (OrderType.MARKET, OrderType.STOP)
+        tracked.is_stop = command.order_type in (OrderType.STOP, OrderType.STOP_LIMIT)
         tracked.created_ms = command.ts // NS_PER_MS
         self.orders[order_id] = tracked
         return tracked
@@ -194,7 +197,7 @@ class Tracker:
             return FOREIGN_ORDER_ID
         known = self.orders.get(client_order_id)
         # Under our label, and of an order that we know to be another one.
-        is_twin = known is not None and known.order_id not in ("", trade.order_id) and trade.order_id not in known.past_ids
+        is_twin = known is not None and known.order_id not in ("", trade.order_id) and not self._is_next_life(known)
         return FOREIGN_ORDER_ID if is_twin else client_order_id
 
     def adopt_foreign(self, client_order_id: int, order: VenueOrder) -> None:
@@ -252,6 +255,7 @@ class Tracker:
         tracked.time_in_force = _TIME_IN_FORCE.get(order.time_in_force, TimeInForce.GTC)
         tracked.post_only, tracked.reduce_only = order.post_only, order.reduce_only
         tracked.is_market = picture.price is None
+        tracked.is_stop = order.order_state == "untriggered"
         tracked.order_id = order.order_id
         tracked.created_ms, tracked.updated_ms = order.creation_timestamp, order.last_update_timestamp
         tracked.filled = tracked.venue_filled = picture.filled
@@ -374,10 +378,10 @@ class Tracker:
         if tracked is None and trade.label:
             client_order_id = parse_order_id(trade.label, self._prefix)
             found = None if client_order_id is None else self.orders.get(client_order_id)
-            if found is not None and not found.order_id:
-                # The fill came before any word of the order.
-                found.order_id = trade.order_id
-                self._by_order_id[trade.order_id] = tracked = found
+            if found is not None and (not found.order_id or self._is_next_life(found)):
+                # The fill came before any word of the order, or of what the stop became.
+                self._go_on(ts, found, trade)
+                tracked = found
         if tracked is None or tracked.venue.name != trade.instrument_name:
             self._remember(key)
             kind = FactKind.FORCED_FILL if isinstance(trade.liquidation, str) else FactKind.FOREIGN_FILL
@@ -401,6 +405,21 @@ class Tracker:
         if not leaves:
             self._end(tracked)
         self._emit(msgspec.structs.replace(fill, leaves_qty=leaves))
+
+    @staticmethod
+    def _is_next_life(tracked: Tracked) -> bool:
+        """Whether a trade under its label and another order id is of the order that the stop has become."""
+        return tracked.is_stop and not tracked.past_ids
+
+    def _go_on(self, ts: int, tracked: Tracked, trade: UserTrade) -> None:
+        if tracked.order_id:
+            tracked.past_ids = (tracked.order_id,)
+            tracked.updated_ms = 0
+            if not tracked.is_triggered:
+                tracked.is_triggered = True
+                self._emit(OrderTriggered(trade.timestamp * NS_PER_MS, ts, tracked.client_order_id))
+        tracked.order_id = trade.order_id
+        self._by_order_id[trade.order_id] = tracked
 
     def _finish(self, ts: int, tracked: Tracked, order: Order, picture: Picture) -> None:
         ts_event = order.last_update_timestamp * NS_PER_MS
