@@ -1,4 +1,4 @@
-"""`make bench`: every benchmark of ours, one after the other: matching, replay, bars, journal, flow, kill, trading, restart, api, venues.
+"""`make bench`: every benchmark of ours, one after the other.
 
 python -m tests.bench [--json] [--rows N] [matching|replay|bars|journal|flow|kill|trading|restart|api|venues ...]
 """

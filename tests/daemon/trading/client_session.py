@@ -105,4 +105,3 @@ class ClientSession:
     def close(self) -> None:
         self.session.journal.abandon()
         self.session._folder.release()
-
