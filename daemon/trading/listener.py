@@ -44,6 +44,12 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
     ts: int  # ns UTC
 
 
+class Tell(Protocol):
+    """The daemon's own way to make an Alert."""
+
+    def __call__(self, kind: str, severity: Severity, text: str) -> None: ...
+
+
 class Listener(Protocol):
     """Called in the loop: returns at once and does not raise, whatever happens to whoever listens."""
 
