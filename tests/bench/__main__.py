@@ -1,4 +1,4 @@
-"""`make bench`: every benchmark of ours, one after the other: matching, replay, bars, journal, flow, kill, trading, restart, api, venues.
+"""`make bench`: all benchmarks, one after the other: matching, replay, bars, journal, flow, kill, trading, restart, api, venues.
 
 python -m tests.bench [--json] [--rows N] [matching|replay|bars|journal|flow|kill|trading|restart|api|venues ...]
 """
