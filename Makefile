@@ -7,7 +7,7 @@ ARGS ?=
 PEERS ?= .venv-peers
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-slow test-asan lint format bench bench-peers clean
+.PHONY: help run test test-slow test-asan lint format bench bench-peers soak clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -46,6 +46,9 @@ format: $(VENV)/.dev
 bench: $(VENV)/.dev  ## our benchmarks; ARGS=--json for JSON
 	$(BIN)/python -m tests.bench $(ARGS)
 
+soak: $(VENV)/.dev  ## the paper daemon for an hour at ten times a normal rate: what grows; ARGS='--minutes 20 --json'
+	$(BIN)/python -m tests.bench.soak $(ARGS)
+
 $(PEERS)/.done: tests/bench/peers/requirements.txt
 	@test -x $(PEERS)/bin/python || $(PYTHON) -m venv $(PEERS)
 	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
@@ -53,6 +56,15 @@ $(PEERS)/.done: tests/bench/peers/requirements.txt
 
 bench-peers: $(VENV)/.dev $(PEERS)/.done  ## the same work in hftbacktest, nautilus_trader, backtesting.py and vectorbt, side by side
 	$(BIN)/python -m tests.bench.peers.compare --peers $(PEERS)/bin/python $(ARGS)
+
+# As root, on the machine that trades; PYTHON= one of the system's own, which a service can reach. docs/SERVICE.md goes on from here.
+install-service:  ## the program in /opt/tradingd and its units, as root
+	$(PYTHON) -m venv /opt/tradingd
+	/opt/tradingd/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt '.[api]'
+	install -d -m 755 /etc/tradingd
+	install -m 644 systemd/tradingd@.service systemd/tradingd-guardian@.service /etc/systemd/system/
+	install -m 755 systemd/tradingd-account /usr/local/bin/
+	systemctl daemon-reload
 
 clean:  ## everything that was built or installed
 	rm -rf $(VENV) $(PEERS) build dist *.egg-info bench-data .mypy_cache .ruff_cache .hypothesis

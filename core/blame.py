@@ -9,7 +9,7 @@ from core.errors import StateError, StrategyError
 from core.events import AnyEvent
 
 
-def blame(error: Exception, event: AnyEvent) -> Exception:
+def blame(error: Exception | SystemExit, event: AnyEvent) -> Exception | SystemExit:
     """The exception to raise for `error`, which came out of handling `event`; `error` itself where nothing can be added.
 
     The traceback says which strategy was being called, so that calling one costs nothing more. An AssertionError from core is a

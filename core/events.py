@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import msgspec
 
-from core.enums import AggressorSide, LiquiditySide, MarketStatus, Reason, Side, TradingState
+from core.enums import AggressorSide, LiquiditySide, MarketStatus, OrderType, Reason, Side, TimeInForce, TradingState
 from core.trader_state import TraderState
 
 
@@ -166,6 +166,92 @@ class FlattenRequested(Event, frozen=True, array_like=True, gc=False, tag="flatt
     reason: str
 
 
+# What strategies remember over a restart (core/memory.py).
+
+
+class MemoryRequested(Event, frozen=True, array_like=True, gc=False, tag="memory_requested"):
+    """Every strategy that has something to remember is asked for it."""
+
+
+class StrategySaved(Event, frozen=True, array_like=True, gc=False, tag="strategy_saved"):
+    """Made by the Trader, like OrderDenied: what the strategy wants to have back, as MessagePack."""
+
+    strategy_id: str
+    memory: bytes
+
+
+# What is at the venue and not ours: orders and fills that no command of ours explains (docs/PAPER.md says what becomes of them).
+
+
+class ForeignOrderFound(Event, frozen=True, array_like=True, gc=False, tag="foreign_order"):
+    """Adopted: from here on an order of the strategy "(foreign)". `quantity` is what was left; price None: it waits as a stop."""
+
+    client_order_id: int  # given by us
+    instrument_id: str
+    side: Side
+    price: int | None
+    quantity: int
+    venue_order_id: str
+
+
+class ForeignFilled(Event, frozen=True, array_like=True, gc=False, tag="foreign_fill"):
+    """A trade by hand, a forced one, one of a foreign order. Adopted, it is booked; else the venue's position differs by it."""
+
+    instrument_id: str
+    execution_id: str
+    side: Side
+    price: int
+    qty: int
+    liquidity_side: LiquiditySide
+    commission: int
+    commission_currency: str
+    is_adopted: bool
+
+
+class VenueCompared(Event, frozen=True, array_like=True, gc=False, tag="compared"):
+    """Orders, executions and positions were held against the venue's: what that added, and what still differs."""
+
+    facts: int
+    differences: int
+
+
+# Client programs (core/clients.py): what a program outside asks for, as it was let in.
+
+
+class ClientOrderRequested(Event, frozen=True, array_like=True, gc=False, tag="client_order"):
+    """A client wants this order. `client_ref` is its own name for it: one that was used before makes no second order."""
+
+    client_id: str
+    client_ref: str
+    instrument_id: str
+    side: Side
+    order_type: OrderType
+    quantity: int
+    price: int | None
+    trigger_price: int | None = None
+    time_in_force: TimeInForce = TimeInForce.GTC
+    post_only: bool = False
+    reduce_only: bool = False
+    display_qty: int = 0
+    expire_ts: int = 0
+
+
+class ClientCancelRequested(Event, frozen=True, array_like=True, gc=False, tag="client_cancel"):
+    """client_id "": an operator, who may cancel anybody's order."""
+
+    client_id: str
+    client_order_id: int
+
+
+class ClientReplaceRequested(Event, frozen=True, array_like=True, gc=False, tag="client_replace"):
+    """`quantity` is the new remaining quantity."""
+
+    client_id: str
+    client_order_id: int
+    quantity: int
+    price: int
+
+
 # Orders. client_order_id is ours (core/identifiers.py); venue ids appear at the adapter's edge and in OrderAccepted.
 
 
@@ -261,6 +347,8 @@ AnyOrderEvent = (
     | OrderOutcomeUnknown
     | OrderDenied
 )
+VenueFinding = ForeignOrderFound | ForeignFilled | VenueCompared
+MemoryEvent = MemoryRequested | StrategySaved
 AnyEvent = (
     Quote
     | Trade
@@ -280,5 +368,10 @@ AnyEvent = (
     | TradingResumed
     | LimitTripped
     | Heartbeat
+    | VenueFinding
+    | MemoryEvent
+    | ClientOrderRequested
+    | ClientCancelRequested
+    | ClientReplaceRequested
     | AnyOrderEvent
 )

@@ -13,6 +13,7 @@ from core.instruments import Instrument
 from core.portfolio import Position
 
 if TYPE_CHECKING:
+    from core.orders import Order
     from core.risk_watch import InstrumentWatch
 
 
@@ -30,6 +31,7 @@ class MarketState:
         "position",
         "quote",
         "status",
+        "unknown",
         "watch",
     )
 
@@ -45,6 +47,8 @@ class MarketState:
         self.open_buy_qty = 0  # worst case: everything still open, pending or unknown fills
         self.open_sell_qty = 0
         self.open_orders = 0
+        # Orders whose outcome was unknown; some may have left that state since (core/risk.py looks).
+        self.unknown: dict[int, Order] = {}
         self.mark_due_ns = 0  # account limits value the instrument at the first market event from then on
         self.watch: InstrumentWatch | None = None  # where account limits are configured: hears of every reservation
 

@@ -10,10 +10,11 @@ from collections import OrderedDict, deque
 from collections.abc import Iterable, Sequence
 
 from core.commands import ReplaceOrder, SubmitOrder
-from core.enums import OrderStatus, Side
+from core.enums import OrderStatus, OrderType, Side
 from core.errors import StateError
 from core.events import (
     CancelRejected,
+    ForeignOrderFound,
     OrderAccepted,
     OrderCanceled,
     OrderExpired,
@@ -28,11 +29,28 @@ from core.events import (
 from core.market_state import MarketState
 from core.orders import TERMINAL, Order, Trigger
 
+FOREIGN = "(foreign)"  # the strategy that adopted orders and fills belong to; no configured one can be called so
+FOREIGN_ORDER_ID = 0  # of an execution that belongs to no order of ours
 CLOSED_KEPT_MAX = 10_000  # closed orders remembered, so that late answers and fills find them
 
 
+def foreign_execution(instrument_id: str, execution_id: str, side: Side) -> str:
+    """The name of a foreign execution: venues number them by instrument, and both sides of one trade may be the account's."""
+    return f"{instrument_id}/{execution_id}/{side.name}"
+
+
 class OrderStore:
-    __slots__ = ("_closed", "_open", "_seen_executions", "_states", "closed_kept_max", "executions_kept_max", "orders")
+    __slots__ = (
+        "_closed",
+        "_open",
+        "_seen_executions",
+        "_states",
+        "closed_kept_max",
+        "executions_kept_max",
+        "foreign",
+        "last_fill_ts",
+        "orders",
+    )
 
     def __init__(
         self, states: dict[str, MarketState], closed_kept_max: int = CLOSED_KEPT_MAX, executions_kept_max: int = 100_000
@@ -45,6 +63,8 @@ class OrderStore:
         # The oldest execution id is forgotten first. A plain dict would do it too, but looks past every entry it has dropped
         # before to find the oldest: 50 us a fill.
         self._seen_executions: OrderedDict[tuple[int, str], None] = OrderedDict()
+        self.foreign: dict[int, str] = {}  # adopted orders, by the id that we gave them: the venue's own name
+        self.last_fill_ts = 0  # the venue's stamp of the latest execution known
         self.closed_kept_max = closed_kept_max
         self.executions_kept_max = executions_kept_max
 
@@ -64,6 +84,10 @@ class OrderStore:
         """(client_order_id, execution_id) of the fills booked, oldest first, as far as they are remembered."""
         return list(self._seen_executions)
 
+    def is_known(self, execution: tuple[int, str]) -> bool:
+        """Whether `executions` has it."""
+        return execution in self._seen_executions
+
     def restore(self, orders: Sequence[Order], executions: Iterable[tuple[int, str]]) -> None:
         """Orders and executions of runs before this one, oldest first; their reservations count again."""
         assert not self.orders, "a restore comes before the first order"
@@ -75,6 +99,8 @@ class OrderStore:
             self._open[order.client_order_id] = order
             state = self._states[order.instrument_id]
             state.open_orders += 1
+            if order.status is OrderStatus.UNKNOWN:
+                state.unknown[order.client_order_id] = order
             if state.watch is not None:
                 state.watch.reserve(order.strategy_id, order.side, 0, 1)
             reserved_qty, order.reserved_qty = order.reserved_qty, 0
@@ -136,6 +162,68 @@ class OrderStore:
         # Until the answer is here either quantity may be the live one.
         self._reserve(order, max(order.reserved_qty, command.quantity))
 
+    # What is not ours.
+
+    def adopt(self, event: ForeignOrderFound) -> Order:
+        """An order that somebody else has sent becomes one of ours: it counts, and can be canceled."""
+        order_type = OrderType.STOP if event.price is None else OrderType.LIMIT
+        command = SubmitOrder(
+            event.ts_init,
+            event.client_order_id,
+            FOREIGN,
+            event.instrument_id,
+            event.side,
+            order_type,
+            event.quantity,
+            event.price,
+        )
+        if event.client_order_id in self.orders or not event.quantity > 0 or event.instrument_id not in self._states:
+            raise StateError(f"a foreign order cannot be adopted: {event!r}")
+        order = self.create(command)
+        self.submitted(order)
+        order.move(Trigger.ACCEPT)
+        order.accepted = True
+        self.foreign[order.client_order_id] = event.venue_order_id
+        return order
+
+    def take_foreign_execution(self, instrument_id: str, execution_id: str, side: Side, ts_event: int) -> bool:
+        """Remember an execution that no order of ours explains; False where it was known."""
+        return self._see((FOREIGN_ORDER_ID, foreign_execution(instrument_id, execution_id, side)), ts_event)
+
+    def _see(self, execution: tuple[int, str], ts_event: int) -> bool:
+        seen = self._seen_executions
+        if execution in seen:
+            return False
+        seen[execution] = None
+        if len(seen) > self.executions_kept_max:
+            seen.popitem(last=False)
+        self.last_fill_ts = max(self.last_fill_ts, ts_event)
+        return True
+
+    def _filled_foreign(self, event: OrderFilled) -> Order | None:
+        """What we know of somebody else's order is a look at it from outside: what each fill says is left counts."""
+        order = self._find(event.client_order_id)
+        if event.side is not order.side or event.instrument_id != order.instrument_id or not event.qty > 0 <= event.leaves_qty:
+            raise StateError(f"order {order.client_order_id} ({order!r}) cannot be filled by {event!r}")
+        if not self.take_foreign_execution(event.instrument_id, event.execution_id, event.side, event.ts_event):
+            return None
+        was_open, is_latest = order.is_open, event.ts_event >= order.ts_filled
+        leaves = event.leaves_qty if is_latest else min(order.leaves_qty, event.leaves_qty)
+        if order.status is not OrderStatus.FILLED:
+            order.move(Trigger.FILL_PART if leaves else Trigger.FILL_ALL)
+        order.filled_qty += event.qty
+        order.filled_value += event.price * event.qty
+        order.ts_updated = event.ts_init
+        order.quantity = order.filled_qty + (leaves if was_open else 0)
+        if is_latest:
+            order.ts_filled, order.venue_leaves_qty = event.ts_event, event.leaves_qty
+        if was_open:
+            order.leaves_qty = leaves
+            self._reserve(order, leaves)
+            if not leaves:
+                self._close(order, event.ts_init)
+        return order
+
     # Facts from the venue. Each checks everything, then mutates.
 
     def accepted(self, event: OrderAccepted) -> Order:
@@ -159,6 +247,8 @@ class OrderStore:
 
     def filled(self, event: OrderFilled) -> Order | None:
         """The order, moved; None when this execution was booked before."""
+        if self.foreign and event.client_order_id in self.foreign:
+            return self._filled_foreign(event)
         # With the order in the key: where two orders of ours meet, both fills may bear the trade's one id.
         execution = (event.client_order_id, event.execution_id)
         seen = self._seen_executions
@@ -190,6 +280,7 @@ class OrderStore:
         seen[execution] = None
         if len(seen) > self.executions_kept_max:
             seen.popitem(last=False)
+        self.last_fill_ts = max(self.last_fill_ts, ts_event)
         if not was_open:
             order.ts_updated = event.ts_init
         elif order.status is OrderStatus.FILLED:
@@ -268,6 +359,8 @@ class OrderStore:
         order = self._find(event.client_order_id)
         order.move(Trigger.LOSE)
         order.ts_updated = event.ts_init
+        if order.status is OrderStatus.UNKNOWN:
+            self._states[order.instrument_id].unknown[order.client_order_id] = order
         return order
 
     def _find(self, client_order_id: int) -> Order:
@@ -319,7 +412,10 @@ class OrderStore:
         closed = self._closed
         closed.append(order.client_order_id)
         if len(closed) > self.closed_kept_max:
-            del self.orders[closed.popleft()]
+            forgotten = closed.popleft()
+            del self.orders[forgotten]
+            if self.foreign:
+                self.foreign.pop(forgotten, None)
 
 
 def _leaves(order: Order, event: OrderReplaced | OrderRestated) -> int:

@@ -6,15 +6,21 @@ from typing import TYPE_CHECKING, Any
 
 from core.enums import OrderStatus
 from core.errors import StateError
+from core.order_store import FOREIGN_ORDER_ID
 from core.orders import Order
 from core.portfolio import Position
 from core.trader_state import LossRecord, OrderRecord, PositionRecord, TraderState
+from core.units import NS_PER_SECOND
 
 if TYPE_CHECKING:
     from core.account_risk import LossWatch
     from core.trader import Trader
 
 CLOSED_ORDERS_KEPT_MAX = 1_000  # late answers and fills find them after a restart too
+# Executions are asked for again from so long before the last one known: a venue may report two of them out of order. Orders that
+# were filled so lately are kept however many they are, so that none of their executions is ever taken for somebody else's.
+EXECUTIONS_OVERLAP_NS = 60 * NS_PER_SECOND
+FOREIGN_EXECUTIONS_KEPT_MAX = 10_000
 
 _TEXT = frozenset(("filled_value",))
 _AT_CREATION = (
@@ -44,8 +50,12 @@ def capture(trader: Trader) -> TraderState:
     open_orders = store.open_orders()
     # A denied order never left, and may hold anything that a strategy put there.
     closed = [order for order in store.orders.values() if not order.is_open and order.status is not OrderStatus.DENIED]
-    kept = {order.client_order_id: order for order in closed[-CLOSED_ORDERS_KEPT_MAX:]}
+    late_ts = store.last_fill_ts - EXECUTIONS_OVERLAP_NS
+    late = [order for order in closed[:-CLOSED_ORDERS_KEPT_MAX] if order.filled_qty and order.ts_filled >= late_ts]
+    kept = {order.client_order_id: order for order in (*late, *closed[-CLOSED_ORDERS_KEPT_MAX:])}
     kept.update((order.client_order_id, order) for order in open_orders)
+    executions = store.executions()
+    foreign = [execution for execution in executions if execution[0] == FOREIGN_ORDER_ID]
     marks = {}
     for key, state in trader.states.items():
         mark = state.mark()
@@ -59,10 +69,16 @@ def capture(trader: Trader) -> TraderState:
         fills_booked=portfolio.fills_booked,
         trading_state=trader.risk.trading_state,
         orders=tuple(_order_record(kept[key]) for key in sorted(kept)),
-        executions=tuple(execution for execution in store.executions() if execution[0] in kept),
+        executions=(
+            *foreign[-FOREIGN_EXECUTIONS_KEPT_MAX:],
+            *(execution for execution in executions if execution[0] in kept),
+        ),
         marks=marks,
         strategy_states=tuple(trader.risk.states.strategies()),
         losses=() if trader.account_risk is None else tuple(_loss_record(watch) for watch in trader.account_risk.watches),
+        foreign=trader.foreign.capture(),
+        memory=trader.memory.capture(),
+        client_refs=trader.clients.capture(),
     )
 
 
@@ -94,6 +110,7 @@ def restore(trader: Trader, state: TraderState) -> None:
     for strategy_id, trading_state in state.strategy_states:
         trader.risk.states.restrict(strategy_id, trading_state)
     trader.marks_restored = dict(state.marks)
+    trader.clients.restore(state.client_refs)
     for market in trader.states.values():
         if market.watch is not None:
             market.watch.touch()

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from core.approved import _SEAL, Approved
 from core.commands import CancelAll, CancelOrder, ReplaceOrder, SubmitOrder
-from core.enums import MarketStatus, Side, TradingState
+from core.enums import MarketStatus, OrderStatus, Side, TradingState
 from core.errors import ConfigError
 from core.market_state import MarketState
 from core.orders import Order
@@ -25,6 +25,7 @@ __all__ = ["PPM", "Denied", "InstrumentLimits", "RateLimit", "RiskGate"]
 
 # An enumeration's member costs a look-up in its class each time; these names cost none.
 _BUY, _SELL = Side.BUY, Side.SELL
+_UNKNOWN = OrderStatus.UNKNOWN
 _ACTIVE, _HALTED, _TRADING = TradingState.ACTIVE, TradingState.HALTED, MarketStatus.TRADING
 
 
@@ -144,6 +145,11 @@ class RiskGate:
             return Denied("market_status", state.status, MarketStatus.TRADING)
         if state.is_gapped and state.quote is None:
             return Denied("market_gap", 1, 0)
+        if state.unknown and added:
+            # Whatever became of it: the same thing is not wanted twice.
+            unknown = _unknown_qty(state, strategy_id, side)
+            if unknown:
+                return Denied("order_unknown", unknown, 0)
         sent = self._sent
         if len(sent) == self.rate.orders_max and not now - sent[0] >= self.rate.window_ns:
             return Denied("order_rate_max", len(sent) + 1, self.rate.orders_max)
@@ -169,6 +175,15 @@ class RiskGate:
             # Its own state: what counts is its own position, whatever the other strategies hold.
             closing = _closing_qty(side, *self._held_by(strategy_id, state.instrument.instrument_id))
         return None if added <= closing else Denied("trading_state_reducing", added, max(closing, 0))
+
+
+def _unknown_qty(state: MarketState, strategy_id: str, side: Side) -> int:
+    """What the strategy may be getting on this side by orders of whose outcome nobody knows."""
+    known = [order_id for order_id, order in state.unknown.items() if order.status is not _UNKNOWN]
+    for order_id in known:
+        del state.unknown[order_id]
+    same = [order for order in state.unknown.values() if order.strategy_id == strategy_id and order.side is side]
+    return sum(order.reserved_qty for order in same)
 
 
 def _closing_qty(side: Side, position: int, open_buy_qty: int, open_sell_qty: int) -> int:

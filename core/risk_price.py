@@ -146,21 +146,22 @@ def _reference(bounds: Bounds, now: int, side: Side) -> int | None:
     age_max = bounds.age_ns_max
     state = bounds.state
     quote = state.quote
-    if quote is not None and (not age_max or now - quote.ts_init <= age_max):
+    # By the venue's stamp too: what was long on its way here, or waited in our own queue, is no market any more.
+    if quote is not None and (not age_max or (now - quote.ts_init <= age_max and now - quote.ts_event <= age_max)):
         if side is _BUY:
             if quote.ask_qty > 0:
                 return quote.ask_price
         elif quote.bid_qty > 0:
             return quote.bid_price
     trade = state.trade
-    if trade is not None and (not age_max or now - trade.ts_init <= age_max):
+    if trade is not None and (not age_max or (now - trade.ts_init <= age_max and now - trade.ts_event <= age_max)):
         return trade.price
     return None
 
 
 def _no_reference(bounds: Bounds, now: int) -> Denied:
     """There is no market, or there was one and it is too old: the age of the younger of quote and trade then says how much."""
-    stamps = [seen.ts_init for seen in (bounds.state.quote, bounds.state.trade) if seen is not None]
+    stamps = [min(seen.ts_event, seen.ts_init) for seen in (bounds.state.quote, bounds.state.trade) if seen is not None]
     age = now - max(stamps) if stamps else 0
     if bounds.age_ns_max and age > bounds.age_ns_max:
         return Denied("market_age_ns_max", age, bounds.age_ns_max)

@@ -20,6 +20,9 @@
         on_reconciled(context)            after a restart: orders and positions agree with the venue
         on_stop(context, reason)          the last call
 
+        save() -> plain data              what it wants to have back after a restart (core/memory.py)
+        load(saved)                       here it is, before on_start
+
 A strategy has no clock, no randomness of its own making and no I/O: `context.now` is the time. The same object runs in backtest,
 paper and live.
 """

@@ -11,6 +11,7 @@ from typing import Any
 from core.account_risk import AccountRisk
 from core.approved import Approved
 from core.blame import blame
+from core.clients import ClientDesk
 from core.commands import CancelAll, CancelOrder, CancelTimer, ReplaceOrder, SetTimer, SubmitOrder
 from core.context import OutCommand, StrategyContext
 from core.digest import StreamDigest, digest_of
@@ -49,10 +50,12 @@ from core.events import (
     TradingResumed,
     TradingStateSet,
 )
+from core.foreign import ForeignDesk
 from core.identifiers import make_order_id
 from core.instruments import Instrument
 from core.market_state import MarketState
-from core.order_store import OrderStore
+from core.memory import MemoryDesk
+from core.order_store import FOREIGN, OrderStore
 from core.orders import Order
 from core.portfolio import Portfolio
 from core.restore import restore
@@ -105,6 +108,9 @@ class Trader:
         self.marks_restored: dict[str, int] = {}  # last price of runs before this one, for who needs any price at all
         self._timers: dict[int, tuple[StrategyContext, str]] = {}
         self.timer_counter = 0
+        self.foreign = ForeignDesk(self)
+        self.memory = MemoryDesk(self)
+        self.clients = ClientDesk(self)
         self.out: list[OutCommand] = []
         # Callbacks by instrument, found once: a quote with nobody to hear it costs one dictionary look-up.
         self._quote_routes: dict[str, tuple[MarketState, list[tuple[StrategyContext, Callback]]]] = {
@@ -148,6 +154,9 @@ class Trader:
             CancelAllRequested: self._on_cancel_all_requested,
             FlattenRequested: self._on_flatten_requested,
             Heartbeat: self._on_heartbeat,
+            **self.foreign.handlers(),
+            **self.memory.handlers(),
+            **self.clients.handlers(),
         }
         if self.account_risk is not None and self.account_risk.needs_marks:
             # Who configures no limit that needs the market's value pays nothing for it.
@@ -212,7 +221,8 @@ class Trader:
             handler(event)
             if self.denied:
                 self._deliver_denials()
-        except Exception as error:
+        except (Exception, SystemExit) as error:
+            # SystemExit: a strategy that calls sys.exit() has raised like any other.
             self._withdraw()
             blamed = blame(error, event)
             if blamed is error:
@@ -363,7 +373,7 @@ class Trader:
             return
         position = self.portfolio.book(order.strategy_id, fill)
         if self.account_risk is not None:
-            self._judge_fill(self.account_risk, order, fill)
+            self._judge_fill(self.account_risk, order.strategy_id, fill)
         context = self._told.get(order.strategy_id)
         if context is None:
             return
@@ -374,8 +384,13 @@ class Trader:
         if context.on_position is not None:
             context.on_position(context, position)
 
-    def _judge_fill(self, account_risk: AccountRisk, order: Order, fill: OrderFilled) -> None:
-        strategy_id = order.strategy_id
+    def book_foreign(self, fill: OrderFilled) -> None:
+        """A fill that no order of ours explains: booked as one of the strategy "(foreign)", and judged like any other."""
+        self.portfolio.book(FOREIGN, fill)
+        if self.account_risk is not None:
+            self._judge_fill(self.account_risk, FOREIGN, fill)
+
+    def _judge_fill(self, account_risk: AccountRisk, strategy_id: str, fill: OrderFilled) -> None:
         state = self.states[fill.instrument_id]
         assert self.risk.account is not None
         assert state.watch is not None
@@ -410,9 +425,9 @@ class Trader:
                 raise StrategyError(
                     f"strategy {event.strategy_id!r} was denied {DENIALS_PER_STEP_MAX} times in one step, last by {event.limit}"
                 )
-            context = self._by_strategy[event.strategy_id]
+            context = self._by_strategy.get(event.strategy_id)
             order = self.orders.get(event.client_order_id)
-            if context.on_order is not None and order is not None:
+            if context is not None and context.on_order is not None and order is not None:
                 context.on_order(context, order, event)
 
     # Time and control.
@@ -438,6 +453,7 @@ class Trader:
 
     def _on_started(self, _event: Started) -> None:
         self._told = self._by_strategy
+        self.memory.load()
         if self.account_risk is not None:
             for tripped in self.account_risk.started(self._by_strategy, self.now):
                 self._trip(tripped)
@@ -518,6 +534,8 @@ class Trader:
 
     def _on_restored(self, event: StateRestored) -> None:
         restore(self, event.state)
+        self.foreign.restore(event.state.foreign, event.previous_run, event.ts_init)
+        self.memory.restore(event.state.memory)
         self._told = {}
 
     def _on_reconciled(self, _event: Reconciled) -> None:
@@ -535,7 +553,8 @@ class Trader:
         self._cancel_scope("")
 
     def _on_flatten_requested(self, _event: FlattenRequested) -> None:
-        for context in self.contexts:
+        has_foreign = any(strategy_id == FOREIGN for strategy_id, _ in self.portfolio.by_strategy)
+        for context in [*self.contexts, self.foreign.context] if has_foreign else self.contexts:
             for instrument_id in self.instruments:
                 qty = self.portfolio.position_of(context.strategy_id, instrument_id).qty
                 if qty:
@@ -568,4 +587,6 @@ class Trader:
             price = o.price if type(o.price) is int and INT64_MIN <= o.price <= INT64_MAX else None
             quantities = (o.filled_qty, o.filled_value, o.leaves_qty, o.reserved_qty)
             records.append(("order", o.client_order_id, int(o.status), *quantities, price))
+        records += self.foreign.records() + self.memory.records()
+        records += self.clients.records()
         return digest_of(records)

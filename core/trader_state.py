@@ -70,6 +70,33 @@ class LossRecord(msgspec.Struct, frozen=True, array_like=True):
     is_unwinding: bool
 
 
+class ForeignRecord(msgspec.Struct, frozen=True, array_like=True):
+    """What of the venue is not ours (core/foreign.py). Stamps are the venue's, ns UTC; `begun_ts` is ours."""
+
+    orders: tuple[tuple[int, str], ...] = ()  # adopted: client_order_id and the venue's own name
+    set_aside: dict[str, int] = {}  # units by instrument that fills brought which were not adopted
+    begun_ts: int = 0  # the account's first start
+    last_fill_ts: int = 0
+    agreed_fill_ts: int = 0  # last_fill_ts when the venue last agreed
+
+
+class ClientRefRecord(msgspec.Struct, frozen=True, array_like=True):
+    """The order that a client's own name for it has made (core/clients.py), as it was asked for, and the limit that denied it."""
+
+    client_id: str
+    client_ref: str
+    client_order_id: int
+    instrument_id: str
+    side: Side
+    order_type: OrderType
+    quantity: int
+    price: int | None
+    trigger_price: int | None
+    limit: str = ""  # empty: it was not denied
+    value: int = 0
+    bound: int = 0
+
+
 class TraderState(msgspec.Struct, frozen=True, array_like=True):
     """`orders` oldest first: all that are open, and the last of the closed ones; `executions` are those of these orders.
 
@@ -85,3 +112,6 @@ class TraderState(msgspec.Struct, frozen=True, array_like=True):
     marks: dict[str, int]
     strategy_states: tuple[tuple[str, TradingState], ...] = ()  # those that are not ACTIVE
     losses: tuple[LossRecord, ...] = ()
+    foreign: ForeignRecord = ForeignRecord()
+    client_refs: tuple[ClientRefRecord, ...] = ()  # the oldest first
+    memory: tuple[tuple[str, bytes], ...] = ()  # what strategies saved, by their ids

@@ -17,7 +17,7 @@ from core.events import AnyEvent, OrderFilled
 
 
 class VenueOrder(msgspec.Struct, frozen=True):
-    """An order that is open at the venue. client_order_id None: it is not one of ours."""
+    """An order that is open at the venue. client_order_id None: it is not one of ours, and venue_order_id is its name."""
 
     client_order_id: int | None
     instrument_id: str
@@ -25,19 +25,30 @@ class VenueOrder(msgspec.Struct, frozen=True):
     price: int | None
     leaves_qty: int
     venue_order_id: str = ""
+    reduce_only: bool = False
+
+
+# Where a venue does not say better: it takes a request for 5 s and works on it for 10 (the outcome rule in docs/PAPER.md).
+NOT_FOUND_NS = 15_000_000_000
 
 
 class VenueState(msgspec.Struct, frozen=True):
     """What a venue says at one moment. Executions are in the order they happened.
 
+    An execution of an order that is not ours has the client_order_id FOREIGN_ORDER_ID (core/order_store.py).
+
     `instrument_ids` is what the answer is about; None: everything that is configured. An order of ours in one of these that
     `open_orders` does not have is not open.
+
+    `not_found_ns`: an order of ours that was sent so long ago and was never acknowledged would be here if it had arrived; one
+    that was sent later may still be on its way. 0: nothing is ever on its way, and one look says it all.
     """
 
     open_orders: tuple[VenueOrder, ...]
     executions: tuple[OrderFilled, ...]  # at or after the moment asked for
     positions: dict[str, int]  # units held by instrument; one that is not named is not known
     instrument_ids: frozenset[str] | None = None
+    not_found_ns: int = NOT_FOUND_NS
 
 
 class EventSink(Protocol):
@@ -64,7 +75,13 @@ class Adapter(Protocol):
         A lost connection is the adapter's own matter: it says GapDetected for its instruments and OrderOutcomeUnknown for what
         was sent and not answered, connects again, asks the venue where things stand, calls `on_reconnect` with that, and only
         then sends again. What is to be sent while there is no connection is refused by an event (Reason.NOT_SENT), cancels too.
+
+        A fill of an order that is not ours comes as an OrderFilled with FOREIGN_ORDER_ID; nothing else of such orders does,
+        unless they were adopted.
         """
+
+    def adopt(self, client_order_id: int, order: VenueOrder) -> None:
+        """From here on `order`, which is not ours, goes by this id: in events, in what `query` answers, and in cancels."""
 
     def send(self, approved: Approved) -> None:
         """Let a command leave now. A refusal comes back as an event like any other answer."""

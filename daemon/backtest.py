@@ -258,6 +258,8 @@ class Backtest:
                 reason = request.body.get("reason", "operator")
                 if not isinstance(reason, str) or len(reason) > 200:
                     return 400, {"error": "reason must be text of at most 200 characters"}
+                if request.body.get("strategy_id"):
+                    return 400, {"error": "a backtest is halted as a whole"}
                 self._stop.ask("halted", reason)
                 return 200, {"run_id": self.run_id, "halting": True, "reason": self._stop.reason}
             case (_, "/status" | "/halt"):

@@ -21,6 +21,7 @@ class ExitCode(IntEnum):
     CAPACITY = 10  # a named limit was reached
     UNFINISHED = 11  # audit verify: nothing is damaged, but the journal has no signed end
     REFUSED = 12  # a running daemon understood the request and refuses it
+    UNVERIFIED = 13  # kill: the latch is set, but a venue or the daemon could not be verified in time
     INTERRUPTED = 130  # SIGINT or SIGTERM; what was done so far is kept and marked
 
 

@@ -12,17 +12,18 @@ Whatever is not a clear "0" counts as set.
 from __future__ import annotations
 
 import mmap
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from core.errors import StorageError
+from daemon.journal.files import DISK, Files
 from daemon.timestamps import iso
 
 LATCH_FILE = "kill_latch"
 BLOCK_BYTES = 512  # one sector: written whole or not at all
 TEXT_CHARACTERS_MAX = 400
 CLEAR = ord("0")
+FILE_MODE = 0o660  # whoever is of its group may stop trading
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,17 +35,19 @@ class KillRecord:
 class KillLatch:
     """The latch at `path`, made clear where there is none. Raises StorageError where it cannot be had."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, files: Files = DISK) -> None:
         self.path = path
+        self._files = files
         try:
-            self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o660)
-            if os.fstat(self._descriptor).st_size == 0:
-                os.pwrite(self._descriptor, _block("0"), 0)
-                os.fsync(self._descriptor)
-            elif os.fstat(self._descriptor).st_size < BLOCK_BYTES:
+            self._descriptor = files.open_in_place(path, FILE_MODE)
+            size = files.size(self._descriptor)
+            if size == 0:
+                files.write_at(self._descriptor, _block("0"), 0)
+                files.sync(self._descriptor)
+            elif size < BLOCK_BYTES:
                 # Cut short: it may have said anything, so it says "set".
-                os.pwrite(self._descriptor, _block("1 the latch was damaged"), 0)
-                os.fsync(self._descriptor)
+                files.write_at(self._descriptor, _block("1 the latch was damaged"), 0)
+                files.sync(self._descriptor)
             self._map = mmap.mmap(self._descriptor, BLOCK_BYTES)
         except OSError as error:
             raise StorageError(f"{path}: the kill latch cannot be had: {error.strerror or error}") from error
@@ -75,13 +78,13 @@ class KillLatch:
 
     def close(self) -> None:
         self._map.close()
-        os.close(self._descriptor)
+        self._files.close(self._descriptor)
 
     def _write(self, line: str) -> None:
         try:
             # One call for the whole block; the page is the same one that the map shows.
-            os.pwrite(self._descriptor, _block(line), 0)
-            os.fdatasync(self._descriptor)
+            self._files.write_at(self._descriptor, _block(line), 0)
+            self._files.sync(self._descriptor)
         except OSError as error:
             raise StorageError(f"{self.path}: the kill latch cannot be written: {error.strerror or error}") from error
 

@@ -19,14 +19,14 @@ from core.commands import CancelAll, CancelOrder, CancelTimer, ReplaceOrder, Set
 from core.context import OutCommand
 from core.enums import TradingState
 from core.errors import ConfigError, StateError, StrategyError
-from core.events import AnyEvent, LimitTripped, OrderDenied, TradingStateSet
+from core.events import AnyEvent, LimitTripped, MemoryRequested, OrderDenied, StateRestored, StrategySaved, TradingStateSet
 from core.trader import Trader
 from daemon.config.loader import load_effective
 from daemon.journal.format import JournalHeader, Record
 from daemon.journal.reader import JournalDamage, JournalReader
 from daemon.wiring import build_trader
 
-OUTPUTS = (SubmitOrder, CancelOrder, ReplaceOrder, CancelAll, SetTimer, CancelTimer, OrderDenied, LimitTripped)
+OUTPUTS = (SubmitOrder, CancelOrder, ReplaceOrder, CancelAll, SetTimer, CancelTimer, OrderDenied, LimitTripped, StrategySaved)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,15 +77,19 @@ def replay(journal: Path, run: dict[str, Any] | None) -> Replayed:
     StrategyError where the Trader cannot be built again.
     """
     with JournalReader(journal, must_end=False) as reader:
-        header = reader.header
-        trader = build_trader(load_effective(header.config, journal), header.order_run_number)
-        _check_instruments(header, trader, journal)
-        result = Replayed(run_id=header.run_id)
-        walk = _Walk(trader, result)
+        result = Replayed(run_id=reader.header.run_id)
+        walk = _Walk(_build(reader.header, journal), result)
+        headers = 1
         try:
             for number, record in enumerate(reader, 1):
-                if len(reader.headers) > 1:
-                    result.ending = f"the configuration changed after record {reader.headers[1][0]}; the replay stops there"
+                if isinstance(record, StateRestored) and number > 1:
+                    # A writer went on here with a Trader of its own, which began with this state.
+                    headers = len(reader.headers)
+                    if not walk.begin_again(number, _build(reader.headers[-1][1] if reader.headers else reader.header, journal)):
+                        break
+                elif len(reader.headers) > max(headers, 1):
+                    at = reader.headers[headers][0]
+                    result.ending = f"the configuration changed after record {at} and no state follows; the replay stops there"
                     break
                 if not walk.take(number, record):
                     break
@@ -94,17 +98,19 @@ def replay(journal: Path, run: dict[str, Any] | None) -> Replayed:
         except JournalDamage as damage:
             result.damage = str(damage)
         walk.finish(is_whole=reader.is_ended)
-    result.commands_digest = trader.commands_digest.hexdigest()
-    result.state_digest = trader.state_digest()
+    result.commands_digest = walk.trader.commands_digest.hexdigest()
+    result.state_digest = walk.trader.state_digest()
     if run is not None and reader.is_ended:
         result.commands_digest_recorded = run.get("commands_digest")
         result.state_digest_recorded = run.get("state_digest")
     return result
 
 
-def _check_instruments(header: JournalHeader, trader: Trader, journal: Path) -> None:
+def _build(header: JournalHeader, journal: Path) -> Trader:
+    trader = build_trader(load_effective(header.config, journal), header.order_run_number)
     if list(trader.instruments.values()) != header.instruments:
         raise ConfigError(f"{journal}: the journal's instruments are not those of its own configuration")
+    return trader
 
 
 def _ending(reader: JournalReader) -> str:
@@ -119,7 +125,7 @@ class _Walk:
     """Steps the Trader and holds its answers against the records that follow."""
 
     def __init__(self, trader: Trader, result: Replayed) -> None:
-        self._trader = trader
+        self.trader = trader
         self._result = result
         self._encoder = msgspec.msgpack.Encoder()
         self._answers: Iterator[Record] = iter(())
@@ -127,6 +133,14 @@ class _Walk:
         self._number = 0
         self._raised: StrategyError | StateError | None = None  # the first one
         self._has_halted = False  # and after it
+
+    def begin_again(self, number: int, trader: Trader) -> bool:
+        """The records from here on are another Trader's. False where the one before would have answered more than is recorded."""
+        left = next(self._answers, None)
+        if left is not None:
+            return self._differ(number, None, left)
+        self.trader, self._raised, self._has_halted = trader, None, False
+        return True
 
     def take(self, number: int, record: Record) -> bool:
         """False at the first difference."""
@@ -138,7 +152,7 @@ class _Walk:
                 self._result.denials += 1
             elif isinstance(record, LimitTripped):
                 self._result.trips += 1
-            else:
+            elif not isinstance(record, StrategySaved):
                 self._result.commands += 1
             return True
         left = next(self._answers, None)
@@ -168,13 +182,14 @@ class _Walk:
 
     def _step(self, event: AnyEvent) -> None:
         try:
-            out = self._trader.step(event)
+            out = self.trader.step(event)
         except (StrategyError, StateError) as error:
             # The run ended here as well, if this is the journal's last event; what the step had decided was withdrawn.
             self._raised = self._raised or error
-            self._answers = iter(list(self._trader.tripped))
+            self._answers = iter(list(self.trader.tripped))
             return
-        self._answers = iter([*self._trader.tripped, *self._trader.denied, *_commands(out)])
+        saved = self.trader.memory.saved if isinstance(event, MemoryRequested) else ()
+        self._answers = iter([*self.trader.tripped, *self.trader.denied, *saved, *_commands(out)])
 
     def _is_same(self, recorded: Record, replayed: Record) -> bool:
         return self._encoder.encode(recorded) == self._encoder.encode(replayed)

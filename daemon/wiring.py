@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, assert_never
 
@@ -34,6 +34,7 @@ from daemon.strategies import build_strategy
 from native.loader import extension
 from sim.driver import Venue as DriverVenue
 
+_LIVE_VERB = "tradingd live CONFIG --account NAME trades live, and nothing else does"
 # In a backtest the Trader's own run number is always this: order ids are part of the commands, and equal runs must give equal
 # commands whatever their number in the runs folder is.
 BACKTEST_RUN_NUMBER = 1
@@ -65,6 +66,8 @@ class Wired:
 
 def wire_backtest(loaded: LoadedConfig) -> Wired:
     """Everything a backtest needs. Raises ConfigError, StrategyError, or DataError from the first rows."""
+    if not loaded.config.data:
+        raise ConfigError(f"{loaded.file}: data: this key is missing: a backtest has a market of its own")
     trader = build_trader(loaded, BACKTEST_RUN_NUMBER)
     cash_start = dict(trader.portfolio.cash)
     _check_fidelity(loaded)
@@ -74,6 +77,33 @@ def wire_backtest(loaded: LoadedConfig) -> Wired:
     return Wired(trader, venue, cash_start, ts_start, files, fraction, totals)
 
 
+def for_paper(loaded: LoadedConfig) -> LoadedConfig:
+    """The configuration in paper mode. Raises ConfigError for one that was written to trade live."""
+    if loaded.config.run.mode == "live":
+        raise ConfigError(f"{loaded.file}: run.mode: is 'live', and paper trading would reach the same venues: {_LIVE_VERB}")
+    run = loaded.config.run.model_copy(update={"mode": "paper"})
+    return replace(loaded, config=loaded.config.model_copy(update={"run": run}))
+
+
+def for_live(loaded: LoadedConfig, account: str) -> LoadedConfig:
+    """The configuration, where everything says that it is to trade live: its mode, its connections, and who starts it."""
+    run = loaded.config.run
+    if run.mode != "live":
+        raise ConfigError(f"{loaded.file}: run.mode: is {run.mode!r}: only a configuration that says 'live' itself trades live")
+    if not loaded.config.connections:
+        raise ConfigError(f"{loaded.file}: connections: there is none: live trading needs a venue to reach")
+    if account != run.name:
+        raise ConfigError(f"{loaded.file}: run.name: is {run.name!r}, and --account says {account!r}: both must name the account")
+    return loaded
+
+
+def for_run(loaded: LoadedConfig) -> LoadedConfig:
+    """The configuration in its own mode, where no more has to be said. Raises ConfigError for live."""
+    if loaded.config.run.mode == "live":
+        raise ConfigError(f"{loaded.file}: run.mode: is 'live': {_LIVE_VERB}")
+    return loaded
+
+
 def goes_by_the_clock(loaded: LoadedConfig) -> bool:
     """A daemon that trades until it is stopped; else a run that ends with its data."""
     return loaded.config.run.mode != "backtest"
@@ -81,8 +111,17 @@ def goes_by_the_clock(loaded: LoadedConfig) -> bool:
 
 def build_trader(loaded: LoadedConfig, run_number: int) -> Trader:
     """The Trader of a configuration with its strategies, before its first event: a run's, or a replay's."""
+    trader = build_empty_trader(loaded, run_number)
+    for index, table in enumerate(loaded.config.strategies):
+        trader.add_strategy(table.id, build_strategy(loaded, index, list(trader.instruments.values())))
+    add_clients(loaded, trader)
+    return trader
+
+
+def build_empty_trader(loaded: LoadedConfig, run_number: int) -> Trader:
+    """Instruments, cash and limits; nobody trades yet."""
     instruments = build_instruments(loaded)
-    trader = Trader(
+    return Trader(
         instruments=instruments,
         cash=build_cash(loaded),
         limits=build_limits(loaded, instruments),
@@ -90,9 +129,25 @@ def build_trader(loaded: LoadedConfig, run_number: int) -> Trader:
         account=build_account_limits(loaded, instruments),
         run_number=run_number,
     )
-    for index, table in enumerate(loaded.config.strategies):
-        trader.add_strategy(table.id, build_strategy(loaded, index, instruments))
-    return trader
+
+
+def add_clients(loaded: LoadedConfig, trader: Trader) -> None:
+    """Programs outside trade by the clock only: a backtest takes no notice of them. Raises ConfigError."""
+    if not goes_by_the_clock(loaded):
+        return
+    for index, client in enumerate(loaded.config.clients):
+        for instrument_id in client.instruments:
+            if instrument_id not in trader.instruments:
+                known = ", ".join(trader.instruments)
+                raise ConfigError(
+                    f"{loaded.file}: clients[{index}].instruments: {instrument_id} is not configured; configured: {known}"
+                )
+        interval_ns = parse_duration_ns(client.interval)
+        subscriptions = [
+            Subscription(instrument_id=instrument_id, quotes="size", interval_ns=interval_ns, book_levels=client.levels)
+            for instrument_id in dict.fromkeys(client.instruments)
+        ]
+        trader.clients.add(client.id, subscriptions)
 
 
 def input_files(loaded: LoadedConfig) -> list[Path]:

@@ -390,6 +390,8 @@ static void answers_deliver(venue *v, int64_t ts)
         inbox_put(v, event, wakes);
         ring->head++;
     }
+    if (ring->head == ring->tail)
+        ring_rewind(&ring->head, &ring->tail);
     v->answer_ts = ring->head == ring->tail ? VENUE_TIME_MAX : ring->items[ring->head & ring->mask].ts_init;
 }
 
@@ -399,8 +401,10 @@ static int64_t deliver(venue *v, venue_event *out, int64_t cap)
     int64_t n = 0;
     while (n < cap && ring->head != ring->tail)
         out[n++] = ring->items[ring->head++ & ring->mask];
-    if (ring->head == ring->tail)
+    if (ring->head == ring->tail) {
+        ring_rewind(&ring->head, &ring->tail);
         v->wake = false;
+    }
     v->totals.wakeups++;
     v->totals.events += n;
     return n;

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from core.approved import Approved
-from core.commands import CancelTimer, SetTimer
+from core.commands import CancelTimer, OrderCommand, SetTimer
 from core.events import AnyEvent
 from core.units import NS_PER_SECOND
 from native.flow import Flow
@@ -50,6 +50,9 @@ class FlowVenue:
 
     def send(self, approved: Approved) -> None:
         self.inner.send(approved)
+
+    def take(self, command: OrderCommand) -> None:
+        self.inner.take(command)
 
     def schedule(self, command: SetTimer | CancelTimer) -> None:
         if isinstance(command, SetTimer) and command.at < self.inner.now:

@@ -188,13 +188,22 @@ def settings_from_mapping(values: Mapping[str, Any]) -> OrderFlowSettings:
     regimes = changes.get("regimes", ())
     for regime in regimes if isinstance(regimes, (list, tuple)) else ():
         _require_keys(regime if isinstance(regime, Mapping) else {}, RegimeSettings.__struct_fields__, "regimes.")
-    merged = {**msgspec.to_builtins(base), **changes}
+    merged = {**msgspec.to_builtins(base), **_plain(changes)}
     try:
         settings = msgspec.convert(merged, OrderFlowSettings)
     except msgspec.ValidationError as error:
         raise ConfigError(f"order flow: {error}") from error
     settings.check()
     return settings
+
+
+def _plain(value: Any) -> Any:
+    """Floats as plain ones: a configuration's remember their text, and a subclass is none to msgspec."""
+    if isinstance(value, float):
+        return float(value)
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
 def _three_regimes(calm_s: float, normal_s: float, volatile_s: float) -> tuple[RegimeSettings, ...]:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy.typing as npt
 
 from core.approved import Approved
-from core.commands import CancelTimer, SetTimer
+from core.commands import CancelTimer, OrderCommand, SetTimer
 from core.errors import DataError
 from core.events import AnyEvent
 from sim.tape_merge import Locate
@@ -90,6 +90,9 @@ class TapeVenue:
 
     def send(self, approved: Approved) -> None:
         self.inner.send(approved)
+
+    def take(self, command: OrderCommand) -> None:
+        self.inner.take(command)
 
     def schedule(self, command: SetTimer | CancelTimer) -> None:
         if isinstance(command, SetTimer) and command.at < self.inner.now:

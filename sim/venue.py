@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from core.approved import Approved
-from core.commands import CancelAll, CancelOrder, CancelTimer, ReplaceOrder, SetTimer, SubmitOrder
+from core.commands import CancelAll, CancelOrder, CancelTimer, OrderCommand, ReplaceOrder, SetTimer, SubmitOrder
 from core.enums import AGGRESSOR_SIDES, LIQUIDITY_SIDES, SIDES, MarketStatus, OrderType, Reason, SelfTradePrevention
 from core.errors import ConfigError
 from core.events import (
@@ -300,6 +300,17 @@ class SimulatedVenue:
             self.native.replace(command.client_order_id, command.quantity, command.price, command.filled_qty)
         else:
             assert isinstance(command, CancelAll)
+            self.native.mass_cancel(-1 if command.instrument_id is None else self._index[command.instrument_id])
+
+    def take(self, command: OrderCommand) -> None:
+        """As `send`, for the far side of a wire: whoever sent it had it approved before it left."""
+        if isinstance(command, SubmitOrder):
+            self._send_submit(command)
+        elif isinstance(command, CancelOrder):
+            self.native.cancel(command.client_order_id)
+        elif isinstance(command, ReplaceOrder):
+            self.native.replace(command.client_order_id, command.quantity, command.price, command.filled_qty)
+        else:
             self.native.mass_cancel(-1 if command.instrument_id is None else self._index[command.instrument_id])
 
     def schedule(self, command: SetTimer | CancelTimer) -> None:

@@ -276,7 +276,8 @@ def test_nobody_sleeps_to_wait_for_something() -> None:
         for node, called in calls(path)
         if called in ("time.sleep", "sleep")
     ]
-    assert sleeping == []
+    # A benchmark looks at what it measures again and again, at a pace.
+    assert [place for place in sleeping if not place.startswith("tests/bench/")] == []
 
 
 def test_tests_mirror_the_folders() -> None:
@@ -285,6 +286,6 @@ def test_tests_mirror_the_folders() -> None:
         for path in sources("tests")
         if path.stem.startswith("test_")
         and len(path.relative_to(ROOT).parts) > 2
-        and path.relative_to(ROOT).parts[1] not in PACKAGES
+        and path.relative_to(ROOT).parts[1] not in (*PACKAGES, "systemd")
     ]
     assert [name for name in stray if not name.startswith("tests/bench/")] == []

@@ -31,6 +31,11 @@ class Contents:
         self._token = 0
         self.is_synced = False  # as the last header says
 
+    def linked(self, frame: Frame, records: int) -> None:
+        """A frame that continues the one before it; `records` with its own."""
+        if self._anchors is not None:
+            self._anchors.see_link(records, frame.hash)
+
     def records(self, frame: Frame) -> int | None:
         """How many there are; None where they cannot be read."""
         try:

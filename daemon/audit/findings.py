@@ -52,6 +52,7 @@ class Report:
     records_sealed: int = 0  # up to the last good seal
     seals: int = 0
     anchors: int = 0  # that were found in the journal as they were written
+    heads: int = 0  # that the guardian saw and that are in the chain
     is_ended: bool = False
     unfinished_bytes: int = 0
     repairs: list[str] = field(default_factory=list)  # what writers say they cut off after a crash

@@ -10,6 +10,8 @@ from core.enums import OrderStatus
 from core.errors import StateError
 from core.events import (
     CancelRejected,
+    ClientOrderRequested,
+    ForeignOrderFound,
     GapDetected,
     LimitTripped,
     OrderAccepted,
@@ -59,6 +61,7 @@ class OrderLife:
         self._order: Order | None = None
         self._was_denied = False
         self._quotes: dict[str, Quote] = {}
+        self._requested: tuple[int, ClientOrderRequested] | None = None
         store = self._store
         self._facts: dict[type, Callable[[Any], Any]] = {
             OrderAccepted: store.accepted,
@@ -78,7 +81,10 @@ class OrderLife:
         for number, record in enumerate(records, 1):
             if type(record) is Quote:
                 self._quotes[record.instrument_id] = record
+            elif isinstance(record, ClientOrderRequested):
+                self._requested = (number, record)
             elif self._touches(record):
+                yield from self._asked_for(number, record)
                 problem = ""
                 try:
                     self._apply(record)
@@ -87,6 +93,14 @@ class OrderLife:
                 decided = isinstance(record, SubmitOrder | ReplaceOrder | CancelOrder | OrderDenied)
                 quote = self._quotes.get(self.instrument.instrument_id) if decided and self.instrument is not None else None
                 yield Moment(number, record, self._status(), quote, problem)
+
+    def _asked_for(self, number: int, record: Record) -> Iterator[Moment]:
+        """The request of a client that led to the order stands right before it."""
+        if self._order is None and self._requested is not None and isinstance(record, SubmitOrder | OrderDenied):
+            at, request = self._requested
+            if at == number - 1 and request.client_id == record.strategy_id:
+                self.instrument = self._instruments.get(request.instrument_id)
+                yield Moment(at, request, "", self._quotes.get(request.instrument_id), "")
 
     def _touches(self, record: Record) -> bool:
         if getattr(record, "client_order_id", None) == self.client_order_id:
@@ -123,6 +137,9 @@ class OrderLife:
                 raise StateError(f"{record.instrument_id} is no instrument of this run")
             self._order = self._store.create(record)
             self._store.submitted(self._order)
+        elif isinstance(record, ForeignOrderFound):
+            self.instrument = self._instruments.get(record.instrument_id)
+            self._order = self._store.adopt(record)
         elif isinstance(record, OrderDenied):
             self.instrument = self._instruments.get(record.instrument_id)
             self._was_denied = order is None

@@ -13,11 +13,17 @@ from core.events import (
     Book,
     CancelAllRequested,
     CancelRejected,
+    ClientCancelRequested,
+    ClientOrderRequested,
+    ClientReplaceRequested,
     ControlRequested,
     FlattenRequested,
+    ForeignFilled,
+    ForeignOrderFound,
     GapDetected,
     Heartbeat,
     LimitTripped,
+    MemoryRequested,
     OrderAccepted,
     OrderCanceled,
     OrderDenied,
@@ -35,10 +41,13 @@ from core.events import (
     StateRestored,
     StatusChanged,
     Stopping,
+    StrategySaved,
     TimerFired,
     Trade,
     TradingResumed,
     TradingStateSet,
+    VenueCompared,
+    VenueFinding,
 )
 from core.identifiers import COUNTER_BITS, COUNTER_MAX
 from core.instruments import MONEY_SCALE, Instrument
@@ -85,6 +94,7 @@ MarketOrControl = (
 
 
 SessionEvent = StateRestored | Reconciled | ControlRequested | CancelAllRequested | FlattenRequested | Heartbeat
+ClientRequest = ClientOrderRequested | ClientCancelRequested | ClientReplaceRequested
 
 
 def order_name(client_order_id: int) -> str:
@@ -111,6 +121,8 @@ def fields_of(record: Record) -> dict[str, Any]:
 def _plain(value: Any) -> Any:
     if isinstance(value, msgspec.Struct):
         return {key: msgspec.to_builtins(part) for key, part in msgspec.structs.asdict(value).items()}
+    if isinstance(value, bytes):
+        return value.hex()
     return value.name if hasattr(value, "name") else value
 
 
@@ -125,6 +137,14 @@ def describe(record: Record, instrument: Instrument | None) -> str:
         return _market_or_control(record, instrument)
     if isinstance(record, SessionEvent):
         return _session_event(record)
+    if isinstance(record, MemoryRequested):
+        return "strategies are asked what they want to remember"
+    if isinstance(record, StrategySaved):
+        return f"strategy {record.strategy_id} wants to remember {len(record.memory)} bytes"
+    if isinstance(record, VenueFinding):
+        return _venue_finding(record, instrument)
+    if isinstance(record, ClientRequest):
+        return _client_request(record, instrument)
     return _order_event(record, instrument)
 
 
@@ -167,7 +187,7 @@ def _command(
             assert_never(record)
 
 
-def order_text(order: SubmitOrder, instrument: Instrument | None) -> str:
+def order_text(order: SubmitOrder | ClientOrderRequested, instrument: Instrument | None) -> str:
     """`BUY 10 LIMIT at 99.98 GTC post-only`."""
     parts = [Side(order.side).name, _qty(order.quantity, instrument), OrderType(order.order_type).name]
     if order.price is not None:
@@ -239,23 +259,26 @@ def _fill(fill: OrderFilled, instrument: Instrument | None) -> str:
 
 
 def _denial(denied: OrderDenied, instrument: Instrument | None) -> str:
-    def shown(value: int) -> str:
-        if denied.limit in QTY_LIMITS:
-            return _qty(value, instrument)
-        if denied.limit in PRICE_LIMITS:
-            return _price(value, instrument)
-        if denied.limit in NOTIONAL_LIMITS:
-            currency = f" {instrument.settlement_currency}" if instrument is not None else ""
-            return f"{format_fixed(value, MONEY_SCALE)}{currency}"
-        if denied.limit.partition(".")[0] in ACCOUNT_MONEY_LIMITS:
-            return _account_money(denied.limit, value)
-        if denied.limit == "market_status":
-            return MarketStatus(value).name
-        if denied.limit == "trading_state":
-            return TradingState(value).name
-        return iso(value) if denied.limit == "order_expire_ts" else str(value)
+    value, bound = (limit_text(denied.limit, number, instrument) for number in (denied.value, denied.bound))
+    return f"denied by our risk gate: {denied.limit}, value {value}, bound {bound}; nothing was sent"
 
-    return f"denied by our risk gate: {denied.limit}, value {shown(denied.value)}, bound {shown(denied.bound)}; nothing was sent"
+
+def limit_text(limit: str, value: int, instrument: Instrument | None) -> str:
+    """A denial's value or bound in the units of its limit."""
+    if limit in QTY_LIMITS:
+        return _qty(value, instrument)
+    if limit in PRICE_LIMITS:
+        return _price(value, instrument)
+    if limit in NOTIONAL_LIMITS:
+        currency = f" {instrument.settlement_currency}" if instrument is not None else ""
+        return f"{format_fixed(value, MONEY_SCALE)}{currency}"
+    if limit.partition(".")[0] in ACCOUNT_MONEY_LIMITS:
+        return _account_money(limit, value)
+    if limit == "market_status":
+        return MarketStatus(value).name
+    if limit == "trading_state":
+        return TradingState(value).name
+    return iso(value) if limit == "order_expire_ts" else str(value)
 
 
 def _account_money(limit: str, value: int) -> str:
@@ -295,6 +318,32 @@ def _session_event(record: SessionEvent) -> str:
             return f"every position is to be closed: {reason}"
         case Heartbeat(number=number):
             return f"heartbeat {number}"
+        case _:
+            assert_never(record)
+
+
+def _client_request(record: ClientRequest, instrument: Instrument | None) -> str:
+    match record:
+        case ClientOrderRequested(client_id=client_id, client_ref=client_ref):
+            return f"client {client_id} asks for its order {client_ref}: {order_text(record, instrument)}"
+        case ClientCancelRequested(client_id=client_id):
+            return f"{f'client {client_id}' if client_id else 'an operator'} asks to cancel"
+        case ClientReplaceRequested(client_id=client_id, quantity=quantity, price=price):
+            return f"client {client_id} asks to replace: {_qty(quantity, instrument)} left at {_price(price, instrument)}"
+        case _:
+            assert_never(record)
+
+
+def _venue_finding(record: VenueFinding, instrument: Instrument | None) -> str:
+    match record:
+        case ForeignOrderFound(venue_order_id=name, side=side, price=price):
+            at = "as a stop" if price is None else f"at {_price(price, instrument)}"
+            return f"adopted from the venue, where it is {name}: {side.name} {_qty(record.quantity, instrument)} {at}"
+        case ForeignFilled(side=side, execution_id=execution_id, is_adopted=is_adopted):
+            what = f"{side.name} {_qty(record.qty, instrument)} at {_price(record.price, instrument)}, execution {execution_id}"
+            return f"a fill that is not ours, {'booked' if is_adopted else 'set aside'}: {what}"
+        case VenueCompared(facts=facts, differences=differences):
+            return f"held against the venue: {facts} facts from it, {differences} differences left"
         case _:
             assert_never(record)
 

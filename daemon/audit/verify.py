@@ -17,6 +17,7 @@ from daemon.audit.contents import Contents
 from daemon.audit.findings import Damage, Finding, Report
 from daemon.journal.format import (
     GENESIS,
+    HOLE,
     MAGIC,
     PREAMBLE,
     VERSION,
@@ -126,8 +127,10 @@ class _Verifier:
         return len(data)
 
     def _is_last_and_torn(self, data: bytes, frame: Frame, is_last: bool) -> bool:
-        """A whole frame at the end whose bytes a power cut kept from arriving."""
-        if not is_last or frame.end < len(data) or not self._before or self._fitting(frame) is not None:
+        """A frame some of whose bytes a power cut kept from arriving. Later ones may have: unsynced sectors come in any order."""
+        if not is_last or not self._before or self._fitting(frame) is not None:
+            return False
+        if frame.end < len(data) and data.find(HOLE, frame.offset) < 0:
             return False
         return self._is_unfinished(data, frame.offset)
 
@@ -203,6 +206,8 @@ class _Verifier:
             self._contents.opened(frame, self._records)
         else:
             self._contents.seal(frame, self._segment, before, self._records)
+        if before is not None and self._records != UNKNOWN:
+            self._contents.linked(frame, self._records)
 
     def _misfit(self, data: bytes, frame: Frame) -> None:
         """A frame that does not continue the one before it."""

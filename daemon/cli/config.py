@@ -12,18 +12,25 @@ from daemon.config.models import RunConfig
 from daemon.config.show import to_toml
 from daemon.exit_codes import ExitCode
 from daemon.strategies import strategy_class
-from daemon.wiring import wire_backtest
+from daemon.trading.wiring import check_config
+from daemon.wiring import build_trader, wire_backtest
 
 
 def check(options: argparse.Namespace) -> int:
     """Everything that a run does before its first event: strategies made, files found, their first rows read."""
     loaded = load_config(Path(options.config), options.overrides)
-    wired = wire_backtest(loaded)
+    if loaded.config.connections:
+        # Its market is elsewhere: what there is here is the Trader, and where it would connect to.
+        check_config(loaded)
+        instruments, files = list(build_trader(loaded, 1).instruments), []
+    else:
+        wired = wire_backtest(loaded)
+        instruments, files = list(wired.trader.instruments), wired.files
     if options.json:
-        print(json.dumps({"config": str(loaded.file), "ok": True, "files": [str(path) for path in wired.files]}))
+        print(json.dumps({"config": str(loaded.file), "ok": True, "files": [str(path) for path in files]}))
     else:
         strategies = ", ".join(table.id for table in loaded.config.strategies)
-        print(f"{loaded.file}: good: {strategies} on {', '.join(wired.trader.instruments)}")
+        print(f"{loaded.file}: good: {strategies} on {', '.join(instruments)}")
     return ExitCode.OK
 
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import sys
 from collections.abc import Callable, Sequence
 from typing import NoReturn
+
+from daemon.guardian.precedence import take_precedence
 
 EPILOG = "Exit codes and every verb in full: docs/CLI.md. Keys of a configuration: docs/CONFIG.md, or `tradingd config schema`."
 
@@ -14,10 +17,48 @@ USAGE = 2  # argparse's own code; daemon/exit_codes.py is not imported for a wro
 
 Verb = Callable[[argparse.Namespace], int]
 
+# What each verb calls, in daemon/cli; a file is loaded when its verb is asked for.
+FUNCTIONS = {
+    "api": "api:api",
+    "audit show": "audit:show",
+    "audit verify": "audit:verify",
+    "backtest": "backtest:backtest",
+    "config check": "config:check",
+    "config schema": "config:schema",
+    "config show": "config:show",
+    "data check": "data:check",
+    "doctor": "doctor:doctor",
+    "fills": "control:fills",
+    "flatten": "control:act",
+    "guardian": "guardian:guardian",
+    "halt": "control:halt",
+    "kill": "kill:kill",
+    "live": "trading:live",
+    "logs": "logs:logs",
+    "orders": "control:orders",
+    "paper": "trading:paper",
+    "positions": "control:positions",
+    "reconcile": "control:reconcile",
+    "record": "record:record",
+    "reduce": "control:act",
+    "replay": "replay:replay",
+    "report": "report:report",
+    "resume": "control:act",
+    "run": "trading:run",
+    "status": "control:status",
+    "stop": "control:act",
+    "strategies": "control:strategies",
+    "venue-sim": "venue_sim:venue_sim",
+    "version": "report:version",
+}
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point of the console script; returns the exit code."""
     given = list(sys.argv[1:] if arguments is None else arguments)
+    if given[:1] == ["kill"] and arguments is None:
+        # Whoever keeps the machine busy may be what is to be killed.
+        take_precedence()
     options = build_parser(_JsonParser if "--json" in given else argparse.ArgumentParser).parse_args(given)
     # Heavy imports begin here: --help and a wrong command line are answered at once.
     from daemon.cli.errors import guarded
@@ -42,10 +83,14 @@ def build_parser(kind: type[argparse.ArgumentParser] = argparse.ArgumentParser) 
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
     _add_backtest(verbs)
     _add_paper(verbs)
+    _add_venue_sim(verbs)
+    _add_record(verbs)
     _add_data(verbs)
     _add_control(verbs)
+    _add_kill(verbs)
     _add_config(verbs)
     _add_audit(verbs)
+    _add_care(verbs)
     report = verbs.add_parser("report", help="print the report of a run folder")
     report.add_argument("folder", metavar="RUN_DIR")
     _add_json(report)
@@ -87,6 +132,39 @@ def _add_paper(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         _add_set(parser)
         _add_json(parser)
     run.set_defaults(out=None, anchor=None, pace=None)
+    live = verbs.add_parser("live", help="trade by the clock at the venues of the configuration, with real orders")
+    live.add_argument("config", metavar="CONFIG", help='a TOML file with run.mode = "live" and [[connections]]')
+    live.add_argument("--account", metavar="NAME", required=True, help="run.name once more: nobody trades live by accident")
+    _add_set(live)
+    _add_json(live)
+    api = verbs.add_parser("api", help="serve the HTTP API for a running daemon, in this process")
+    api.add_argument("config", metavar="CONFIG", help="the daemon's own TOML file: [api] and [[clients]] count")
+    _add_set(api)
+    _add_json(api)
+
+
+def _add_record(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    record = verbs.add_parser("record", help="connect to the configuration's venues without trading and keep every frame")
+    record.add_argument("config", metavar="CONFIG", help="a TOML file with [[connections]]")
+    record.add_argument("--duration", metavar="DURATION", help="for so long, for example 10m; absent: until it is stopped")
+    record.add_argument("--out", metavar="DIR", help="a new folder; absent: recordings/NAME-TIME")
+    _add_set(record)
+    _add_json(record)
+
+
+def _add_venue_sim(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    kinds = verbs.add_parser("venue-sim", help="run a simulated venue as a process of its own").add_subparsers(
+        dest="kind", metavar="KIND", required=True
+    )
+    sim = kinds.add_parser("sim", help="the simulated venue behind a socket (docs/VENUE-SIM.md), until it is stopped")
+    sim.add_argument("--config", metavar="CONFIG", required=True, help="whose instruments, data, venue and connections it takes")
+    _add_set(sim)
+    sim.add_argument("--venue", metavar="NAME", help="which venue of the configuration; needed where its data are of several")
+    sim.add_argument("--listen", metavar="ADDRESS", help="unix:PATH or 127.0.0.1:PORT; absent: the address of its connection")
+    sim.add_argument("--seed", metavar="N", type=int, help="overrides run.seed")
+    sim.add_argument("--ledger", metavar="FILE", help="what happens there, a JSON object a line; it goes on from what is in it")
+    sim.add_argument("--cancel-on-disconnect", action="store_true", help="cancel everything when the trading connection is gone")
+    _add_json(sim)
 
 
 def _add_data(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -109,15 +187,37 @@ def _add_control(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     flatten = verbs.add_parser("flatten", help="cancel everything, close every position at the market, stay REDUCING")
     stop = verbs.add_parser("stop", help="end a running daemon in order")
     resume = verbs.add_parser("resume", help="trade again after a halt or a reduce")
-    for parser in (halt, reduce, flatten, stop):
+    for parser in (halt, reduce, stop):
         parser.add_argument("--reason", default="operator", help="kept in the journal and the report")
+    flatten.add_argument("--reason", help="kept in the journal; required where trading is HALTED")
     resume.add_argument("--reason", required=True, help="why it may trade again; kept in the journal")
+    resume.add_argument(
+        "--to", choices=("active", "reducing"), default="active", help="reducing: positions may be closed, nothing else leaves"
+    )
+    for parser in (halt, reduce, resume):
+        parser.add_argument("--strategy", metavar="ID", help="only this strategy; absent: the account")
+    reconcile = verbs.add_parser("reconcile", help="hold the books of a running daemon against the venue's now")
     orders = verbs.add_parser("orders", help="print the open orders of a running daemon")
     positions = verbs.add_parser("positions", help="print its positions and cash")
+    strategies = verbs.add_parser("strategies", help="print each strategy's state, position, open orders, profit and budget")
     fills = verbs.add_parser("fills", help="print its last fills, at most 1,000")
-    for parser in (status, halt, reduce, resume, flatten, stop, orders, positions, fills):
+    for parser in (status, halt, reduce, resume, flatten, stop, orders, positions, strategies, fills, reconcile):
         parser.add_argument("--run", metavar="RUN_ID", help="which one; needed only while several run")
         _add_json(parser)
+
+
+def _add_kill(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    guardian = verbs.add_parser("guardian", help="watch a daemon from a process of its own, and kill where it must")
+    guardian.add_argument("config", metavar="CONFIG", help="the same file that the daemon runs")
+    _add_set(guardian)
+    _add_json(guardian)
+    kill = verbs.add_parser("kill", help="cancel everything on every venue, whatever state the daemon is in, and verify it")
+    kill.add_argument("config", metavar="CONFIG", nargs="?", help="whose venues; needed only where no daemon has run")
+    kill.add_argument("--run", metavar="RUN_ID", help="which account; needed only while several run")
+    kill.add_argument("--flatten", action="store_true", help="close every position at the market too")
+    kill.add_argument("--reason", default="operator", help="kept in the latch, the alerts and the report")
+    kill.add_argument("--wait", metavar="DURATION", default="30s", help="longest time to wait until it is verified")
+    _add_json(kill)
 
 
 def _add_config(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -153,50 +253,26 @@ def _add_audit(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         _add_json(parser)
 
 
+def _add_care(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    logs = verbs.add_parser("logs", help="print a run's log, and go on with it while it is written")
+    logs.add_argument("source", metavar="CONFIG", nargs="?", help="whose newest run, or a run folder; absent: the running daemon")
+    logs.add_argument("--run", metavar="RUN_ID", help="another run than the newest; which daemon, while several run")
+    logs.add_argument("--follow", action="store_true", help="go on until Ctrl-C; over a restart of the daemon too")
+    logs.add_argument("--since", metavar="TIME", help='from so long ago on ("10m"), or from a moment, ISO 8601 with offset')
+    levels = ("debug", "info", "warning", "error", "critical")
+    logs.add_argument("--level", metavar="LEVEL", choices=levels, default="debug", help=f"lowest to show: {', '.join(levels)}")
+    doctor = verbs.add_parser("doctor", help="look at everything that trading by the clock needs, and say what to put right")
+    doctor.add_argument("config", metavar="CONFIG", nargs="?", help="what it would run; absent: only the machine is looked at")
+    _add_set(doctor)
+    for parser in (logs, doctor):
+        _add_json(parser)
+
+
 def _verb(options: argparse.Namespace) -> Verb:
-    match options.verb:
-        case "backtest":
-            from daemon.cli.backtest import backtest
-
-            return backtest
-        case "data":
-            from daemon.cli.data import check
-
-            return check
-        case "paper" | "run":
-            from daemon.cli import trading
-
-            return {"paper": trading.paper, "run": trading.run}[options.verb]
-        case "reduce" | "resume" | "flatten" | "stop":
-            from daemon.cli.control import act
-
-            return act
-        case "status" | "halt" | "orders" | "positions" | "fills":
-            from daemon.cli import control
-
-            return {
-                "status": control.status,
-                "halt": control.halt,
-                "orders": control.orders,
-                "positions": control.positions,
-                "fills": control.fills,
-            }[options.verb]
-        case "config":
-            from daemon.cli import config
-
-            return {"check": config.check, "show": config.show, "schema": config.schema}[options.action]
-        case "audit":
-            from daemon.cli import audit
-
-            return audit.verify if options.action == "verify" else audit.show
-        case "replay":
-            from daemon.cli.replay import replay
-
-            return replay
-        case _:
-            from daemon.cli import report
-
-            return report.report if options.verb == "report" else report.version
+    name = f"{options.verb} {options.action}" if "action" in options else options.verb
+    module, function = FUNCTIONS[name].split(":")
+    found: Verb = getattr(importlib.import_module(f"daemon.cli.{module}"), function)
+    return found
 
 
 if __name__ == "__main__":

@@ -72,7 +72,7 @@ def _limits(loaded: LoadedConfig, instruments: Sequence[Instrument]) -> AccountL
     executions = risk.executions
     # With one strategy there is no other to meet: nothing has to be looked at.
     self_trade = _SELF_TRADE[risk.self_trade]
-    if self_trade is SelfTrade.OTHER_STRATEGIES and len(loaded.config.strategies) < 2:
+    if self_trade is SelfTrade.OTHER_STRATEGIES and len(loaded.config.strategies) + len(loaded.config.clients) < 2:
         self_trade = SelfTrade.ALLOWED
     return AccountLimits(
         currency=_currency(loaded, instruments),
@@ -177,7 +177,7 @@ def _budget(
     loaded: LoadedConfig, name: str, table: StrategyRisk, account: LossLimits, instruments: Sequence[Instrument]
 ) -> StrategyBudget:
     path = f"{loaded.file}: risk.strategies.{name}"
-    known = [strategy.id for strategy in loaded.config.strategies]
+    known = [table.id for table in loaded.config.strategies] + [client.id for client in loaded.config.clients]
     if name not in known:
         raise ConfigError(f"{path}: there is no such strategy{_closest(name, known)}")
     if table.drawdown_max is not None and table.capital_max is None:

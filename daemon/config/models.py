@@ -9,7 +9,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
+from daemon.config.models_api import Api, Client
 from daemon.config.models_connections import Connection
+from daemon.config.models_guardian import Alerts, Guardian
 from daemon.config.section import Currency, InstrumentId, Name, PathText, Section
 from daemon.config.text_types import (
     Conversion,
@@ -31,8 +33,9 @@ from daemon.config.text_types import (
 
 class Run(Section):
     name: Name = Field(description="what the run is called; part of its run_id")
-    mode: Literal["backtest", "paper"] = Field(
-        default="backtest", description="backtest: event time, simulated venue; paper: the clock, simulated venue (docs/PAPER.md)"
+    mode: Literal["backtest", "paper", "live"] = Field(
+        default="backtest",
+        description="backtest: event time, simulated venue; paper: the clock, simulated venue; live: the clock, `connections`",
     )
     seed: int = Field(default=1, ge=0, lt=1 << 63, description="seed of everything that is drawn at random")
     pace: Annotated[str, StringConstraints(pattern=r"^(full|\d{1,6}(\.\d{1,3})?x)$"), AfterValidator(moving_pace)] = Field(
@@ -339,6 +342,32 @@ class Daemon(Section):
     stop_timeout: PositiveDuration = Field(default="5s", description="longest time that a stop takes to cancel, verify and end")
     flatten_on_stop: bool = Field(default=False, description="close every position at the market before the end")
     reconcile_interval: PositiveDuration = Field(default="30s", description="between two comparisons with the venue's own books")
+    lag_max: PositiveDuration = Field(
+        default="500ms", description="what has waited in the inbox for longer is stamped anew, and somebody is told"
+    )
+    clock_step_max: PositiveDuration = Field(default="500ms", description="a larger step of the machine's clock is told of")
+    unknown_timeout: PositiveDuration = Field(
+        default="20s", description="without an answer for so long, an order is asked about until the venue says what became of it"
+    )
+    foreign_orders: Literal["halt", "ignore", "adopt"] = Field(
+        default="halt", description="orders and fills at the venue that are not ours: halt, leave alone, or count as ours"
+    )
+    record_frames: bool = Field(
+        default=False,
+        description="keep every byte that comes from or goes to `connections`, in the run folder (docs/VENUE-SIM.md)",
+    )
+    frames_bytes_max: int = Field(
+        default=10 << 30, ge=1 << 20, description="bytes of frames that one run keeps; then recording ends with an alert"
+    )
+    memory_interval: PositiveDuration = Field(
+        default="10s", description="between two moments at which strategies save what they remember over a restart"
+    )
+    venue_wait: Duration = Field(
+        default="0ns", description="longest time that a start waits for a venue that cannot be reached; then exit code 9"
+    )
+    retention_runs: int = Field(default=0, ge=0, le=1_000_000, description="run folders to keep; 0: not counted")
+    retention_days: int = Field(default=0, ge=0, le=36_500, description="days for which a run folder is kept; 0: not counted")
+    archive: PathText | None = Field(default=None, description="folder that old runs are moved to; absent: they are deleted")
     heartbeat_interval: PositiveDuration = Field(
         default="500ms", description="between two proofs that the loop works: one record of the journal each"
     )
@@ -348,18 +377,32 @@ class RunConfig(Section):
     run: Run
     account: Account = Field(default_factory=Account)
     instruments: Instruments
-    data: list[DataSource] = Field(min_length=1)
-    venue: Venue
+    data: list[DataSource] = Field(default_factory=list, description="the market of a simulated venue")
+    venue: Venue = Field(
+        default_factory=lambda: Venue(fidelity="l2"), description="the simulated venue; needed where there are data"
+    )
     risk: Risk
     strategies: list[StrategyTable] = Field(min_length=1, description="called in this order")
     report: Report = Field(default_factory=Report)
     audit: Audit = Field(default_factory=Audit)
     daemon: Daemon = Field(default_factory=Daemon)
     connections: list[Connection] = Field(default_factory=list, description="venues outside this process")
+    guardian: Guardian = Field(default_factory=Guardian)
+    alerts: Alerts = Field(default_factory=Alerts)
+    api: Api = Field(default_factory=Api, description="the HTTP API")
+    clients: list[Client] = Field(default_factory=list, max_length=64, description="programs outside that may ask and trade")
+
+    @model_validator(mode="after")
+    def _a_market_has_its_venue(self) -> RunConfig:
+        if self.data and "venue" not in self.model_fields_set:
+            raise ValueError("venue: this key is missing: how the market of `data` is simulated")
+        if not self.data and not self.connections:
+            raise ValueError("data: this key is missing: a run has a market of its own, or [[connections]] to venues")
+        return self
 
     @model_validator(mode="after")
     def _strategy_ids_are_unique(self) -> RunConfig:
-        ids = [strategy.id for strategy in self.strategies]
+        ids = [strategy.id for strategy in self.strategies] + [client.id for client in self.clients]
         for strategy_id in ids:
             if ids.count(strategy_id) > 1:
                 raise ValueError(f"two strategies have the id {strategy_id!r}")

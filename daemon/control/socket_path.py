@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import stat
-import tempfile
 from pathlib import Path
 
 from core.errors import StorageError
 
 SUFFIX = ".sock"
+BEAT_SUFFIX = ".beat"
 # sockaddr_un holds 108 bytes on Linux, one of them the end.
 PATH_BYTES_MAX = 107
 
@@ -22,6 +22,9 @@ def socket_folder() -> Path:
     runtime = os.environ.get("XDG_RUNTIME_DIR")
     if runtime and Path(runtime).is_dir():
         return Path(runtime) / "tradingd"
+    # Slow to load, and seldom needed.
+    import tempfile
+
     return Path(tempfile.gettempdir()) / f"tradingd-{os.getuid()}"
 
 
@@ -50,5 +53,7 @@ def sockets_present() -> list[Path]:
     folder = socket_folder()
     if not folder.is_dir():
         return []
-    found = [(path.stat().st_mtime_ns, path) for path in folder.glob(f"*{SUFFIX}") if path.is_socket()]
+    # A guardian's socket has a second one beside it, for beats: it is no daemon's.
+    paths = [path for path in folder.glob(f"*{SUFFIX}") if path.is_socket() and not path.with_suffix(BEAT_SUFFIX).exists()]
+    found = [(path.stat().st_mtime_ns, path) for path in paths]
     return [path for _, path in sorted(found, reverse=True)]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from typing import Any
+from urllib.parse import parse_qsl, unquote
 
 import msgspec
 
@@ -15,7 +16,11 @@ from core.errors import VenueProtocolError
 HEAD_BYTES_MAX = 8_192
 BODY_BYTES_MAX = 65_536
 
-_REQUEST_LINE = re.compile(rb"(GET|POST) (/[A-Za-z0-9_/{}.-]{0,200}) HTTP/1\.[01]\Z")
+QUERY_FIELDS_MAX = 8
+STREAM_INTERVAL_MS_MAX = 60_000  # between two pieces of market data, as a stream may ask for it
+
+# Of an address every printable character but those that HTTP itself gives a meaning.
+_REQUEST_LINE = re.compile(rb"(GET|POST) (/[!$-\x3e@-~]{0,400})(?:\?([!$-~]{0,400}))? HTTP/1\.[01]\Z")
 _REASONS = {
     200: "OK",
     400: "Bad Request",
@@ -25,6 +30,8 @@ _REASONS = {
     408: "Request Timeout",
     409: "Conflict",
     413: "Content Too Large",
+    429: "Too Many Requests",
+    500: "Internal Server Error",
     503: "Service Unavailable",
 }
 
@@ -42,6 +49,7 @@ class Request(msgspec.Struct, frozen=True):
     path: str
     body: dict[str, Any]
     uid: int = -1  # of the process that asked; -1: not known
+    query: dict[str, str] = {}
 
 
 class RequestParser:
@@ -93,10 +101,30 @@ def _request(first: bytes, body: bytes) -> Request:
     if match is None:
         raise BadRequestError(400, "this is no GET or POST of HTTP/1.1")
     try:
+        path = unquote(match[2].decode("ascii"), errors="strict")
+        query = _query(match[3] or b"")
+    except ValueError:
+        raise BadRequestError(400, "the address is not one that can be read") from None
+    try:
         content = msgspec.json.decode(body, type=dict[str, Any]) if body else {}
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         raise BadRequestError(400, f"the body is no JSON object: {error}") from None
-    return Request(match[1].decode("ascii"), match[2].decode("ascii"), content)
+    return Request(match[1].decode("ascii"), path, content, query=query)
+
+
+def _query(raw: bytes) -> dict[str, str]:
+    """Raises ValueError for what is no query, or names a field twice."""
+    fields = parse_qsl(
+        raw.decode("ascii"), keep_blank_values=True, strict_parsing=bool(raw), errors="strict", max_num_fields=QUERY_FIELDS_MAX
+    )
+    query = dict(fields)
+    if len(query) != len(fields):
+        raise ValueError("a field is named twice")
+    return query
+
+
+# Before the lines of a stream, which end with the connection.
+STREAM_HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/x-ndjson\r\nConnection: close\r\n\r\n"
 
 
 def reply_bytes(status: int, content: dict[str, Any]) -> bytes:

@@ -19,10 +19,12 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from core.errors import ConfigError, StorageError
+from daemon.secrets import find_secret, read_secret
 
 KEY_FILE = "journal-key.pem"
 PUBLIC_KEY_FILE = "journal-key.pub.pem"
 KEY_VARIABLE = "TRADINGD_JOURNAL_KEY"
+KEY_SECRET = "journal_key"
 KEY_BYTES_MAX = 1 << 14
 
 
@@ -48,7 +50,7 @@ def state_folder() -> Path:
 
 
 def open_signer(key_file: Path | None = None) -> Signer:
-    """The key of `key_file`, of $TRADINGD_JOURNAL_KEY, or of the state folder, where it is made on first use.
+    """The key of `key_file`, of $TRADINGD_JOURNAL_KEY, the secret `journal_key`, or of the state folder, made there on first use.
 
     Raises ConfigError for a named key that cannot be used, StorageError where the state folder refuses.
     """
@@ -56,6 +58,9 @@ def open_signer(key_file: Path | None = None) -> Signer:
     if named is not None:
         # A credential may be readable by the service's group; nobody else may read a key.
         return Signer(_load_private(named, forbidden=stat.S_IRWXO | stat.S_IWGRP))
+    secret = find_secret(KEY_SECRET)
+    if secret is not None:
+        return Signer(_private_of(read_secret(KEY_SECRET).encode(), secret.text))
     folder = state_folder()
     path = folder / KEY_FILE
     try:
@@ -70,10 +75,14 @@ def open_signer(key_file: Path | None = None) -> Signer:
 
 
 def known_key(key_file: Path | None = None) -> str | None:
-    """The public key this machine would expect: of `key_file` (public or private), the environment's, or the state folder's."""
+    """The public key this machine would expect: of `key_file` (public or private), the environment's, the secret's, or the state
+    folder's."""
     named = key_file or _named_by_environment()
     if named is not None:
         return load_public(named)
+    secret = find_secret(KEY_SECRET)
+    if secret is not None:
+        return _public_of(read_secret(KEY_SECRET).encode(), secret.text)
     for name in (PUBLIC_KEY_FILE, KEY_FILE):
         path = state_folder() / name
         if path.is_file():
@@ -83,16 +92,7 @@ def known_key(key_file: Path | None = None) -> str | None:
 
 def load_public(path: Path) -> str:
     """The public key of a PEM file that holds either half. Raises ConfigError."""
-    data = _read(path)
-    try:
-        key = load_pem_public_key(data) if b"PUBLIC KEY" in data else load_pem_private_key(data, password=None)
-    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
-        raise ConfigError(f"{path}: is no PEM file of a key without a password: {error}") from None
-    if isinstance(key, Ed25519PrivateKey):
-        return _hex_of(key.public_key())
-    if isinstance(key, Ed25519PublicKey):
-        return _hex_of(key)
-    raise ConfigError(f"{path}: is not an Ed25519 key")
+    return _public_of(_read(path), str(path))
 
 
 @lru_cache(maxsize=4_096)
@@ -137,13 +137,29 @@ def _load_private(path: Path, *, forbidden: int) -> Ed25519PrivateKey:
     mode = path.stat().st_mode
     if mode & forbidden:
         raise ConfigError(f"{path}: others may read or change this key (mode {stat.S_IMODE(mode):04o}): chmod 600 it")
+    return _private_of(data, str(path))
+
+
+def _private_of(data: bytes, place: str) -> Ed25519PrivateKey:
     try:
         key = load_pem_private_key(data, password=None)
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
-        raise ConfigError(f"{path}: is no PEM file of a private key without a password: {error}") from None
+        raise ConfigError(f"{place}: is no PEM file of a private key without a password: {error}") from None
     if not isinstance(key, Ed25519PrivateKey):
-        raise ConfigError(f"{path}: is not an Ed25519 key; make one: openssl genpkey -algorithm ed25519")
+        raise ConfigError(f"{place}: is not an Ed25519 key; make one: openssl genpkey -algorithm ed25519")
     return key
+
+
+def _public_of(data: bytes, place: str) -> str:
+    try:
+        key = load_pem_public_key(data) if b"PUBLIC KEY" in data else load_pem_private_key(data, password=None)
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        raise ConfigError(f"{place}: is no PEM file of a key without a password: {error}") from None
+    if isinstance(key, Ed25519PrivateKey):
+        return _hex_of(key.public_key())
+    if isinstance(key, Ed25519PublicKey):
+        return _hex_of(key)
+    raise ConfigError(f"{place}: is not an Ed25519 key")
 
 
 def _read(path: Path) -> bytes:

@@ -8,7 +8,8 @@ from pathlib import Path
 from core.errors import StorageError
 from daemon.config.build import expand_path, resolve_path
 from daemon.config.loader import LoadedConfig
-from daemon.journal.anchor import AnchorFile
+from daemon.journal.anchor import AnchorFile, Anchors, AnchorSink, read_anchors
+from daemon.journal.files import DISK, Files
 from daemon.journal.format import JournalHeader
 from daemon.journal.keys import Signer, open_signer
 from daemon.journal.writer import JournalSettings, JournalWriter
@@ -20,7 +21,7 @@ class Sealing:
 
     signer: Signer | None
     unsigned_reason: str
-    anchor: AnchorFile | None
+    anchor: AnchorSink | None
 
 
 def open_sealing(loaded: LoadedConfig) -> Sealing:
@@ -40,6 +41,16 @@ def open_sealing(loaded: LoadedConfig) -> Sealing:
     return Sealing(signer, reason, anchor)
 
 
-def begin_journal(folder: Path, header: JournalHeader, sealing: Sealing, settings: JournalSettings) -> JournalWriter:
+def known_anchors(loaded: LoadedConfig) -> Anchors | None:
+    """What the configured anchor file holds; None where none is configured, or it is not there yet. Raises ConfigError."""
+    if loaded.config.audit.anchor is None:
+        return None
+    path = expand_path(loaded, loaded.config.audit.anchor, "audit.anchor")
+    return read_anchors(path) if path.exists() else None
+
+
+def begin_journal(
+    folder: Path, header: JournalHeader, sealing: Sealing, settings: JournalSettings, files: Files = DISK
+) -> JournalWriter:
     """A new journal at `folder`. Raises StorageError."""
-    return JournalWriter(folder, header, settings=settings, signer=sealing.signer, anchor=sealing.anchor)
+    return JournalWriter(folder, header, settings=settings, signer=sealing.signer, anchor=sealing.anchor, files=files)

@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 
 from core.errors import StorageError
+from daemon.journal.anchor import Anchors
 from daemon.journal.files import Files
 from daemon.journal.format import (
     DECODE_ERRORS,
@@ -94,6 +95,24 @@ def find_end(folder: Path, files: Files) -> End:
     if not is_unfinished(data, resume.size, resume.number + 1, is_synced=content.is_synced):
         raise _damaged(folder, segment_name(last), resume.size, problem)
     return End(resume, _cut(data, last, resume.size, whole_file=False))
+
+
+def refuse_cut(end: End, folder: Path, anchors: Anchors) -> None:
+    """Raises StorageError where an anchor knows more of this journal than is here: its tail was cut, or the disk has lost it.
+
+    A writer that went on from here would bury that. What the anchors say of the rest is for `audit verify`.
+    """
+    resume = end.resume
+    if resume is None:
+        return
+    for anchor in anchors.anchors:
+        if anchor.journal_id != resume.header.journal_id:
+            continue
+        if anchor.records > resume.records or anchor.frame > resume.number:
+            raise StorageError(
+                f"{folder}: an anchor knows {anchor.records} records of this journal and there are {resume.records}: "
+                "its end was cut off, or the disk has lost it; `tradingd audit verify --anchor` says more"
+            )
 
 
 def _end_of_segment(folder: Path, segment: int, files: Files) -> Resume:

@@ -14,8 +14,8 @@ from typing import TypeVar
 import msgspec
 
 from core.errors import StorageError
-from daemon.journal.anchor import Anchor, AnchorFile
-from daemon.journal.files import DISK, Files
+from daemon.journal.anchor import Anchor, AnchorSink
+from daemon.journal.files import DISK, Files, make_durable_folder
 from daemon.journal.format import (
     BATCH_RECORDS_MAX,
     FRAME_BYTES_MAX,
@@ -40,7 +40,7 @@ from daemon.journal.format import (
     segment_number,
 )
 from daemon.journal.keys import Signer
-from daemon.journal.lock import LOCK_FILE
+from daemon.journal.lock import LOCK_FILE, WriterLock
 from daemon.journal.reopen import Cut, End, Resume, find_end
 from daemon.journal.tail import Place
 
@@ -77,7 +77,7 @@ class JournalWriter:
         *,
         settings: JournalSettings | None = None,
         signer: Signer | None = None,
-        anchor: AnchorFile | None = None,
+        anchor: AnchorSink | None = None,
         files: Files = DISK,
         clock: Callable[[], int] = time.monotonic_ns,
         journal_id: str | None = None,
@@ -109,8 +109,8 @@ class JournalWriter:
         self._records_sealed = 0
         self._records_durable = 0
         self._pending = bytearray()  # frames that one write will take
-        self._do(lambda: files.make_folder(path))
-        self._lock = files.lock(path / LOCK_FILE)
+        self._do(lambda: make_durable_folder(path, 1, files))
+        self._lock = WriterLock(path / LOCK_FILE, files)
         self._is_locked = True
         try:
             self._begin(reopen)

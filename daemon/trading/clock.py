@@ -29,3 +29,20 @@ class SystemClock:
             self._anchor_ns, self._anchor_monotonic_ns = wall, self._anchor_monotonic_ns + elapsed_ns
             return wall
         return ts
+
+
+class WallWatch:
+    """Sees where somebody moves the machine's own clock."""
+
+    def __init__(self) -> None:
+        self._offset_ns = time.time_ns() - time.monotonic_ns()
+
+    def stepped_ns(self) -> int:
+        """How far since the last question: forward above 0, back below."""
+        offset_ns = time.time_ns() - time.monotonic_ns()
+        stepped_ns, self._offset_ns = offset_ns - self._offset_ns, offset_ns
+        return stepped_ns
+
+    def ahead_ns(self, clock: Clock) -> int:
+        """How far `clock` is ahead of the machine's."""
+        return max(clock.now() - time.time_ns(), 0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import anyio
 
@@ -21,8 +21,9 @@ class Closing:
     `is_stopping` True: the loop has ended, and the answers to our last orders are taken here; the market is not ours any more.
     """
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, on_overdue: Callable[[], None]) -> None:
         self._session = session
+        self.on_overdue = on_overdue
         self.is_stopping = False
         self.has_feed_ended = False
 
@@ -50,6 +51,8 @@ class Closing:
                 await self.take_answers()
             if anyio.current_time() >= again_at and session.has_open_orders:
                 again_at = anyio.current_time() + CANCEL_AGAIN_S
+                # The answer may have been lost: then the venue says it when it is asked.
+                self.on_overdue()
                 session.apply(lambda now: [CancelAllRequested(now, now, reason)])
 
     async def take_answers(self) -> None:

@@ -5,24 +5,22 @@ Start: lock, fold what is there, a new run number, a journal that begins with th
 
 from __future__ import annotations
 
-import os
 import signal
 import time
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import anyio
 import structlog
-from anyio.abc import TaskGroup
 
 from core.enums import TradingState
-from core.errors import TradingdError
+from core.errors import RefusedError, TradingdError, TransportError
 from core.events import (
     CancelAllRequested,
-    Heartbeat,
+    MemoryRequested,
     Reconciled,
     Started,
     StateRestored,
@@ -34,71 +32,92 @@ from core.restore import capture
 from core.trader import Trader
 from core.units import NS_PER_SECOND, parse_duration_ns
 from core.venue_adapter import Adapter, VenueState
+from daemon.api.child import ApiChild
+from daemon.api.settings import api_settings
 from daemon.config.effective import effective
 from daemon.config.loader import LoadedConfig
 from daemon.control.server import Handler, open_listener, serve
+from daemon.control.server import Listener as OpenListener
 from daemon.control.socket_path import prepare_folder, socket_of
 from daemon.exit_codes import ExitCode
+from daemon.frames.format import FOLDER as FRAMES_FOLDER
+from daemon.frames.writer import FrameRecorder
+from daemon.journal.anchor import Anchor, ToldAnchors
+from daemon.journal.files import DISK, Files
 from daemon.journal.format import JOURNAL_FOLDER, JournalHeader
-from daemon.journal.opening import begin_journal, open_sealing
+from daemon.journal.opening import begin_journal, known_anchors, open_sealing
 from daemon.journal.writer import JournalSettings, JournalWriter, Sync
 from daemon.logging_setup import LogFile, start_logging
 from daemon.run_folder import LOG_FILE
+from daemon.trading.answering import Answering
 from daemon.trading.clock import Clock, SystemClock
 from daemon.trading.closing import BATCH_EVENTS_MAX, Closing
+from daemon.trading.connecting import open_patiently
+from daemon.trading.heart import Heart
 from daemon.trading.inbox import Inbox
-from daemon.trading.listener import Alert, Beat, Listener, Severity
-from daemon.trading.reconcile import last_fill_ts, position_differences, reconcile
+from daemon.trading.last_act import LastAct
+from daemon.trading.listener import Alert, Listener, Severity
+from daemon.trading.reconcile import executions_since, position_differences
+from daemon.trading.reconciling import Reconciling
 from daemon.trading.recovery import Recovered, recover
+from daemon.trading.retention import retire_old_runs
 from daemon.trading.session import SIGNAL_UID, Point, Session, no_point
 from daemon.trading.state_folder import Latch, StateFolder
-from daemon.trading.wiring import build_bare_trader, check_config, check_state, open_simulated
+from daemon.trading.tasks import Task, Tasks
+from daemon.trading.wiring import build_bare_trader, check_config, check_state, open_venues
 from daemon.version import VERSION
 from daemon.wiring import build_trader
 
 SEGMENT_BYTES_MAX = 1 << 24  # of a journal: behind a snapshot, a restart reads one segment
-SETTLE_S = 1.0  # within which a fill that the venue has booked is known here too
-# Executions are asked for again from so long before the last one known: a venue may report two of them out of order.
-EXECUTIONS_OVERLAP_NS = 60 * NS_PER_SECOND
 
+MakeClock = Callable[[int], Clock]
 OpenAdapter = Callable[[LoadedConfig, Trader, Clock], Adapter]
 
 
-@dataclass(slots=True)
-class Reconciliation:
-    """The last comparison with the venue's own books."""
-
-    ts: int = 0
-    count: int = 0
-    differences: tuple[str, ...] = ()
+def _scoped(action: str, strategy_id: str) -> str:
+    """As the journal keeps it: of the account, or of one strategy."""
+    return f"{action} {strategy_id}" if strategy_id else action
 
 
 class Daemon:
-    """Make it, then `await run()` once. `listeners` are told what it does; `point` is for tests: places to die at."""
+    """Make it, then `await run()` once. `listeners` are told what it does.
+
+    `on_seal` gets each seal of the journal; `refusal` says why trading may not be ACTIVE now, and nothing where it may.
+    `point`, `files` and `make_clock` (it gets the least stamp) are for tests: places to die at, a disk that fails, another time.
+    """
 
     def __init__(
         self,
         loaded: LoadedConfig,
         *,
         quiet: bool,
-        open_adapter: OpenAdapter = open_simulated,
+        open_adapter: OpenAdapter | None = None,
         listeners: Sequence[Listener] = (),
+        on_seal: Callable[[Anchor], None] | None = None,
+        refusal: Callable[[], str] = str,
         point: Point = no_point,
+        files: Files = DISK,
+        make_clock: MakeClock = SystemClock,
     ) -> None:
         check_config(loaded)
         self.loaded = loaded
         self.phase = "starting"
-        self.reconciliation = Reconciliation()
         self.recovered = Recovered(state=capture(build_bare_trader(loaded)))
         self.run_number = 0
+        self.run_folder = Path()
         self._quiet = quiet
-        self._open_adapter = open_adapter
+        self._open_adapter = open_adapter or self._open_venues
+        self._recorder: FrameRecorder | None = None
         self._point = point
+        self._files = files
+        self._make_clock = make_clock
         self._error: TradingdError | None = None
         self._stop: tuple[str, int, str] | None = None  # action, who, why
         self._listeners = tuple(listeners)
+        self._on_seal = on_seal
+        self._refusal = refusal
         self.flattened = anyio.Event()
-        self._tasks: TaskGroup | None = None
+        self._tasks = Tasks(expected=self._expected, broken=self._broken, see_out=self._see_out)
         self._is_flattening = False
         self._is_verified = False
         self._foreign: tuple[str, ...] = ()
@@ -107,6 +126,8 @@ class Daemon:
         self._stop_ns_max = parse_duration_ns(self._settings.stop_timeout)
         self._session: Session | None = None
         self._closing: Closing | None = None
+        self._reconciling: Reconciling | None = None
+        self._last_act: LastAct
 
     @property
     def session(self) -> Session:
@@ -119,6 +140,11 @@ class Daemon:
         return self._closing
 
     @property
+    def reconciling(self) -> Reconciling:
+        assert self._reconciling is not None
+        return self._reconciling
+
+    @property
     def run_id(self) -> str:
         return f"{self.loaded.config.run.name}-{self.run_number}"
 
@@ -127,31 +153,40 @@ class Daemon:
     async def run(self, handler_of: Callable[[Daemon], Handler]) -> ExitCode:
         """Trade until the end. Raises ConfigError, DataError and StorageError where it cannot even begin."""
         state = Path(self._settings.state_folder).absolute() / self.loaded.config.run.name
-        folder = StateFolder(state)
+        folder = StateFolder(state, self._files)
         log_file: LogFile | None = None
         try:
             self._point("locked")
             self._say_phase("starting", "reading what the runs before it left")
             self._session, log_file = self._open(folder)
-            self._closing = Closing(self._session)
-            self._session.on_beat = self._beat
+            self._reconciling = Reconciling(
+                self._session,
+                self._settings,
+                alert=self.alert,
+                halt=self.halt,
+                is_stopping=lambda: self.phase == "stopping",
+            )
+            self._closing = Closing(self._session, self._reconciling.nudge)
+            heart = Heart(
+                self._session,
+                self._settings,
+                run_id=self.run_id,
+                listeners=self._listeners,
+                alert=self.alert,
+            )
             self._session.on_latched = self._latched
-            await self._session.adapter.open()
+            self._session.on_strategies = self._strategies_latched
+            wait_s = parse_duration_ns(self._settings.venue_wait) / NS_PER_SECOND
+            await open_patiently(self._session.adapter, wait_s, self._say_waiting)
             self._say_phase("starting", "asking the venue")
-            await self._reconcile_at_start()
+            self._last_act = LastAct(self._session, self.run_id, self._stop_ns_max / NS_PER_SECOND, self.alert)
+            await self._begin()
             prepare_folder()
             listener = await open_listener(socket_of(self.run_id))
-            async with anyio.create_task_group() as tasks:
-                self._tasks = tasks
-                tasks.start_soon(serve, listener, handler_of(self))
-                tasks.start_soon(self._watch_signals)
-                tasks.start_soon(self._feed)
-                tasks.start_soon(self._reconcile_regularly)
-                tasks.start_soon(self._heart)
-                await self._guarded(self._loop)
-                await self._end()
-                tasks.cancel_scope.cancel()
+            await self._live(listener, handler_of(self), heart)
             await self._session.adapter.close()
+            if self._recorder is not None:
+                await self._recorder.close()
             return self._close()
         finally:
             if self._session is not None:
@@ -162,17 +197,63 @@ class Daemon:
             if log_file is not None:
                 log_file.abandon()
 
+    async def _begin(self) -> None:
+        """The venue's own word, before anything new may leave. What runs before this one left open does not rest after a bug."""
+        try:
+            self._foreign = await self.reconciling.at_start()
+        except (Exception, SystemExit) as error:
+            if not isinstance(error, TradingdError):
+                self._broken(error)
+                await self._see_out()
+            raise
+        self._point("reconciled")
+
+    async def _live(self, listener: OpenListener, handler: Handler, heart: Heart) -> None:
+        """All tasks, from the first to the last. Raises what has broken one of them, after everything was canceled."""
+        answering = Answering(handler, lambda: not self.session.is_whole or self._tasks.bug is not None, self._answer_failed)
+        endless: list[Task] = [partial(serve, listener, answering.answer), self._watch_signals, self.reconciling.run, heart.run]
+        if self.loaded.config.api.enabled:
+            endless.append(self._api().run)
+        if self._recorder is not None:
+            endless.append(self._recorder.run)
+        await self._tasks.run(self._trade, endless=endless, others=(self._feed, self._retain))
+
+    async def _trade(self) -> None:
+        await self._tasks.guarded(self._loop)
+        if self._tasks.bug is None:
+            await self._end()
+
+    def _expected(self, error: TradingdError) -> None:
+        self._error = self._error or error
+        self.stop("stop", SIGNAL_UID, str(error))
+
+    def _broken(self, error: BaseException) -> None:
+        self.phase = "stopping"
+        self._last_act.begin(error)
+
+    async def _see_out(self) -> None:
+        await self._last_act.see_out()
+
+    def _answer_failed(self, what: str, error: Exception, is_action: bool) -> None:
+        """Where something was to be done and nobody knows whether it was, trading halts."""
+        self._log.critical("a bug of tradingd", what=what, exc_info=error)
+        self.alert("bug", Severity.CRITICAL, what)
+        if is_action:
+            self.halt(f"a bug of tradingd: {what}")
+
     def _open(self, folder: StateFolder) -> tuple[Session, LogFile]:
         """Everything up to the first record: reads first, then leaves its traces in an order that a crash cannot turn round."""
         loaded = self.loaded
-        self.recovered = recover(folder, partial(build_bare_trader, loaded))
+        self.recovered = recover(folder, partial(build_bare_trader, loaded), self._say_records_read, known_anchors(loaded))
         check_state(loaded, self.recovered.state)
         sealing = open_sealing(loaded)
-        clock = SystemClock(self.recovered.ts + 1)
+        if self._on_seal is not None:
+            sealing = replace(sealing, anchor=ToldAnchors(sealing.anchor, self._on_seal))
+        clock = self._make_clock(self.recovered.ts + 1)
         self.run_number = folder.next_run()
         self._point("numbered")
         trader = build_trader(loaded, self.run_number)
-        run_folder = folder.make_run_folder(self.run_number)
+        run_folder = self.run_folder = folder.make_run_folder(self.run_number)
         log_file = start_logging(run_folder / LOG_FILE, console=not self._quiet, is_prompt=True)
         self._listen_to_strategies(trader)
         if sealing.signer is None:
@@ -180,53 +261,61 @@ class Daemon:
         header = JournalHeader(
             run_id=self.run_id,
             run_number=self.run_number,
-            mode="paper",
+            mode=loaded.config.run.mode,
             config=effective(loaded),
             instruments=list(trader.instruments.values()),
             order_run_number=self.run_number,
             tradingd=VERSION,
         )
         settings = JournalSettings(sync=Sync(self._settings.sync), segment_bytes_max=SEGMENT_BYTES_MAX)
-        journal: JournalWriter = begin_journal(run_folder / JOURNAL_FOLDER, header, sealing, settings)
+        journal: JournalWriter = begin_journal(run_folder / JOURNAL_FOLDER, header, sealing, settings, self._files)
         self._point("begun")
         ts = clock.now()
         inbox = Inbox(clock, self._settings.inbox_events_max)
         restored = StateRestored(ts, ts, self.recovered.previous_run, self.recovered.state)
         # The venue's side of the ledger begins with what the Trader holds: the state goes in before the adapter is made.
         session = Session(
-            trader, journal, folder, inbox, clock, snapshot_records=self._settings.snapshot_records, point=self._point
+            trader,
+            journal,
+            folder,
+            inbox,
+            clock,
+            snapshot_records=self._settings.snapshot_records,
+            lag_ns_max=parse_duration_ns(self._settings.lag_max),
+            point=self._point,
         )
         session.process([restored])
         journal.make_durable()
         self._point("restored")
+        if self._settings.record_frames and loaded.config.connections:
+            self._recorder = FrameRecorder(
+                run_folder / FRAMES_FOLDER, bytes_max=self._settings.frames_bytes_max, on_trouble=self._not_recorded
+            )
         session.adapter = self._open_adapter(loaded, trader, clock)
         for problem in self.recovered.problems:
             self._log.error("a record of the run before was refused", problem=problem)
         return session, log_file
 
-    async def _reconcile_at_start(self) -> None:
-        """The venue's own word on what we think is open, before anything new may leave."""
-        session = self.session
-        since_ts = max(last_fill_ts(session.trader) - EXECUTIONS_OVERLAP_NS, 0)
-        venue = await session.adapter.query(since_ts)
-        facts = reconcile(session.trader, venue, session.clock.now())
-        for event in facts.events:
-            self._log.info("reconciled", fact=repr(event))
-        session.process(facts.events)
-        session.journal.make_durable()
-        self._point("reconciled")
-        self.reconciliation = Reconciliation(
-            session.clock.now(), len(facts.events), tuple(position_differences(session.trader, venue))
-        )
-        self._foreign = facts.foreign
+    def _open_venues(self, loaded: LoadedConfig, trader: Trader, clock: Clock) -> Adapter:
+        frames_of = None if self._recorder is None else self._recorder.of
+        return open_venues(loaded, trader, clock, frames_of, self._connection_trouble)
+
+    def _connection_trouble(self, text: str) -> None:
+        self.alert("connection", Severity.WARNING, text)
+
+    def _not_recorded(self, text: str) -> None:
+        self.alert("not_recorded", Severity.WARNING, text)
 
     def _start_trading(self) -> None:
         session = self.session
-        session.apply(lambda now: [Started(now, now, self.run_id), Reconciled(now, now, self.reconciliation.count)])
-        wrong = [*self._foreign, *self.reconciliation.differences]
-        if wrong:
+        refusal = self._refusal()
+        if refusal and session.trader.risk.trading_state is TradingState.ACTIVE:
+            self.set_state("reduce", TradingState.REDUCING, refusal, SIGNAL_UID)
+        session.apply(lambda now: [Started(now, now, self.run_id), Reconciled(now, now, self.reconciling.last.count)])
+        if self._foreign:
             # Somebody else's orders, or a position that no fill explains: a person has to look.
-            self.halt(f"at the start the venue says otherwise: {'; '.join(wrong)}")
+            self.halt(f"at the start the venue says otherwise: {'; '.join(self._foreign)}")
+        self._cancel_where_halted()
         self._say_phase("running", f"{self.run_id} {session.trader.risk.trading_state.name}")
         self._log.info(
             "ready",
@@ -238,18 +327,11 @@ class Daemon:
 
     # The tasks.
 
-    async def _guarded(self, task: Callable[[], Awaitable[None]]) -> None:
-        """Run it; what is no bug ends the session in order."""
-        try:
-            await task()
-        except TradingdError as error:
-            self._error = self._error or error
-
     async def _loop(self) -> None:
         """Await one event, then take a batch without awaiting."""
         session = self.session
         self._start_trading()
-        while self._stop is None and session.storage_failure is None and session.failure is None:
+        while self._stop is None and self._tasks.bug is None and session.storage_failure is None and session.failure is None:
             with anyio.move_on_after(self._sleep_s_max()):
                 await session.inbox.wait()
             session.drain_inbox(BATCH_EVENTS_MAX)
@@ -260,59 +342,34 @@ class Daemon:
         due = self.session.timers.next_ts()
         return None if due is None else max(due - self.session.clock.now(), 0) / NS_PER_SECOND
 
-    async def _feed(self) -> None:
-        async def run() -> None:
-            await self.session.adapter.run(self.session.inbox, self._reconnected)
+    def _reconnected(self, venue: VenueState) -> None:
+        """What is no bug of ours ends the session in order; the feed goes on meanwhile, with the answers to its last orders."""
+        try:
+            self.reconciling.reconnected(venue)
+            self._cancel_where_halted()
+        except TradingdError as error:
+            self._expected(error)
 
-        await self._guarded(run)
-        self.closing.has_feed_ended = True
+    def _cancel_where_halted(self) -> None:
+        """What a venue kept while nobody could reach it does not rest through a halt."""
+        session = self.session
+        if session.trader.risk.trading_state is TradingState.HALTED and session.has_open_orders:
+            session.apply(lambda now: [CancelAllRequested(now, now, "halted, and orders rest at a venue")])
+
+    async def _feed(self) -> None:
+        try:
+            await self.session.adapter.run(self.session.inbox, self._reconnected)
+        finally:
+            self.closing.has_feed_ended = self._last_act.is_feed_dead = True
         self.stop("stop", SIGNAL_UID, "the feed has ended" if self._error is None else str(self._error))
 
-    def _reconnected(self, venue: VenueState) -> None:
-        """A venue is back, and nothing has been sent to it since it said this: what had come in before counts first."""
-        session = self.session
-        while session.drain_inbox(BATCH_EVENTS_MAX):
-            pass
-        facts = reconcile(session.trader, venue, session.clock.now())
-        session.apply(lambda _now: facts.events)
-        differences = tuple(position_differences(session.trader, venue))
-        self.reconciliation = Reconciliation(session.clock.now(), self.reconciliation.count + len(facts.events), differences)
-        self.alert("reconnected", Severity.WARNING, f"a venue is back; it added {len(facts.events)} facts")
-        wrong = [*facts.foreign, *differences]
-        if wrong:
-            self.halt(f"after a reconnect the venue says otherwise: {'; '.join(wrong)}")
+    async def _retain(self) -> None:
+        old = (self.run_number, self.recovered.previous_run)
+        await retire_old_runs(self.loaded, *old, is_stopping=lambda: self.phase in ("stopping", "ended"), alert=self.alert)
 
-    async def _heart(self) -> None:
-        interval_s = parse_duration_ns(self._settings.heartbeat_interval) / NS_PER_SECOND
-        session, number = self.session, 0
-        while True:
-            number += 1
-            now = session.clock.now()
-            await session.inbox.put(Heartbeat(now, now, number))
-            await anyio.sleep(interval_s)
-
-    def _beat(self, event: Heartbeat) -> None:
-        session = self.session
-        place, inbox, now = session.journal.place, session.inbox, session.clock.now()
-        beat = Beat(
-            run_id=self.run_id,
-            pid=os.getpid(),
-            number=event.number,
-            ts=now,
-            lag_ns=now - event.ts_event,
-            events=session.events,
-            orders_sent=session.orders_sent,
-            open_orders=sum(state.open_orders for state in session.trader.states.values()),
-            queue_depth=len(inbox),
-            conflated=inbox.conflated,
-            trading_state=session.trader.risk.trading_state.name,
-            trading_state_reason=session.latched.reason,
-            journal_id=session.journal.journal_id,
-            records=place.records,
-            head=place.hash.hex(),
-        )
-        for listener in self._listeners:
-            listener.beat(beat)
+    def _api(self) -> ApiChild:
+        settings = api_settings(self.loaded, socket_of(self.run_id))
+        return ApiChild(settings, self.session.journal.path.parent, partial(self.alert, "api_down", Severity.WARNING))
 
     def alert(self, kind: str, severity: Severity, text: str) -> None:
         """Tell whoever listens, and the log."""
@@ -327,39 +384,26 @@ class Daemon:
         severity = Severity.INFO if latch.state is TradingState.ACTIVE else Severity.CRITICAL
         self.alert("trading_state", severity, f"{self.run_id} {latch.state.name}: {latch.reason}")
 
+    def _strategies_latched(self, states: Sequence[tuple[str, TradingState]]) -> None:
+        text = ", ".join(f"{strategy_id} {state.name}" for strategy_id, state in states) or "all ACTIVE"
+        self.alert("strategy_state", Severity.CRITICAL if states else Severity.INFO, f"{self.run_id}: {text}")
+
     def _say_phase(self, phase: str, text: str) -> None:
         self.phase = phase
         for listener in self._listeners:
             listener.phase(phase, text)
 
+    def _say_waiting(self, reason: str) -> None:
+        self._log.warning("waiting for a venue", reason=reason)
+        self._say_phase("starting", f"waiting for a venue: {reason}")
+
+    def _say_records_read(self, records: int) -> None:
+        self._say_phase("starting", f"{records:,} records of the run before read")
+
     async def _watch_signals(self) -> None:
         with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
             async for number in signals:
                 self.stop("stop", SIGNAL_UID, signal.Signals(number).name)
-
-    async def _reconcile_regularly(self) -> None:
-        interval_s = parse_duration_ns(self._settings.reconcile_interval) / NS_PER_SECOND
-        while True:
-            await anyio.sleep(interval_s)
-            await self._guarded(self._reconcile)
-
-    async def _reconcile(self) -> None:
-        """Compare positions with the venue's; a difference that is still there after a while halts."""
-        differences = await self._compare()
-        if not differences:
-            return
-        # A fill may have been on its way between the venue's books and ours.
-        await anyio.sleep(SETTLE_S)
-        is_lasting = await self._compare() == differences
-        if is_lasting and self._stop is None and self.session.trader.risk.trading_state is not TradingState.HALTED:
-            self.halt(f"the venue's positions are not ours: {'; '.join(differences)}")
-
-    async def _compare(self) -> tuple[str, ...]:
-        session = self.session
-        venue = await session.adapter.query(session.clock.now())
-        differences = tuple(position_differences(session.trader, venue))
-        self.reconciliation = Reconciliation(session.clock.now(), self.reconciliation.count + 1, differences)
-        return differences
 
     # What an operator, or the daemon itself, can ask for.
 
@@ -371,17 +415,27 @@ class Daemon:
     def halt(self, reason: str, uid: int = SIGNAL_UID) -> None:
         self.set_state("halt", TradingState.HALTED, reason, uid)
 
-    def set_state(self, action: str, state: TradingState, reason: str, uid: int) -> None:
-        self._log.warning("trading state", action=action, state=state.name, uid=uid, reason=reason)
-        self.session.control(action, uid, reason, lambda now: [TradingStateSet(now, now, state, reason)])
+    def set_state(self, action: str, state: TradingState, reason: str, uid: int, strategy_id: str = "") -> None:
+        """Stricter, never looser. `strategy_id` "": the account."""
+        self._log.warning("trading state", action=action, state=state.name, uid=uid, reason=reason, strategy=strategy_id)
+        self.session.control(
+            _scoped(action, strategy_id), uid, reason, lambda now: [TradingStateSet(now, now, state, reason, strategy_id)]
+        )
 
-    def resume(self, reason: str, uid: int) -> None:
-        """The one way back to ACTIVE. Raises StorageError where the kill latch cannot be cleared; then nothing has changed."""
-        self._log.warning("resumed", uid=uid, reason=reason)
-        if self.session.kill.is_set:
+    def resume(self, reason: str, uid: int, state: TradingState = TradingState.ACTIVE, strategy_id: str = "") -> None:
+        """The one way back to `state`. Raises StorageError where the kill latch cannot be cleared, RefusedError where trading may
+        not be ACTIVE now; then nothing has changed.
+        """
+        refusal = self._refusal() if state is TradingState.ACTIVE else ""
+        if refusal:
+            raise RefusedError(refusal)
+        self._log.warning("resumed", uid=uid, reason=reason, state=state.name, strategy=strategy_id)
+        if self.session.kill.is_set and not strategy_id:
             # First: with the latch set, the next batch would halt again. A crash in between leaves HALTED, which is latched too.
             self.session.kill.clear()
-        self.session.control("resume", uid, reason, lambda now: [TradingResumed(now, now, reason)])
+        self.session.control(
+            _scoped("resume", strategy_id), uid, reason, lambda now: [TradingResumed(now, now, reason, state, strategy_id)]
+        )
 
     @property
     def is_flattening(self) -> bool:
@@ -390,19 +444,29 @@ class Daemon:
     def start_flatten(self, reason: str, uid: int) -> None:
         """REDUCING, everything canceled, then every position closed at the market; `flattened` is set at its end.
 
-        It is the daemon's own task: whoever asked may go away. Raises StorageError where the journal refuses.
+        What is HALTED, the account or a strategy, becomes REDUCING in the same recorded step: that is what the reason is for.
+        Raises RefusedError while the kill latch is set, StorageError where the journal refuses. It is the daemon's own task:
+        whoever asked may go away.
         """
-        assert self._tasks is not None
-        self._log.warning("flatten", uid=uid, reason=reason)
+        session, reducing = self.session, TradingState.REDUCING
+        if session.kill.is_set:
+            raise RefusedError("the kill latch is set: `tradingd resume --to reducing --reason …` clears it; then flatten")
+        states = session.trader.risk.states
+        halted = [scope for scope in ("", *(name for name, _ in states.strategies())) if states.own(scope) is TradingState.HALTED]
+        self._log.warning("flatten", uid=uid, reason=reason, halted=halted)
         self._is_flattening = True
         self.flattened = anyio.Event()
-        self.session.control(
+        session.control(
             "flatten",
             uid,
             reason,
-            lambda now: [TradingStateSet(now, now, TradingState.REDUCING, reason), CancelAllRequested(now, now, reason)],
+            lambda now: [
+                *(TradingResumed(now, now, reason, reducing, scope) for scope in halted),
+                TradingStateSet(now, now, reducing, reason),
+                CancelAllRequested(now, now, reason),
+            ],
         )
-        self._tasks.start_soon(self._guarded, partial(self._flatten, reason))
+        self._tasks.start(partial(self._flatten, reason))
 
     async def _flatten(self, reason: str) -> None:
         try:
@@ -419,11 +483,12 @@ class Daemon:
     async def _end(self) -> None:
         """Cancel, flatten where asked, verify; within `stop_timeout`, whatever happens outside."""
         self.closing.is_stopping = True
-        action, uid, reason = self._stop or ("stop", SIGNAL_UID, str(self._error or self.session.storage_failure))
+        error = self._error or self.session.storage_failure or self.session.failure
+        action, uid, reason = self._stop or ("stop", SIGNAL_UID, str(error))
         self._say_phase("stopping", reason)
         self._log.warning("stopping", reason=reason, uid=uid)
         with anyio.move_on_after(self._stop_ns_max / NS_PER_SECOND, shield=True) as bound:
-            await self._guarded(partial(self._end_in_order, action, uid, reason))
+            await self._tasks.guarded(partial(self._end_in_order, action, uid, reason))
         if bound.cancelled_caught:
             self.alert("stop_overdue", Severity.CRITICAL, "the stop took too long; orders may be open at the venue")
 
@@ -434,20 +499,28 @@ class Daemon:
                 action,
                 uid,
                 reason,
-                lambda now: [Stopping(now, now, reason, is_final=True), CancelAllRequested(now, now, reason)],
+                lambda now: [
+                    *([MemoryRequested(now, now)] if session.trader.memory.is_wanted and session.failure is None else []),
+                    Stopping(now, now, reason, is_final=True),
+                    CancelAllRequested(now, now, reason),
+                ],
             )
         await self.closing.cancel_all(reason)
         if self._settings.flatten_on_stop and session.storage_failure is None and not await self.closing.close_positions(reason):
             self.alert("not_flat", Severity.CRITICAL, "positions are still open at the end")
-        venue = await session.adapter.query(session.clock.now())
+        try:
+            venue = await session.adapter.query(executions_since(session.trader))
+        except TransportError as error:
+            self.alert("not_verified", Severity.CRITICAL, f"the venue cannot be asked at the end: {error}")
+            return
         # Between the venue's books and ours nothing is on its way any more, but for what has just come in.
         await self.closing.take_answers()
         differences = tuple(position_differences(session.trader, venue))
-        self.reconciliation = Reconciliation(session.clock.now(), self.reconciliation.count + 1, differences)
-        if venue.open_orders or differences:
+        left = self.reconciling.left_open(venue)
+        if left or differences:
             what = "; ".join(differences) or "equal"
-            self.alert("not_verified", Severity.CRITICAL, f"{len(venue.open_orders)} orders left at the venue; positions: {what}")
-        self._is_verified = not venue.open_orders and not differences
+            self.alert("not_verified", Severity.CRITICAL, f"{len(left)} orders left at the venue; positions: {what}")
+        self._is_verified = not left and not differences
 
     def _close(self) -> ExitCode:
         session = self.session

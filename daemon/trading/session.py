@@ -8,7 +8,9 @@ before each order that leaves. No await in here.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+
+import msgspec
 
 from core.approved import Approved
 from core.commands import CancelAll, CancelOrder, ReplaceOrder, SubmitOrder
@@ -19,6 +21,7 @@ from core.events import (
     AnyEvent,
     ControlRequested,
     Heartbeat,
+    MemoryRequested,
     OrderFilled,
     OrderRejected,
     ReplaceRejected,
@@ -27,6 +30,7 @@ from core.events import (
 )
 from core.restore import capture
 from core.trader import Trader
+from core.units import NS_PER_SECOND
 from core.venue_adapter import Adapter
 from daemon.journal.writer import JournalWriter
 from daemon.kill_latch import KillLatch
@@ -47,14 +51,16 @@ def no_point(_name: str) -> None:
     return
 
 
-def _unheard(_what: Heartbeat | Latch) -> None:
+def _unheard(_what: object) -> None:
     return
+
+
+def _as_it_is(fill: OrderFilled) -> Sequence[AnyEvent]:
+    return (fill,)
 
 
 class Session:
     """One run of one Trader against one adapter, which is set once the Trader knows what it holds and before anything leaves."""
-
-    adapter: Adapter
 
     def __init__(
         self,
@@ -65,8 +71,10 @@ class Session:
         clock: Clock,
         *,
         snapshot_records: int,
+        lag_ns_max: int = NS_PER_SECOND,
         point: Point = no_point,
     ) -> None:
+        self._adapter: Adapter | None = None
         self.trader = trader
         self.journal = journal
         self.inbox = inbox
@@ -79,17 +87,27 @@ class Session:
         self.commands = 0
         self.orders_sent = 0
         self.fills_count = 0
+        self.waited_ns = 0  # in the inbox: the first event of the last batch
+        self._lag_ns_max = lag_ns_max
         self.lag_ns = 0  # of the last event: from its stamp to its step
         self.lag_ns_max = 0
         self.halt_reason = ""
         self.on_beat: Callable[[Heartbeat], None] = _unheard  # called when one has gone the whole way
+        self.on_batch: Callable[[Sequence[AnyEvent]], None] = _unheard  # called with each batch once its commands have left
         self.on_latched: Callable[[Latch], None] = _unheard  # called with each trading state that the disk has taken
+        self.on_strategies: Callable[[Sequence[tuple[str, TradingState]]], None] = _unheard  # those that are not ACTIVE
+        # Called with an execution that no order of ours explains: what it becomes is taken in its place.
+        self.on_foreign_fill: Callable[[OrderFilled], Sequence[AnyEvent]] = _as_it_is
+        # False from where a batch begins to where it has ended in order: an exception that escapes in between is a bug of ours,
+        # and nothing of Trader and journal can be trusted any more.
+        self.is_whole = True
         self._kill = folder.kill
         self._unsent: list[OrderRejected | ReplaceRejected] = []  # what the kill latch held back, as the answers it gets
         self._folder = folder
         self._snapshot_records = snapshot_records
         self._snapshot_at = 0
         self._latched = folder.read_latch()
+        self._strategies = trader.risk.states.strategies()  # whose own state is not ACTIVE
         self._point = point
 
     # Events.
@@ -99,11 +117,12 @@ class Session:
         if self.storage_failure is not None:
             self._drain(events)
             return
+        self.is_whole = False
         out: list[OutCommand] = []
         try:
             if self._kill.is_set and self.trader.now and self.trader.risk.trading_state is not TradingState.HALTED:
                 self._take(self._halt_event(f"killed: {self._kill.record().text}"), out)
-            for event in events:
+            for event in self._explained(events):
                 self._take(event, out)
                 if self.failure is not None and self.trader.risk.trading_state is not TradingState.HALTED:
                     # An order state or a strategy that cannot be trusted: halt first, account for it after.
@@ -114,17 +133,29 @@ class Session:
         except StorageError as error:
             self.storage_failure = error
             self._emergency(out)
+            self.is_whole = True
             raise
         for command in out:
             self._send(command)
         self._latch()
         self._snapshot_if_due()
+        self.is_whole = True
+        self.on_batch(events)
         for event in events:
             if isinstance(event, Heartbeat):
                 self.on_beat(event)
         if self._unsent:
             unsent, self._unsent = self._unsent, []
             self.process(unsent)
+
+    def _explained(self, events: Sequence[AnyEvent]) -> Iterator[AnyEvent]:
+        """The events, with what is not ours as the policy takes it."""
+        orders = self.trader.orders.orders
+        for event in events:
+            if type(event) is OrderFilled and event.client_order_id not in orders:
+                yield from self.on_foreign_fill(event)
+            else:
+                yield event
 
     def _take(self, event: AnyEvent, out: list[OutCommand]) -> None:
         trader, append = self.trader, self.journal.append
@@ -151,17 +182,22 @@ class Session:
             self.fills_count += 1
         if isinstance(event, TradingStateSet | TradingResumed) and not event.strategy_id:
             self.halt_reason = event.reason
+        if type(event) is MemoryRequested:
+            for saved in trader.memory.saved:
+                append(saved)
         for command in made:
             append(command.command if isinstance(command, Approved) else command)
         out += made
 
     def _journal(self, out: Sequence[OutCommand]) -> None:
-        if any(isinstance(command, Approved) and type(command.command) is SubmitOrder for command in out):
+        kinds = {type(command.command) for command in out if isinstance(command, Approved)}
+        if SubmitOrder in kinds:
             self.journal.make_durable()
-            # Whoever has taken the account over meanwhile trades it; two must not.
-            self._folder.check_lock()
         else:
             self.journal.flush()
+        if SubmitOrder in kinds or ReplaceOrder in kinds:
+            # Whoever has taken the account over meanwhile trades it; two must not.
+            self._folder.check_lock()
 
     def _send(self, command: OutCommand) -> None:
         if isinstance(command, Approved):
@@ -197,8 +233,21 @@ class Session:
         """Process what has come in, at most so much; returns how much."""
         events = self.inbox.take(events_max)
         if events:
-            self.process(events)
+            self.process(self._up_to_date(events))
         return len(events)
+
+    def _up_to_date(self, events: Sequence[AnyEvent]) -> Sequence[AnyEvent]:
+        """What has waited for longer than `lag_ns_max` is stamped anew, and all behind it: now is now, whatever came in before.
+
+        Else strategies and the risk gate would take the market of before a stall for that of now. The venue's stamp stays.
+        """
+        clock, now = self.clock.now(), self.trader.now
+        self.waited_ns = clock - events[0].ts_init
+        if self.waited_ns <= self._lag_ns_max:
+            if events[0].ts_init >= now:
+                return events
+            clock = now
+        return [msgspec.structs.replace(event, ts_init=max(event.ts_init, clock)) for event in events]
 
     def _now(self) -> int:
         """The stamp of an event of our own. It overtakes what waits in the inbox, so it is not later: time never goes back."""
@@ -225,20 +274,35 @@ class Session:
     # What must not be lost.
 
     def _latch(self) -> None:
-        """Keep the trading state on the disk wherever it has changed."""
-        state = self.trader.risk.trading_state
-        if state is not self._latched.state:
-            latch = Latch(state, self.halt_reason, self.trader.now)
-            try:
-                self.journal.make_durable()
+        """Keep the trading state on the disk wherever it has changed; that of a strategy is kept by the journal."""
+        states = self.trader.risk.states
+        strategies = states.strategies() if states.is_restricted or self._strategies else []
+        has_changed = states.account is not self._latched.state
+        if not has_changed and strategies == self._strategies:
+            return
+        latch = Latch(states.account, self.halt_reason, self.trader.now)
+        try:
+            self.journal.make_durable()
+            if has_changed:
                 self._folder.write_latch(latch)
-            except StorageError as error:
-                self.storage_failure = error
-                self._emergency(())
-                raise
+        except StorageError as error:
+            self.storage_failure = error
+            self._emergency(())
+            self.is_whole = True
+            raise
+        if strategies != self._strategies:
+            self._strategies = strategies
+            self.on_strategies(strategies)
+        if has_changed:
             self._latched = latch
             self.on_latched(latch)
             self._point("latched")
+
+    def write_latch(self, latch: Latch) -> None:
+        """Without the Trader: for where it cannot be asked. Raises StorageError."""
+        self._folder.write_latch(latch)
+        self._latched = latch
+        self.on_latched(latch)
 
     @property
     def kill(self) -> KillLatch:
@@ -259,12 +323,15 @@ class Session:
         write_snapshot(
             self.journal.path.parent,
             Snapshot(place=place, ts=self.trader.now, state=capture(self.trader)),
+            self._folder.files,
         )
         self._snapshot_at = place.records
         self._point("snapshot")
 
     def _emergency(self, out: Sequence[OutCommand]) -> None:
         """The journal is gone: no new order leaves, cancels do, and everything is canceled. The next start asks the venue."""
+        if self._adapter is None:
+            return  # the run's first record was refused: nobody has been spoken to yet
         for command in out:
             if isinstance(command, Approved) and isinstance(command.command, CancelOrder | CancelAll):
                 self.adapter.send(command)
@@ -281,6 +348,15 @@ class Session:
             for command in made:
                 if isinstance(command, Approved) and isinstance(command.command, CancelOrder | CancelAll):
                     self.adapter.send(command)
+
+    @property
+    def adapter(self) -> Adapter:
+        assert self._adapter is not None
+        return self._adapter
+
+    @adapter.setter
+    def adapter(self, adapter: Adapter) -> None:
+        self._adapter = adapter
 
     @property
     def has_open_orders(self) -> bool:

@@ -6,27 +6,16 @@ import anyio
 
 from core.approved import Approved
 from core.commands import CancelAll, CancelOrder, ReplaceOrder, SubmitOrder
-from core.enums import Reason, Side
+from core.enums import Reason
 from core.errors import CapacityError
-from core.events import (
-    AnyEvent,
-    CancelRejected,
-    OrderAccepted,
-    OrderCanceled,
-    OrderExpired,
-    OrderFilled,
-    OrderRejected,
-    OrderReplaced,
-    OrderRestated,
-    ReplaceRejected,
-)
+from core.events import AnyEvent, CancelRejected, OrderRejected, ReplaceRejected
 from core.venue_adapter import EventSink, OnReconnect, VenueOrder, VenueState
 from daemon.trading.clock import Clock
+from daemon.venue_sim.account import VenueAccount
 from sim.driver import Venue
 
 POLL_S = 0.002  # how finely the simulated market follows the clock; order latencies are simulated exactly inside it
 WAKEUPS_PER_TURN = 64  # then the loop has its turn
-EXECUTIONS_KEPT_MAX = 10_000
 
 
 class SimulatedAdapter:
@@ -35,9 +24,7 @@ class SimulatedAdapter:
     def __init__(self, venue: Venue, clock: Clock, positions: dict[str, int]) -> None:
         self._venue = venue
         self._clock = clock
-        self._open: dict[int, VenueOrder] = {}
-        self._executions: list[OrderFilled] = []
-        self._positions = dict(positions)
+        self._account = VenueAccount(positions)
         self._refusals: list[AnyEvent] = []
 
     async def open(self) -> None:
@@ -56,7 +43,7 @@ class SimulatedAdapter:
             events = venue.advance(self._clock.now())
             for event in events:
                 # Booked before it is offered: what waits for room in the inbox has happened at the venue.
-                self._book(event)
+                self._account.book(event)
                 if not sink.offer(event):
                     await sink.put(event)
             wakeups += 1
@@ -69,6 +56,9 @@ class SimulatedAdapter:
                 wakeups = 0
                 await anyio.sleep(0)
 
+    def adopt(self, client_order_id: int, order: VenueOrder) -> None:
+        raise AssertionError("every order here is ours")
+
     def send(self, approved: Approved) -> None:
         command = approved.command
         try:
@@ -77,17 +67,11 @@ class SimulatedAdapter:
             self._refuse(command)
             return
         if isinstance(command, SubmitOrder):
-            self._open[command.client_order_id] = VenueOrder(
-                command.client_order_id, command.instrument_id, command.side, command.price, command.quantity
-            )
+            self._account.take(command)
 
     async def query(self, since_ts: int) -> VenueState:
         await anyio.sleep(0)
-        return VenueState(
-            open_orders=tuple(self._open.values()),
-            executions=tuple(fill for fill in self._executions if fill.ts_event >= since_ts),
-            positions=dict(self._positions),
-        )
+        return self._account.state(self._account.since(since_ts))
 
     def _refuse(self, command: SubmitOrder | CancelOrder | ReplaceOrder | CancelAll) -> None:
         """The venue's own limit on what is under way: it answers as a venue does that is too busy."""
@@ -100,33 +84,4 @@ class SimulatedAdapter:
             case ReplaceOrder():
                 self._refusals.append(ReplaceRejected(ts, ts, command.client_order_id, Reason.FULL))
             case CancelAll():
-                self._refusals += [CancelRejected(ts, ts, order_id, Reason.FULL) for order_id in self._open]
-
-    def _book(self, event: AnyEvent) -> None:
-        """Keep the venue's side of the ledger. Orders by what the venue said last, positions by fills alone."""
-        match event:
-            case OrderFilled():
-                self._positions[event.instrument_id] = self._positions.get(event.instrument_id, 0) + (
-                    event.qty if event.side is Side.BUY else -event.qty
-                )
-                self._executions.append(event)
-                if len(self._executions) > 2 * EXECUTIONS_KEPT_MAX:
-                    del self._executions[:EXECUTIONS_KEPT_MAX]
-                self._leave(event.client_order_id, event.leaves_qty)
-            case OrderAccepted() | OrderReplaced():
-                self._leave(event.client_order_id, event.leaves_qty, event.price)
-            case OrderRestated():
-                self._leave(event.client_order_id, event.leaves_qty)
-            case OrderRejected() | OrderCanceled() | OrderExpired():
-                self._open.pop(event.client_order_id, None)
-
-    def _leave(self, client_order_id: int, leaves_qty: int, price: int | None = None) -> None:
-        order = self._open.get(client_order_id)
-        if order is None:
-            return
-        if leaves_qty == 0:
-            del self._open[client_order_id]
-        else:
-            self._open[client_order_id] = VenueOrder(
-                client_order_id, order.instrument_id, order.side, order.price if price is None else price, leaves_qty
-            )
+                self._refusals += [CancelRejected(ts, ts, order_id, Reason.FULL) for order_id in self._account.open]

@@ -14,6 +14,7 @@ import msgspec
 
 from core.errors import StorageError
 from core.trader_state import TraderState
+from daemon.journal.files import DISK, Files
 from daemon.journal.tail import Place
 from daemon.trading.durable_file import replace_file
 
@@ -31,13 +32,16 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     state: TraderState
 
 
-def write_snapshot(folder: Path, snapshot: Snapshot) -> Path:
+def write_snapshot(folder: Path, snapshot: Snapshot, files: Files = DISK) -> Path:
     """Durable when this returns; older ones but the last are removed. Raises StorageError."""
     path = folder / f"snapshot-{snapshot.place.records:012d}.tds"
     payload = msgspec.msgpack.encode(snapshot)
-    replace_file(path, MAGIC + sha256(payload).digest() + payload)
-    for old in snapshots_of(folder)[SNAPSHOTS_KEPT:]:
-        old.unlink(missing_ok=True)
+    replace_file(path, MAGIC + sha256(payload).digest() + payload, files)
+    try:
+        for old in snapshots_of(folder)[SNAPSHOTS_KEPT:]:
+            files.remove(old)
+    except OSError as error:
+        raise StorageError(f"{folder}: an old snapshot cannot be removed: {error.strerror or error}") from error
     return path
 
 

@@ -16,14 +16,17 @@ from pathlib import Path
 
 from core.enums import TradingState
 from core.errors import StorageError
+from daemon.journal.files import DISK, Files, make_durable_folder
 from daemon.journal.lock import LOCK_FILE, WriterLock
 from daemon.kill_latch import LATCH_FILE as KILL_LATCH_FILE
 from daemon.kill_latch import KillLatch
 from daemon.run_number import next_run_number
-from daemon.trading.durable_file import replace_file, sync_folder
+from daemon.trading.durable_file import replace_file
 
 LATCH_FILE = "trading_state.json"
+STRANGE = "the state folder was copied or restored, or its lock deleted: see that nobody else trades this account, then resume"
 RUNS_FOLDER = "runs"
+OWN_FOLDERS = 3  # runs, the account's folder, and what daemon.state_folder names
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,21 +41,42 @@ class Latch:
 class StateFolder:
     """Held by this process from here on. Raises StorageError where another daemon holds it, or the disk refuses."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, files: Files = DISK) -> None:
         self.path = path
+        self.files = files
         try:
-            (path / RUNS_FOLDER).mkdir(parents=True, exist_ok=True)
+            make_durable_folder(path / RUNS_FOLDER, OWN_FOLDERS, files)
         except OSError as error:
             raise StorageError(f"{path}: the state folder cannot be made: {error.strerror or error}") from error
         try:
-            self._lock = WriterLock(path / LOCK_FILE)
+            self._lock = WriterLock(path / LOCK_FILE, files)
         except StorageError as error:
             raise StorageError(f"{path}: another daemon trades this account, or the lock cannot be had: {error}") from error
         try:
-            self.kill = KillLatch(path / KILL_LATCH_FILE)
+            self.kill = KillLatch(path / KILL_LATCH_FILE, files)
         except StorageError:
             self._lock.release()
             raise
+        try:
+            # The names of lock and latch: a latch that a power cut takes away would come back clear.
+            files.sync_folder(path)
+            self._settle_lock()
+        except OSError as error:
+            self.release()
+            raise StorageError(f"{path}: the state folder cannot be kept: {error.strerror or error}") from error
+        except StorageError:
+            self.release()
+            raise
+
+    def _settle_lock(self) -> None:
+        """Where this may not be the only folder of the account any more, nothing is traded until a person has seen to it."""
+        if not self._lock.is_strange:
+            return
+        before = self.read_latch()
+        if self.run_numbers() and before.state is not TradingState.HALTED:
+            # On the disk before the lock is taken for good: a crash in between finds the lock as strange as it was.
+            self.write_latch(Latch(TradingState.HALTED, STRANGE, before.ts))
+        self._lock.settle()
 
     def check_lock(self) -> None:
         """Raises StorageError where another daemon has taken the account over."""
@@ -64,7 +88,7 @@ class StateFolder:
 
     def next_run(self) -> int:
         """The number of a new run, durable before it is returned."""
-        return next_run_number(self.path)
+        return next_run_number(self.path, self.files, max(self.run_numbers(), default=0))
 
     def run_folder(self, run_number: int) -> Path:
         return self.path / RUNS_FOLDER / f"{run_number:06d}"
@@ -72,8 +96,7 @@ class StateFolder:
     def make_run_folder(self, run_number: int) -> Path:
         folder = self.run_folder(run_number)
         try:
-            folder.mkdir()
-            sync_folder(folder.parent)
+            make_durable_folder(folder, 1, self.files)
         except OSError as error:
             raise StorageError(f"{folder}: the run folder cannot be made: {error.strerror or error}") from error
         return folder
@@ -83,20 +106,22 @@ class StateFolder:
         return sorted((int(entry.name) for entry in (self.path / RUNS_FOLDER).iterdir() if entry.name.isdigit()), reverse=True)
 
     def read_latch(self) -> Latch:
-        """ACTIVE where there is none yet. Raises StorageError for a damaged one: it may have said HALTED."""
-        path = self.path / LATCH_FILE
-        try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-            return Latch(TradingState[content["state"]], str(content["reason"]), int(content["ts"]))
-        except FileNotFoundError:
-            return Latch(TradingState.ACTIVE)
-        except OSError as error:
-            raise StorageError(f"{path}: cannot be read: {error.strerror or error}") from error
-        except (ValueError, KeyError, TypeError) as error:
-            raise StorageError(
-                f'{path}: is damaged ({error}); write {{"state": "HALTED", "reason": "", "ts": 0}} to it'
-            ) from error
+        return read_latch(self.path, self.files)
 
     def write_latch(self, latch: Latch) -> None:
         content = {"state": latch.state.name, "reason": latch.reason, "ts": latch.ts}
-        replace_file(self.path / LATCH_FILE, json.dumps(content).encode() + b"\n")
+        replace_file(self.path / LATCH_FILE, json.dumps(content).encode() + b"\n", self.files)
+
+
+def read_latch(account: Path, files: Files = DISK) -> Latch:
+    """Of an account's folder; ACTIVE where there is none yet. Raises StorageError for a damaged one: it may have said HALTED."""
+    path = account / LATCH_FILE
+    try:
+        content = json.loads(files.read(path))
+        return Latch(TradingState[content["state"]], str(content["reason"]), int(content["ts"]))
+    except FileNotFoundError:
+        return Latch(TradingState.ACTIVE)
+    except OSError as error:
+        raise StorageError(f"{path}: cannot be read: {error.strerror or error}") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise StorageError(f'{path}: is damaged ({error}); write {{"state": "HALTED", "reason": "", "ts": 0}} to it') from error

@@ -30,10 +30,14 @@ def order_view(trader: Trader, order: Order) -> dict[str, Any]:
     return {
         "order_id": order_id_text(order.client_order_id),
         "client_order_id": order.client_order_id,
+        "client_ref": trader.clients.name_of(order.client_order_id),
         "strategy_id": order.strategy_id,
         "instrument_id": order.instrument_id,
         "side": order.side.name,
         "order_type": order.order_type.name,
+        "time_in_force": order.time_in_force.name,
+        "post_only": order.post_only,
+        "reduce_only": order.reduce_only,
         "quantity": instrument.format_qty(order.quantity),
         "filled_qty": instrument.format_qty(order.filled_qty),
         "leaves_qty": instrument.format_qty(order.leaves_qty),
@@ -45,12 +49,15 @@ def order_view(trader: Trader, order: Order) -> dict[str, Any]:
     }
 
 
-def fill_view(trader: Trader, fill: OrderFilled) -> dict[str, Any]:
+def fill_view(trader: Trader, fill: OrderFilled, number: int) -> dict[str, Any]:
+    """`number` counts the fills of this run from 1: who has seen them all sees where one is missing."""
     instrument = trader.instruments[fill.instrument_id]
     order = trader.orders.get(fill.client_order_id)
     return {
+        "number": number,
         "time": iso(fill.ts_init),
         "order_id": order_id_text(fill.client_order_id),
+        "client_ref": trader.clients.name_of(fill.client_order_id),
         "strategy_id": None if order is None else order.strategy_id,
         "instrument_id": fill.instrument_id,
         "execution_id": fill.execution_id,
@@ -63,33 +70,74 @@ def fill_view(trader: Trader, fill: OrderFilled) -> dict[str, Any]:
     }
 
 
-def positions_view(trader: Trader) -> dict[str, Any]:
-    """The account's positions, those of each strategy, and cash."""
-    lines = [("", key, position) for key, position in trader.portfolio.by_instrument.items()]
-    lines += [(*key, position) for key, position in sorted(trader.portfolio.by_strategy.items())]
+def market_view(trader: Trader, instrument_id: str, levels: int) -> dict[str, Any]:
+    """The market as the Trader knows it. `mid` has one decimal more than prices; null: that side is empty, or not known."""
+    state = trader.states[instrument_id]
+    instrument, quote, book = state.instrument, state.quote, state.book
+    bid = quote.bid_price if quote is not None and quote.bid_qty else None
+    ask = quote.ask_price if quote is not None and quote.ask_qty else None
+
+    def price(value: int | None) -> str | None:
+        return None if value is None else instrument.format_price(value)
+
+    def side(pairs: tuple[tuple[int, int], ...]) -> list[list[str]]:
+        return [[instrument.format_price(at), instrument.format_qty(qty)] for at, qty in pairs[:levels]]
+
+    return {
+        "instrument_id": instrument_id,
+        "time": None if quote is None else iso(quote.ts_init),
+        "venue_time": None if quote is None else iso(quote.ts_event),
+        "bid": price(bid),
+        "bid_qty": instrument.format_qty(quote.bid_qty) if quote is not None and bid is not None else None,
+        "ask": price(ask),
+        "ask_qty": instrument.format_qty(quote.ask_qty) if quote is not None and ask is not None else None,
+        "mid": format_fixed((bid + ask) * 5, instrument.price_scale + 1) if bid is not None and ask is not None else None,
+        "spread": price(ask - bid) if bid is not None and ask is not None else None,
+        "levels_time": None if book is None else iso(book.ts_init),
+        "bids": [] if book is None else side(book.bids),
+        "asks": [] if book is None else side(book.asks),
+        "status": state.status.name,
+        "is_gapped": state.is_gapped,
+    }
+
+
+def positions_view(trader: Trader, strategy_id: str = "") -> dict[str, Any]:
+    """The account's positions, those of each strategy, and cash; or those of one strategy alone."""
+    lines = [("", key, position) for key, position in trader.portfolio.by_instrument.items() if not strategy_id]
+    by_strategy = sorted(trader.portfolio.by_strategy.items())
+    lines += [(*key, position) for key, position in by_strategy if not strategy_id or key[0] == strategy_id]
     positions = []
-    for strategy_id, key, position in lines:
+    for holder, key, position in lines:
         mark = trader.states[key].mark()
         average = position.average_price()
         positions.append(
             {
-                "strategy_id": strategy_id or None,
+                "strategy_id": holder or None,
                 "instrument_id": key,
                 "quantity": position.instrument.format_qty(position.qty),
-                "average_price": None if average is None else round(average, position.instrument.price_scale + 2),
+                "average_price": None if average is None else f"{average:.{position.instrument.price_scale + 2}f}",
                 "realized_pnl": money(position.realized_pnl),
                 "unrealized_pnl": None if mark is None else money(position.unrealized_pnl(*mark)),
                 "fees": money(position.fees),
                 "currency": position.instrument.settlement_currency,
             }
         )
+    if strategy_id:
+        return {"positions": positions}
     return {"positions": positions, "cash": {key: money(amount) for key, amount in sorted(trader.portfolio.cash.items())}}
 
 
-def profit_view(trader: Trader) -> dict[str, dict[str, str]]:
-    """By currency, since the first start: realised, unrealised at the middle where there is a market, fees, and the sum."""
+def profit_view(trader: Trader, strategy_id: str = "") -> dict[str, dict[str, str]]:
+    """By currency, since the first start: realised, unrealised at the middle where there is a market, fees, and the sum.
+
+    `strategy_id` "": the account's, with its equity.
+    """
+    portfolio = trader.portfolio
+    lines = list(portfolio.by_instrument.items())
+    if strategy_id:
+        lines = [(key, position) for (owner, key), position in sorted(portfolio.by_strategy.items()) if owner == strategy_id]
     totals: dict[str, list[int]] = {}
-    for key, position in trader.portfolio.by_instrument.items():
+    for key, position in lines:
         mark = trader.states[key].mark()
         line = totals.setdefault(position.instrument.settlement_currency, [0, 0, 0])
         line[0] += position.realized_pnl
@@ -101,7 +149,7 @@ def profit_view(trader: Trader) -> dict[str, dict[str, str]]:
             "unrealized_pnl": money(unrealized),
             "fees": money(fees),
             "net_pnl": money(realized + unrealized - fees),
-            "equity": money(trader.equity(currency)),
+            **({} if strategy_id else {"equity": money(trader.equity(currency))}),
         }
         for currency, (realized, unrealized, fees) in totals.items()
     }

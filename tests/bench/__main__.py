@@ -1,6 +1,7 @@
-"""`make bench`: every benchmark of ours, one after the other: matching, replay, bars, journal, flow, venues.
+"""`make bench`: every benchmark of ours, one after the other: matching, replay, bars, journal, flow, kill, trading, restart, api and
+venues.
 
-python -m tests.bench [--json] [--rows N] [matching|replay|bars|journal|flow|venues ...]
+python -m tests.bench [--json] [--rows N] [matching|replay|bars|journal|flow|kill|trading|restart|api|venues ...]
 """
 
 from __future__ import annotations
@@ -22,6 +23,10 @@ def commands(names: list[str], rows: int) -> dict[str, list[str]]:
         "bars": lambda: ["tests.bench.bars"],
         "journal": lambda: ["tests.bench.journal"],
         "flow": lambda: ["tests.bench.flow"],
+        "kill": lambda: ["tests.bench.kill_latency", "--kills", "50", "--cli-kills", "10"],
+        "trading": lambda: ["tests.bench.trading"],
+        "restart": lambda: ["tests.bench.restart"],
+        "api": lambda: ["tests.bench.api"],
         "venues": lambda: ["tests.bench.venues"],
     }
     if unknown := [name for name in names if name not in made]:

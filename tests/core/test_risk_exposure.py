@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.enums import InstrumentClass, OrderType, Reason, Side, TradingState
+from core.enums import InstrumentClass, OrderStatus, OrderType, Reason, Side, TradingState
 from core.errors import ConfigError
 from core.events import GapDetected, OrderCanceled, OrderOutcomeUnknown, TradingStateSet
 from core.instruments import Instrument
@@ -84,7 +84,8 @@ def test_open_orders_count_until_the_venue_says_they_are_gone() -> None:
     assert desk.verdict(BUY, 5).startswith("gross_exposure_max")
     desk.step(OrderOutcomeUnknown(desk.now, desk.now, order.client_order_id))
     assert order.status.name == "UNKNOWN"
-    assert desk.verdict(BUY, 5).startswith("gross_exposure_max")
+    assert desk.verdict(BUY, 5).startswith("order_unknown")
+    assert desk.verdict(BUY, 5, who="b").startswith("gross_exposure_max")
     desk.fill(order, 2)
     desk.stock()
     assert desk.verdict(BUY, 5).startswith("gross_exposure_max")
@@ -410,6 +411,13 @@ def plain_verdict(
     def grows(scope: str) -> bool:
         return max(worst_of(desk, key, scope, side, qty)) > max(worst_of(desk, key, scope, side, 0))
 
+    unknown = [
+        order.reserved_qty
+        for order in desk.trader.orders.open_orders(key)
+        if order.status is OrderStatus.UNKNOWN and order.strategy_id == who and order.side is side
+    ]
+    if unknown:
+        return f"order_unknown {sum(unknown)} > 0"
     if who == "a" and grows("a"):
         capital = sum(worth(of, max(worst_of(desk, of, "a", side, qty if of == key else 0))) for of in prices)
         if capital > limits["capital"]:

@@ -11,7 +11,7 @@ import random
 from dataclasses import dataclass
 from pathlib import Path
 
-from core.errors import StorageError
+from daemon.journal.lock import LOCK_FILE
 
 
 class PowerCut(Exception):
@@ -40,36 +40,16 @@ class File:
         return bytes(found)
 
 
-@dataclass
-class DiskLock:
-    disk: CrashingDisk
-    token: int
-    held: bool = True
-
-    def raise_token(self, least: int) -> None:
-        self.token = max(self.token, least)
-        self.disk.token = max(self.disk.token, self.token)
-
-    def check(self) -> None:
-        if self.disk.token != self.token:
-            raise StorageError("another writer has taken over")
-
-    def release(self) -> None:
-        assert self.held, "a lock is released once"
-        self.held = False
-
-
 class CrashingDisk:
     """The journal's files layer (daemon/journal/files.py) in memory, one folder.
 
     `stop_at` n: call n raises `failure`; a write takes some of its bytes first. None: all goes well.
     """
 
-    def __init__(self, files: dict[str, bytes] | None = None, token: int = 0) -> None:
+    def __init__(self, files: dict[str, bytes] | None = None) -> None:
         self.files = {name: File(data, data) for name, data in (files or {}).items()}
         self.names_durable = set(self.files)
         self.removed: dict[str, File] = {}
-        self.token = token
         self.calls = 0
         self.syncs = 0
         self.stop_at: int | None = None
@@ -79,7 +59,7 @@ class CrashingDisk:
         self._open: dict[int, str] = {}
 
     def segments(self) -> list[tuple[int, bytes]]:
-        return [(int(name[:6]), self.files[name].content) for name in sorted(self.files)]
+        return [(int(name[:6]), self.files[name].content) for name in sorted(self.files) if name != LOCK_FILE]
 
     def after_power_cut(self, chance: random.Random) -> CrashingDisk:
         """What the next start finds."""
@@ -88,11 +68,11 @@ class CrashingDisk:
             is_certain = name in self.names_durable and name not in self.removed
             if is_certain or chance.random() < 0.5:
                 found[name] = file.after_power_cut(chance)
-        return CrashingDisk(found, self.token)
+        return CrashingDisk(found)
 
     def after_kill(self) -> CrashingDisk:
         """What the next start finds where only the process died: everything that was written."""
-        return CrashingDisk({name: file.content for name, file in self.files.items()}, self.token)
+        return CrashingDisk({name: file.content for name, file in self.files.items()})
 
     def _call(self) -> None:
         self.calls += 1
@@ -121,6 +101,17 @@ class CrashingDisk:
         self._call()
         return self._descriptor(path.name)
 
+    def open_in_place(self, path: Path, mode: int = 0) -> int:
+        self._call()
+        self.files.setdefault(path.name, File())
+        return self._descriptor(path.name)
+
+    def open_empty(self, path: Path) -> int:
+        raise AssertionError("a journal empties no file")
+
+    def rename(self, source: Path, target: Path) -> None:
+        raise AssertionError("a journal renames no file")
+
     def _descriptor(self, name: str) -> int:
         descriptor = max(self._open, default=2) + 1
         self._open[descriptor] = name
@@ -138,6 +129,21 @@ class CrashingDisk:
         taken = data[: max(len(data) * 2 // 3, 1)]
         file.content += taken
         return len(taken)
+
+    def write_at(self, descriptor: int, data: bytes, offset: int) -> int:
+        self._call()
+        file = self.files[self._open[descriptor]]
+        file.content = file.content[:offset].ljust(offset, b"\0") + data + file.content[offset + len(data) :]
+        return len(data)
+
+    def read_at(self, descriptor: int, size: int, offset: int) -> bytes:
+        return self.files[self._open[descriptor]].content[offset : offset + size]
+
+    def identity(self, descriptor: int) -> int:
+        return 1
+
+    def size(self, descriptor: int) -> int:
+        return len(self.files[self._open[descriptor]].content)
 
     def truncate(self, descriptor: int, size: int) -> None:
         self._call()
@@ -159,9 +165,14 @@ class CrashingDisk:
         self._call()
         self.removed[path.name] = self.files.pop(path.name)
 
+    def remove_folder(self, folder: Path) -> None:
+        raise AssertionError("no journal removes a folder")
+
     def close(self, descriptor: int) -> None:
         del self._open[descriptor]
 
-    def lock(self, path: Path) -> DiskLock:
-        self.token += 1
-        return DiskLock(self, self.token)
+    def lock(self, descriptor: int) -> None:
+        """There is one process."""
+
+    def is_at(self, descriptor: int, path: Path) -> bool:
+        return path.name in self.files

@@ -399,7 +399,7 @@ def test_a_runs_folder_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "runs").write_text("a file, not a folder", encoding="utf-8")
     result = tradingd("backtest", write_config(tmp_path), cwd=tmp_path)
     assert (result.returncode, result.stdout) == (6, "")
-    assert result.stderr == f"tradingd: {tmp_path / 'runs' / '.run_number'}: the run number cannot be kept: File exists\n"
+    assert result.stderr == f"tradingd: {tmp_path / 'runs' / '.run_number'}: the run number cannot be kept: Not a directory\n"
 
 
 def test_errors_as_json(tmp_path: Path) -> None:

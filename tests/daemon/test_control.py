@@ -136,6 +136,27 @@ def test_a_client_that_sends_half_a_request_is_told(sockets: Path) -> None:
     assert b'{"error":"the request ended too early"}' in with_server(path, act)
 
 
+def test_who_connects_and_says_nothing_is_told_and_holds_nobody_up(sockets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from daemon.control import server
+
+    monkeypatch.setattr(server, "RECEIVE_SECONDS_MAX", 0.2)
+    prepare_folder()
+    path = socket_of("demo-1")
+
+    def act() -> Any:
+        silent = [socket.socket(socket.AF_UNIX) for _ in range(server.CONNECTIONS_MAX)]
+        for client in silent:
+            client.connect(str(path))
+            client.sendall(b"GET /sta")
+        answer = ask(path, "GET", "/status")[0]
+        told = {client.recv(4096)[:12] for client in silent}
+        for client in silent:
+            client.close()
+        return answer, told
+
+    assert with_server(path, act) == (200, {b"HTTP/1.1 408"})
+
+
 def test_httpx_can_ask_too(sockets: Path) -> None:
     httpx = pytest.importorskip("httpx")
     prepare_folder()

@@ -14,6 +14,7 @@ from core.errors import StorageError
 from daemon.audit.findings import Verdict
 from daemon.audit.verify import verify_segments
 from daemon.journal.format import PREAMBLE, Frame, Kind, Record, parse_frame
+from daemon.journal.lock import LOCK_FILE
 from daemon.journal.writer import JournalSettings, JournalWriter, Sync
 from tests.daemon.crashing_disk import CrashingDisk, PowerCut
 from tests.daemon.journal_records import HEADER, SIGNER
@@ -155,7 +156,7 @@ def test_after_the_first_refusal_of_the_disk_the_writer_refuses_everything(sync:
         disk.stop_at, disk.bytes_taken, disk.failure = stop_at, 30, OSError(number, "refused by the test")
         session = Session(disk, sync)
         writers: list[JournalWriter] = []
-        with pytest.raises(StorageError, match="cannot be written: refused by the test"):
+        with pytest.raises(StorageError, match="refused by the test"):
             run_keeping(session, writers)
         # No call follows the one that was refused: a failed sync above all is not tried again.
         assert disk.calls == stop_at
@@ -188,7 +189,7 @@ def run_keeping(session: Session, writers: list[JournalWriter]) -> None:
 def test_what_was_on_the_disk_and_is_changed_is_never_cut_off() -> None:
     disk = CrashingDisk()
     Session(disk, Sync.BATCH).run(5)
-    files = {name: file.content for name, file in disk.files.items()}
+    files = {name: file.content for name, file in disk.files.items() if name != LOCK_FILE}
     last = max(files)
     whole = files[last]
     frames = []
@@ -216,7 +217,7 @@ def test_the_repair_is_written_down() -> None:
     disk = CrashingDisk()
     session = Session(disk, Sync.BATCH)
     session.run(6)
-    files = {name: file.content for name, file in disk.files.items()}
+    files = {name: file.content for name, file in disk.files.items() if name != LOCK_FILE}
     last = max(files)
     files[last] = files[last][:-10]
     disk = CrashingDisk(files)

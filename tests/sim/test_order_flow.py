@@ -12,6 +12,7 @@ import pytest
 pytest.importorskip("native._native", reason="the C extension is not built")
 
 from core.errors import ConfigError
+from daemon.config.text_types import TomlFloat
 from native.flow import Flow
 from sim.order_flow import (
     OrderFlowSettings,
@@ -50,6 +51,14 @@ def test_settings_survive_a_round_trip_through_a_configuration_file() -> None:
         table = msgspec.to_builtins(preset(name))
         assert settings_from_mapping(table) == preset(name)
         assert settings_from_mapping({"preset": name}) == preset(name)
+
+
+def test_a_rate_with_a_fraction_is_taken_from_a_configuration() -> None:
+    # A configuration's floats remember their text, in tables inside tables too.
+    rate = TomlFloat("22.5")
+    regimes = [{"name": "one", "duration_s": TomlFloat("9.5"), "volatility_ticks": TomlFloat("1.5")}]
+    found = settings_from_mapping({"limit_hz": rate, "regimes": regimes, "regime_start": "one"})
+    assert (found.limit_hz, type(found.limit_hz), found.regimes[0].duration_s) == (22.5, float, 9.5)
 
 
 def test_overrides_are_laid_over_the_preset() -> None:

@@ -1,6 +1,6 @@
-"""A venue that outlives the daemon: its ledger is a file that it alone writes, a line for each order it took and each execution.
+"""A venue that outlives the daemon: its ledger, which it alone writes, has an entry for each order it took and each execution.
 
-It shares no code with ours and keeps no promise to our process: what is in the file has happened, whether we heard of it or not.
+It shares no code with ours and keeps no promise to our process: what is in there has happened, whether we heard of it or not.
 Orders stay open there when the daemon dies, and are filled meanwhile.
 """
 
@@ -10,7 +10,7 @@ import json
 import os
 import random
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import anyio
 
@@ -26,28 +26,51 @@ PRICE = 10_000
 COMMISSION = 1_000  # of every fill, in 10^-8
 
 
+Entry = list[Any]
+
+
+class Ledger(Protocol):
+    def entries(self) -> list[Entry]: ...
+
+    def append(self, entry: Entry) -> None: ...
+
+
+class FileLedger:
+    """A line for each entry: there as soon as `append` returns, whatever becomes of this process."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+
+    def entries(self) -> list[Entry]:
+        return [json.loads(line) for line in self._path.read_text().splitlines()]
+
+    def append(self, entry: Entry) -> None:
+        os.write(self._file, json.dumps(entry).encode() + b"\n")
+
+
 class DurableVenue:
-    def __init__(self, path: Path, clock: Clock, seed: int) -> None:
+    def __init__(self, ledger: Ledger, clock: Clock, seed: int) -> None:
         self._clock = clock
         self._random = random.Random(seed)
-        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+        self._ledger = ledger
         self._answers: list[AnyEvent] = []
         self.open_orders: dict[int, list[Any]] = {}  # side, leaves, price
         self.taken: set[int] = set()
         self.executions: list[OrderFilled] = []
         self.position = 0
-        for line in path.read_text().splitlines():
-            self._apply(json.loads(line))
+        for entry in ledger.entries():
+            self._apply(entry)
         if len(self.open_orders) and self._random.random() < 0.5:
             # While the daemon was away.
             self._fill(self._random.choice(sorted(self.open_orders)))
             self._answers.clear()
 
-    def _write(self, entry: list[Any]) -> None:
-        os.write(self._file, json.dumps(entry).encode() + b"\n")
+    def _write(self, entry: Entry) -> None:
+        self._ledger.append(entry)
         self._apply(entry)
 
-    def _apply(self, entry: list[Any]) -> None:
+    def _apply(self, entry: Entry) -> None:
         match entry:
             case ["order", order_id, side, quantity, price]:
                 assert order_id not in self.taken, f"the order {order_id} came twice"
@@ -93,6 +116,9 @@ class DurableVenue:
             sink.offer(Quote(now, now, INSTRUMENT, PRICE + step - 1, 50, PRICE + step + 1, 50))
             await anyio.sleep(0.0005)
 
+    def adopt(self, client_order_id: int, order: VenueOrder) -> None:
+        raise AssertionError("every order here is ours")
+
     def send(self, approved: Approved) -> None:
         command, now = approved.command, self._clock.now()
         match command:
@@ -132,4 +158,5 @@ class DurableVenue:
             ),
             executions=tuple(fill for fill in self.executions if fill.ts_event >= since_ts),
             positions={INSTRUMENT: self.position},
+            not_found_ns=0,
         )

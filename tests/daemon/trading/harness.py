@@ -13,7 +13,7 @@ from core.events import AnyEvent, Quote, Started, StateRestored
 from core.restore import capture
 from core.strategy import Subscription
 from core.trader import Trader
-from core.venue_adapter import EventSink, OnReconnect, VenueState
+from core.venue_adapter import EventSink, OnReconnect, VenueOrder, VenueState
 from daemon.config.effective import effective
 from daemon.config.loader import LoadedConfig, load_config
 from daemon.journal.format import JournalHeader
@@ -22,7 +22,7 @@ from daemon.trading.inbox import Inbox
 from daemon.trading.session import Session
 from daemon.trading.state_folder import StateFolder
 from daemon.trading.wiring import build_bare_trader
-from tests.daemon.session import write_config
+from tests.daemon.session import CONFIG, write_config
 
 INSTRUMENT = "ACME.SIM"
 START = 1_000_000_000
@@ -53,12 +53,15 @@ class Remembering:
     async def run(self, sink: EventSink, on_reconnect: OnReconnect) -> None:
         raise AssertionError("nobody runs this venue")
 
+    def adopt(self, client_order_id: int, order: VenueOrder) -> None:
+        raise AssertionError("every order here is ours")
+
     def send(self, approved: Approved) -> None:
         self.sent.append(approved.command)
         self.durable_at_send.append(self._journal.records_durable == self._journal.records_written)
 
     async def query(self, since_ts: int) -> VenueState:
-        return VenueState((), (), {})
+        return VenueState((), (), {}, not_found_ns=0)
 
     @property
     def orders(self) -> list[SubmitOrder]:
@@ -79,15 +82,18 @@ class Buyer:
             raise ValueError("a strategy's own mistake")
 
 
-def load(folder: Path) -> LoadedConfig:
-    return load_config(write_config(folder), ['run.mode="paper"'])
+def load(folder: Path, text: str = CONFIG) -> LoadedConfig:
+    return load_config(write_config(folder, text), ['run.mode="paper"'])
 
 
-def open_session(folder: Path, *, run_number: int = 1, wrap: Callable[[Trader], None] = lambda _trader: None) -> Session:
-    loaded = load(folder)
+def add_buyer(trader: Trader) -> None:
+    trader.add_strategy("buyer", Buyer())
+
+
+def open_session(folder: Path, *, run_number: int = 1, wrap: Callable[[Trader], None] = add_buyer, text: str = CONFIG) -> Session:
+    loaded = load(folder, text)
     state = StateFolder(folder / "state" / "session")
     trader = build_bare_trader(loaded)
-    trader.add_strategy("buyer", Buyer())
     wrap(trader)
     header = JournalHeader(
         run_id=f"session-{run_number}",

@@ -8,6 +8,7 @@ Prints one JSON object. Every life is a fork of this process, so that a thousand
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 import json
 import os
 import random
@@ -16,6 +17,7 @@ import signal
 import sys
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,6 +28,8 @@ from core.commands import SubmitOrder
 from core.enums import Side, TradingState
 from core.events import OrderFilled, StateRestored, TradingResumed, TradingStateSet
 from core.trader import Trader
+from daemon.audit.findings import Verdict
+from daemon.audit.verify import verify
 from daemon.config.loader import LoadedConfig, load_config
 from daemon.control.server import Handler
 from daemon.journal.tail import TailReader
@@ -34,7 +38,7 @@ from daemon.trading.clock import Clock
 from daemon.trading.control import Control
 from daemon.trading.daemon import Daemon
 from tests.daemon.session import CONFIG
-from tests.daemon.trading.durable_venue import COMMISSION, INSTRUMENT, DurableVenue
+from tests.daemon.trading.durable_venue import COMMISSION, INSTRUMENT, DurableVenue, Entry, FileLedger
 
 POINTS = (
     "locked",
@@ -51,6 +55,9 @@ POINTS = (
 )
 ONCE = ("locked", "numbered", "begun", "restored", "reconciled", "closing")  # points that a life passes one time
 LIFE_S_MAX = 0.25
+CLOSING_AT_S = 0.2  # when the life that is to die while it ends is told to end
+POINT_S_MAX = 10.0  # within which a point is come to; a machine may be busy
+HAS_UVLOOP = importlib.util.find_spec("uvloop") is not None
 CASH = 100_000 * 10**8
 
 
@@ -66,23 +73,33 @@ def write_config(folder: Path) -> LoadedConfig:
     return load_config(path)
 
 
-def live(loaded: LoadedConfig, ledger: Path, seed: int, point: Callable[[str], None]) -> int:
-    """One life of the daemon, to its end."""
+@dataclass(frozen=True)
+class End:
+    """`number` ends a life `seconds` after it began, or after it was ready."""
+
+    seconds: float
+    number: int = signal.SIGKILL
+    is_from_ready: bool = False
+
+
+def live(loaded: LoadedConfig, ledger: Path, seed: int, point: Callable[[str], None], ready: int) -> int:
+    """One life of the daemon, to its end, on either kind of loop; a byte in `ready` says that it trades."""
 
     def open_venue(_loaded: LoadedConfig, _trader: Trader, clock: Clock) -> DurableVenue:
-        return DurableVenue(ledger, clock, seed)
+        return DurableVenue(FileLedger(ledger), clock, seed)
 
     daemon = Daemon(loaded, quiet=True, open_adapter=open_venue, point=point)
 
     def handler_of(made: Daemon) -> Handler:
         # An operator who resumes what the life before had halted, and halts and resumes again: latches on the way.
         loop = asyncio.get_running_loop()
+        loop.call_later(0.001, os.write, ready, b"r")
         loop.call_later(0.005, made.resume, "test", 0)
         loop.call_later(0.06, made.halt, "test", 0)
         loop.call_later(0.08, made.resume, "test", 0)
         return Control(made).answer
 
-    return anyio.run(partial(daemon.run, handler_of))
+    return anyio.run(partial(daemon.run, handler_of), backend_options={"use_uvloop": HAS_UVLOOP and seed % 2 == 1})
 
 
 def die_at(name: str, visit: int) -> Callable[[str], None]:
@@ -97,20 +114,30 @@ def die_at(name: str, visit: int) -> Callable[[str], None]:
     return point
 
 
-def fork_life(
-    loaded: LoadedConfig, ledger: Path, seed: int, point: Callable[[str], None], seconds: float, number: int
-) -> tuple[int, bool]:
-    """The exit status of one life, and whether it ended by itself: else `number` ended it after so long."""
+def fork_life(loaded: LoadedConfig, ledger: Path, seed: int, point: Callable[[str], None], end: End) -> tuple[int, bool]:
+    """The exit status of one life, and whether it ended by itself."""
+    ready, says_ready = os.pipe()
     child = os.fork()
     if child == 0:
         code = 70
         try:
-            code = live(loaded, ledger, seed, point)
+            code = live(loaded, ledger, seed, point, says_ready)
         except BaseException as error:
             print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
             raise
         finally:
             os._exit(code)
+    os.close(says_ready)
+    if end.is_from_ready:
+        # The pipe also wakes us where the child dies before.
+        select.select([ready], [], [], POINT_S_MAX)
+    found = end_after(child, end.seconds, end.number)
+    os.close(ready)
+    return found
+
+
+def end_after(child: int, seconds: float, number: int) -> tuple[int, bool]:
+    """Its exit status, and whether it ended by itself within `seconds`: else `number` ended it."""
     descriptor = os.pidfd_open(child)
     has_ended = bool(select.select([descriptor], [], [], seconds)[0])
     os.close(descriptor)
@@ -119,12 +146,13 @@ def fork_life(
     return os.waitpid(child, 0)[1], has_ended
 
 
-def audit(loaded: LoadedConfig, ledger: Path) -> dict[str, Any]:
-    """Read every journal and the venue's file, and compare; nothing of the daemon's own arithmetic is used."""
+def audit(loaded: LoadedConfig, entries: list[Entry]) -> dict[str, Any]:
+    """Read every journal, hold it against the venue's entries; nothing of the daemon's own arithmetic is used."""
     sent: Counter[int] = Counter()
     booked: Counter[str] = Counter()
     runs = sorted((Path(loaded.config.daemon.state_folder) / "session" / "runs").iterdir())
     different = []
+    damaged = []
     loosened = []
     state = TradingState.ACTIVE
     for run in runs:
@@ -140,38 +168,45 @@ def audit(loaded: LoadedConfig, ledger: Path) -> dict[str, Any]:
                 sent[record.client_order_id] += 1
             elif isinstance(record, OrderFilled):
                 booked[record.execution_id] += 1
-        if next(iter(TailReader(journal)), None) is not None and not replay(run, None).is_identical:
+        if next(iter(TailReader(journal)), None) is None:
+            continue  # it never began
+        if verify(journal).verdict is Verdict.DAMAGED:
+            damaged.append(run.name)
+        if not replay(run, None).is_identical:
             different.append(run.name)
-    entries = [json.loads(line) for line in ledger.read_text().splitlines()]
     taken = Counter(entry[1] for entry in entries if entry[0] == "order")
-    sides = {entry[1]: entry[2] for entry in entries if entry[0] == "order"}
-    prices = {}
+    executions = {entry[1] for entry in entries if entry[0] == "fill"}
+    return {
+        "runs": len(runs),
+        "orders": len(taken),
+        "fills": len(executions),
+        "orders_duplicated": [key for key, count in (taken + sent).items() if max(taken[key], sent[key]) > 1],
+        "orders_not_journaled": sorted(set(taken) - set(sent)),
+        "fills_lost": sorted(executions - set(booked)),
+        "fills_twice": sorted(key for key, count in booked.items() if count > 1),
+        "fills_invented": sorted(set(booked) - executions),
+        "replays_different": different,
+        "journals_damaged": damaged,
+        "halts_lost": loosened,
+        **position_and_cash(entries),
+    }
+
+
+def position_and_cash(entries: list[Entry]) -> dict[str, int]:
+    """What the venue's own entries come to."""
+    sides: dict[int, int] = {}
+    prices: dict[int, int] = {}
     position, cash = 0, CASH
     for entry in entries:
         if entry[0] == "order":
-            prices[entry[1]] = entry[4]
+            sides[entry[1]], prices[entry[1]] = entry[2], entry[4]
         elif entry[0] == "replace":
             prices[entry[1]] = entry[3]
         elif entry[0] == "fill":
             signed = entry[3] if sides[entry[2]] == Side.BUY else -entry[3]
             position += signed
             cash -= signed * prices[entry[2]] * 10**6 + COMMISSION
-    executions = {entry[1] for entry in entries if entry[0] == "fill"}
-    return {
-        "runs": len(runs),
-        "orders": len(taken),
-        "fills": len(executions),
-        "orders_duplicated": [key for key, count in (taken + Counter()).items() if count > 1]
-        + [key for key, count in sent.items() if count > 1],
-        "orders_not_journaled": sorted(set(taken) - set(sent)),
-        "fills_lost": sorted(executions - set(booked)),
-        "fills_twice": sorted(key for key, count in booked.items() if count > 1),
-        "fills_invented": sorted(set(booked) - executions),
-        "replays_different": different,
-        "halts_lost": loosened,
-        "position": position,
-        "cash": cash,
-    }
+    return {"position": position, "cash": cash}
 
 
 def last_state(loaded: LoadedConfig) -> tuple[int, int]:
@@ -197,19 +232,25 @@ def main(folder: Path, kills: int, seed: int) -> dict[str, Any]:
         # Every named point in turn, each at its first visits; between them, any instant.
         is_random = number % 2 == 1
         name = POINTS[number // 2 % len(POINTS)]
-        point = die_at("" if is_random else name, 1 if name in ONCE else draw.choice((1, 1, 2, 3)))
-        last = signal.SIGTERM if name == "closing" and not is_random else signal.SIGKILL
-        # Whoever is to die at a point gets the time to come to it.
-        seconds = draw.uniform(0.005, LIFE_S_MAX) if is_random else 2 * LIFE_S_MAX
-        status, by_itself = fork_life(loaded, ledger, draw.randrange(1 << 30), point, seconds, last)
+        visits = (1,) if name in ONCE else (1, 2) if name == "latched" else (1, 1, 2, 3)
+        point = die_at("" if is_random else name, draw.choice(visits))
+        if is_random:
+            # Every fourth one in its first moments, the others while they trade.
+            end = End(draw.uniform(0.005, LIFE_S_MAX), is_from_ready=number % 8 != 1)
+        elif name == "closing":
+            end = End(CLOSING_AT_S, signal.SIGTERM, is_from_ready=True)
+        else:
+            end = End(POINT_S_MAX)
+        status, by_itself = fork_life(loaded, ledger, draw.randrange(1 << 30), point, end)
         if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL:
             died[name if by_itself else "random"] += 1
-        elif not (last == signal.SIGTERM and status == 0):
+        elif not (end.number == signal.SIGTERM and status == 0):
             failures.append((number, name, status))
-    status, _ = fork_life(loaded, ledger, draw.randrange(1 << 30), lambda _name: None, 0.5, signal.SIGTERM)
+    end = End(2 * LIFE_S_MAX, signal.SIGTERM, is_from_ready=True)
+    status, _ = fork_life(loaded, ledger, draw.randrange(1 << 30), lambda _name: None, end)
     if status:
         failures.append((kills, "the last life", status))
-    found = audit(loaded, ledger)
+    found = audit(loaded, FileLedger(ledger).entries())
     position, cash = last_state(loaded)
     return {**found, "position_here": position, "cash_here": cash, "failures": failures, "died": dict(died)}
 

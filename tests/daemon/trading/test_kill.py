@@ -20,6 +20,7 @@ NOTHING: dict[str, list[Any]] = {
     "fills_twice": [],
     "fills_invented": [],
     "replays_different": [],
+    "journals_damaged": [],
     "halts_lost": [],
     "failures": [],
 }

@@ -238,9 +238,9 @@ class Failing:
 
 
 def test_a_strategy_that_raises_ends_the_daemon_halted_and_the_replay_raises_too(folder: Path) -> None:
-    (folder / "failing_strategy.py").write_text(FAILING)
+    (folder / "failing_live_strategy.py").write_text(FAILING)
     start = CONFIG.index("[strategies.params]")
-    write_config(folder, CONFIG[:start].replace("symmetric_maker", "failing_strategy:Failing"))
+    write_config(folder, CONFIG[:start].replace("symmetric_maker", "failing_live_strategy:Failing"))
     result = tradingd("paper", folder / "session.toml", cwd=folder)
     assert (result.returncode, "own mistake" in result.stderr) == (ExitCode.STRATEGY, True), result.stderr
     latch = json.loads((folder / "state" / "session" / "trading_state.json").read_text())

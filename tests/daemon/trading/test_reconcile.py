@@ -21,10 +21,14 @@ from core.events import (
 )
 from core.trader import Trader
 from core.venue_adapter import VenueOrder, VenueState
-from daemon.trading.reconcile import position_differences, reconcile
+from daemon.trading.reconcile import ForeignPolicy, Look, look, position_differences
 from tests.daemon.trading.harness import INSTRUMENT, START, open_session, quote
 
 NOW = START + 1_000
+
+
+def reconcile(trader: Trader, venue: VenueState, ts: int, policy: ForeignPolicy = ForeignPolicy.HALT) -> Look:
+    return look(trader, msgspec.structs.replace(venue, not_found_ns=0), ts, policy)
 
 
 def trader_with_order(folder: Path, *events: str) -> tuple[Trader, int]:
@@ -70,7 +74,7 @@ def test_whatever_we_knew_the_venue_decides(tmp_path: Path, before: tuple[str, .
         positions={INSTRUMENT: position},
     )
     facts = reconcile(trader, venue, NOW)
-    assert facts.foreign == ()
+    assert facts.problems == ()
     for event in facts.events:
         trader.step(event)
     order = trader.orders.get(order_id)
@@ -108,9 +112,48 @@ def test_what_is_not_ours_is_named_and_left_alone(tmp_path: Path) -> None:
     venue = VenueState((resting(order_id), resting(None), resting(order_id + 1)), (fill(order_id + 2),), {})
     facts = reconcile(trader, venue, NOW)
     assert facts.events == ()
-    assert len(facts.foreign) == 3
+    assert len(facts.problems) == 3
 
 
 def test_a_position_that_no_fill_explains_is_a_difference(tmp_path: Path) -> None:
     trader, _ = trader_with_order(tmp_path)
     assert position_differences(trader, VenueState((), (), {INSTRUMENT: 3})) == ["ACME.SIM: 0 here, 3 at the venue"]
+
+
+def partial_fill(order_id: int, execution_id: str, qty: int, leaves_qty: int) -> OrderFilled:
+    return msgspec.structs.replace(fill(order_id, execution_id), qty=qty, leaves_qty=leaves_qty)
+
+
+@pytest.mark.parametrize("before", [(), ("accepted",), ("unknown",), ("accepted", "cancel"), ("accepted", "replace")])
+@pytest.mark.parametrize("leaves", [0, 2], ids=["done", "rests"])
+@pytest.mark.parametrize("fills", [(1,), (2, 3), (5,)])
+def test_an_order_that_grew_at_the_venue_grows_here(
+    tmp_path: Path, before: tuple[str, ...], leaves: int, fills: tuple[int, ...]
+) -> None:
+    # A power cut took the replace that we had sent, or somebody changed the order at the venue's own desk.
+    trader, order_id = trader_with_order(tmp_path, *before)
+    executions = tuple(partial_fill(order_id, f"x{n}", qty, sum(fills[n + 1 :]) + leaves) for n, qty in enumerate(fills))
+    open_orders = (VenueOrder(order_id, INSTRUMENT, Side.BUY, 10_000, leaves),) if leaves else ()
+    venue = VenueState(open_orders, executions, {INSTRUMENT: sum(fills)})
+    facts = reconcile(trader, venue, NOW)
+    assert facts.problems == ()
+    for event in facts.events:
+        trader.step(event)
+    order = trader.orders.get(order_id)
+    assert order is not None
+    assert (order.filled_qty, order.leaves_qty, order.is_open) == (sum(fills), leaves, leaves > 0)
+    assert position_differences(trader, venue) == []
+    assert reconcile(trader, venue, NOW).events == (), "done twice is done once"
+
+
+def test_an_execution_that_the_order_cannot_bring_about_is_named_and_not_booked(tmp_path: Path) -> None:
+    trader, order_id = trader_with_order(tmp_path, "accepted")
+    sold = msgspec.structs.replace(fill(order_id), side=Side.SELL)
+    facts = reconcile(trader, VenueState((resting(order_id),), (sold,), {}), NOW)
+    assert (facts.events, facts.problems) == (
+        (),
+        (f"execution x1, SELL 1 units of ACME.SIM, cannot be of order {order_id} (ACCEPTED)",),
+    )
+    trader.step(OrderCanceled(NOW, NOW, order_id, 1, Reason.REQUESTED))
+    late = reconcile(trader, VenueState((), (partial_fill(order_id, "x2", 7, 0),), {}), NOW)
+    assert late.problems == (f"execution x2, BUY 7 units of ACME.SIM, cannot be of order {order_id} (CANCELED)",)

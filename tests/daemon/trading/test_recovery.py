@@ -122,13 +122,15 @@ def test_recovery_at_every_byte_is_that_of_the_frames_before(tmp_path: Path) -> 
         offset = frame.end
         ends.append((offset, frame.kind))
     states: dict[int, Recovered] = {}
+    folder, make_trader = StateFolder(tmp_path / "state" / "session"), partial(build_bare_trader, load(tmp_path))
     for cut in range(len(whole), 0, -1):
         segment.write_bytes(whole[:cut])
         complete = max((end for end, _ in ends if end <= cut), default=0)
-        found = recovered(tmp_path)
+        found = recover(folder, make_trader)
         if complete not in states:
             states[complete] = found
         assert found == states[complete], f"cut at byte {cut} of {len(whole)}"
+    folder.release()
     with_records = [end for end, kind in ends if kind is Kind.RECORDS]
     # Before the first record the run never began.
     assert all((found.previous_run == 0) is (at < with_records[0]) for at, found in states.items())

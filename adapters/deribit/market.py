@@ -1,0 +1,223 @@
+"""Market data of one connection: books joined or subscribed again, prints, the state of platform and instruments. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from msgspec import UNSET
+
+from adapters.deribit import requests
+from adapters.deribit.book import DeribitBook
+from adapters.deribit.credits import SUBSCRIBE_COST
+from adapters.deribit.exact import exact
+from adapters.deribit.instruments import VenueInstrument
+from adapters.deribit.link import Link
+from adapters.deribit.settings import DeribitSettings, FactKind
+from adapters.deribit.wire import (
+    Answer,
+    Book,
+    InstrumentState,
+    OrderBookResult,
+    PlatformState,
+    PublicTrades,
+    Quote,
+    Refusal,
+    decode_result,
+)
+from core.enums import AggressorSide, MarketStatus
+from core.errors import VenueProtocolError
+from core.events import GapDetected, StatusChanged, Trade
+from core.units import NS_PER_MS, NS_PER_SECOND
+
+# After a gap the book is subscribed to again; a book that breaks at once is not to eat the credits.
+RESUBSCRIBE_NS_MIN = NS_PER_SECOND
+CLOSED_STATES = frozenset(("settled", "closed", "deactivated", "terminated"))
+
+
+class Market:
+    def __init__(self, link: Link, instruments: Mapping[str, VenueInstrument], settings: DeribitSettings) -> None:
+        self._link = link
+        self._instruments = instruments
+        self._settings = settings
+        self.books: dict[str, DeribitBook] = {}
+        self._best: dict[str, tuple[int, int, int, int]] = {}
+        self._trade_seq: dict[str, int] = {}
+        self._resubscribe_ts: dict[str, int] = {}
+        self._under_way: set[str] = set()  # books for which a subscription is being renewed: what comes is of the old one
+        self._status: dict[str, MarketStatus] = {}
+        self._seen_elsewhere: dict[str, tuple[int, int]] = {}  # (change id that a query knows, when the stream must know it)
+        self.gaps = 0
+
+    def compare(self, ts: int) -> None:
+        """Ask for each book which change it is at: a stream that has died says nothing, and no gap shows."""
+        for name, book in self.books.items():
+            if book.change_id is not None:
+                self._link.ask(ts, self._ask_book(name), self._compared, _not_compared, _not_compared)
+
+    def _ask_book(self, name: str) -> Callable[[int], bytes]:
+        return lambda request_id: requests.get_order_book(request_id, name)
+
+    def _compared(self, ts: int, answer: Answer) -> None:
+        try:
+            found = decode_result(OrderBookResult, answer.result)
+        except VenueProtocolError as error:
+            self._link.fact(FactKind.PROTOCOL, str(error))
+            return
+        late_ns = self._settings.stream_late_ms_max * NS_PER_MS
+        self._seen_elsewhere.setdefault(found.instrument_name, (found.change_id, ts + late_ns))
+
+    def dead_book(self, ts: int) -> str:
+        """A book whose stream is behind what a query knew long enough ago; "": there is none."""
+        for name, (change_id, due_ts) in list(self._seen_elsewhere.items()):
+            if due_ts > ts:
+                continue
+            del self._seen_elsewhere[name]
+            book = self.books.get(name)
+            if book is not None and book.change_id is not None and book.change_id < change_id:
+                return name
+        return ""
+
+    def receive(self, ts: int, message: Book | Quote | PublicTrades | PlatformState | InstrumentState) -> None:
+        """Raises nothing: what cannot be read is a gap in that instrument."""
+        match message:
+            case Book():
+                self._book(ts, message)
+            case PublicTrades():
+                self._trades(ts, message)
+            case PlatformState():
+                self._platform(ts, message)
+            case InstrumentState():
+                if message.instrument_name in self._instruments:
+                    is_closed = message.state in CLOSED_STATES
+                    status = MarketStatus.CLOSED if is_closed else MarketStatus.TRADING
+                    self._say_status(ts, message.timestamp * NS_PER_MS, message.instrument_name, status)
+            case Quote():
+                pass  # the book says the same, joined; nobody subscribes
+
+    def spoiled(self, ts: int, channel: str) -> bool:
+        """A notification of `channel` could not be read. False: it is none of the market's."""
+        kind, _, rest = channel.partition(".")
+        name = rest.rpartition(".")[0]
+        if kind not in ("book", "trades", "quote") or name not in self._instruments:
+            return kind in ("ticker", "platform_state")
+        if kind == "book":
+            self._broken(ts, name)
+        return True
+
+    def disconnected(self, ts: int) -> None:
+        for name in self.books:
+            self._gap(ts, name)
+        self._resubscribe_ts.clear()
+        self._under_way.clear()
+        self._trade_seq.clear()
+        self._seen_elsewhere.clear()
+
+    def next_ts(self) -> int | None:
+        late = [due_ts for _, due_ts in self._seen_elsewhere.values()]
+        return min([*self._resubscribe_ts.values(), *late], default=None)
+
+    def tick(self, ts: int) -> None:
+        for name, due_ts in list(self._resubscribe_ts.items()):
+            if due_ts <= ts and self._link.is_up:
+                del self._resubscribe_ts[name]
+                self._resubscribe(ts, name)
+
+    # Books.
+
+    def _book(self, ts: int, message: Book) -> None:
+        name = message.instrument_name
+        venue = self._instruments.get(name)
+        if venue is None or name in self._under_way:
+            return
+        book = self.books.get(name)
+        if book is None:
+            book = self.books[name] = DeribitBook(venue)
+        if book.change_id is None and message.type == "change" and name in self._resubscribe_ts:
+            return  # of a book that is known to be broken
+        try:
+            book.receive(message)
+        except VenueProtocolError as error:
+            self._link.fact(FactKind.PROTOCOL, str(error))
+            self._broken(ts, name)
+            return
+        best = book.best()
+        if best != self._best.get(name):
+            self._best[name] = best
+            self._link.output.events.append(book.quote(ts))
+        if self._settings.book_levels:
+            self._link.output.events.append(book.levels(ts, self._settings.book_levels))
+
+    def _broken(self, ts: int, name: str) -> None:
+        self._gap(ts, name)
+        if name not in self._resubscribe_ts and name not in self._under_way:
+            self._resubscribe_ts[name] = ts + RESUBSCRIBE_NS_MIN
+
+    def _gap(self, ts: int, name: str) -> None:
+        book = self.books.get(name)
+        if book is not None:
+            book.clear()
+        self._best.pop(name, None)
+        self.gaps += 1
+        self._link.output.events.append(GapDetected(ts, ts, self._instruments[name].instrument.instrument_id))
+
+    def _resubscribe(self, ts: int, name: str) -> None:
+        """Unsubscribe, then subscribe: a subscription that exists gives no new snapshot."""
+        channel = f"book.{name}.{self._settings.book_interval}"
+        self._under_way.add(name)
+
+        def subscribed(_now: int, _answer: Answer) -> None:
+            return
+
+        def unsubscribed(now: int, _answer: Answer) -> None:
+            # From here on the next book message is the new subscription's.
+            self._under_way.discard(name)
+            self._link.ask(
+                now, lambda request_id: requests.subscribe(request_id, [channel]), subscribed, again, again, cost=SUBSCRIBE_COST
+            )
+
+        def again(now: int, _why: Refusal | str) -> None:
+            self._under_way.discard(name)
+            self._resubscribe_ts[name] = now + RESUBSCRIBE_NS_MIN
+
+        self._link.ask(
+            ts, lambda request_id: requests.unsubscribe(request_id, [channel]), unsubscribed, again, again, cost=SUBSCRIBE_COST
+        )
+
+    # Prints and states.
+
+    def _trades(self, ts: int, message: PublicTrades) -> None:
+        for trade in message.trades:
+            venue = self._instruments.get(trade.instrument_name)
+            if venue is None or trade.trade_seq <= self._trade_seq.get(trade.instrument_name, -1):
+                continue  # seen before
+            instrument = venue.instrument
+            try:
+                price, qty = exact(trade.price, instrument.price_scale), exact(trade.amount, instrument.qty_scale)
+                if qty <= 0 or price < instrument.price_min:
+                    raise VenueProtocolError(f"trade {trade.trade_id}: price {price}, amount {qty}")
+            except VenueProtocolError as error:
+                self._link.fact(FactKind.PROTOCOL, str(error))
+                continue
+            self._trade_seq[trade.instrument_name] = trade.trade_seq
+            side = AggressorSide.BUY if trade.direction == "buy" else AggressorSide.SELL
+            self._link.output.events.append(
+                Trade(trade.timestamp * NS_PER_MS, ts, instrument.instrument_id, price, qty, side, trade.trade_seq)
+            )
+
+    def _platform(self, ts: int, message: PlatformState) -> None:
+        self._link.fact(FactKind.PLATFORM, f"{message}")
+        is_stopped = message.maintenance is True or message.locked is True
+        if message.maintenance is UNSET and message.locked is UNSET:
+            return
+        for name, venue in self._instruments.items():
+            if message.price_index in (UNSET, venue.price_index):
+                self._say_status(ts, ts, name, MarketStatus.HALTED if is_stopped else MarketStatus.TRADING)
+
+    def _say_status(self, ts: int, ts_event: int, name: str, status: MarketStatus) -> None:
+        if self._status.get(name, MarketStatus.TRADING) is not status:
+            self._status[name] = status
+            self._link.output.events.append(StatusChanged(ts_event, ts, self._instruments[name].instrument.instrument_id, status))
+
+
+def _not_compared(_ts: int, _why: Refusal | str) -> None:
+    return

@@ -1,0 +1,1 @@
+"""Raw frames of connections, kept as they came and went: format, writer, reader."""

@@ -1,0 +1,121 @@
+"""Several venues behind one Adapter: a command goes to the venue whose name its instrument has behind the last dot."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import anyio
+
+from core.approved import Approved
+from core.commands import CancelAll, SubmitOrder
+from core.errors import RefusedError, TransportError, VenueProtocolError
+from core.events import OrderFilled
+from core.venue_adapter import Adapter, EventSink, OnReconnect, VenueOrder, VenueState
+
+
+def venue_of(instrument_id: str) -> str:
+    """The part behind the last dot."""
+    return instrument_id.rpartition(".")[2]
+
+
+class Router:
+    """`instrument_of` gives the instrument of an order id that was sent in a run before this one; None where nobody knows.
+
+    What one venue says right after a reconnect is handed on as it is: it names the instruments that it is about.
+    """
+
+    def __init__(self, venues: Mapping[str, Adapter], instrument_of: Callable[[int], str | None]) -> None:
+        assert venues
+        self._venues = dict(venues)
+        self._instrument_of = instrument_of
+
+    async def open(self) -> None:
+        """All at once. Raises what the first one that fails raises, with the venue's name; the others are closed again."""
+        opened: list[Adapter] = []
+        try:
+            for adapter in self._venues.values():
+                await adapter.open()
+                opened.append(adapter)
+        except BaseException:
+            with anyio.CancelScope(shield=True):
+                for adapter in opened:
+                    await adapter.close()
+            raise
+
+    async def run(self, sink: EventSink, on_reconnect: OnReconnect) -> None:
+        """Until every venue's feed has ended. Raises what the first one raises that fails; the others end with it."""
+        failures: list[Exception] = []
+
+        async def run_one(adapter: Adapter) -> None:
+            try:
+                await adapter.run(sink, on_reconnect)
+            except Exception as error:
+                failures.append(error)
+                raise
+
+        try:
+            async with anyio.create_task_group() as tasks:
+                for adapter in self._venues.values():
+                    tasks.start_soon(run_one, adapter)
+        except BaseExceptionGroup:
+            if not failures:
+                raise
+        if failures:
+            # By its own name: a group of one is nobody's expected failure.
+            raise failures[0]
+
+    def adopt(self, client_order_id: int, order: VenueOrder) -> None:
+        self._venues[venue_of(order.instrument_id)].adopt(client_order_id, order)
+
+    def send(self, approved: Approved) -> None:
+        command = approved.command
+        match command:
+            case CancelAll(instrument_id=None):
+                for adapter in self._venues.values():
+                    adapter.send(approved)
+                return
+            case CancelAll(instrument_id=instrument_id) | SubmitOrder(instrument_id=instrument_id):
+                assert instrument_id is not None
+            case _:
+                found = self._instrument_of(command.client_order_id)
+                assert found is not None, f"order {command.client_order_id} is canceled or replaced, and was never sent"
+                instrument_id = found
+        self._venues[venue_of(instrument_id)].send(approved)
+
+    async def query(self, since_ts: int) -> VenueState:
+        """Every venue's answer in one. Raises TransportError with the names of those that do not answer."""
+        answers: dict[str, VenueState] = {}
+        silent: dict[str, str] = {}
+
+        async def ask(name: str, adapter: Adapter) -> None:
+            try:
+                answers[name] = await adapter.query(since_ts)
+            except (TransportError, RefusedError, VenueProtocolError) as error:
+                silent[name] = str(error)
+
+        async with anyio.create_task_group() as tasks:
+            for name, adapter in self._venues.items():
+                tasks.start_soon(ask, name, adapter)
+        if silent:
+            raise TransportError("; ".join(f"{name}: {reason}" for name, reason in sorted(silent.items())))
+        return merged([answers[name] for name in self._venues])
+
+    async def close(self) -> None:
+        for adapter in self._venues.values():
+            await adapter.close()
+
+
+def merged(states: Sequence[VenueState]) -> VenueState:
+    """One state of several venues: executions in the order of their stamps, each venue's own order kept."""
+    orders: list[VenueOrder] = []
+    executions: list[OrderFilled] = []
+    positions: dict[str, int] = {}
+    about: set[str] | None = set()
+    for state in states:
+        orders += state.open_orders
+        executions += state.executions
+        positions |= state.positions
+        about = None if about is None or state.instrument_ids is None else about | state.instrument_ids
+    executions.sort(key=lambda fill: fill.ts_event)
+    slowest_ns = max(state.not_found_ns for state in states)
+    return VenueState(tuple(orders), tuple(executions), positions, None if about is None else frozenset(about), slowest_ns)

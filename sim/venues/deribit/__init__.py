@@ -1,0 +1,1 @@
+"""A simulator of Deribit, written from its documentation and from nothing of the adapter's."""
