@@ -1,5 +1,4 @@
-"""`make bench`: every benchmark of ours, one after the other: matching, replay, bars, journal, flow, kill, trading, restart, api and
-venues.
+"""`make bench`: every benchmark of ours, one after the other; the names below say which there are.
 
 python -m tests.bench [--json] [--rows N] [matching|replay|bars|journal|flow|kill|trading|restart|api|venues ...]
 """
