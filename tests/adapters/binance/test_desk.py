@@ -518,9 +518,13 @@ def simulate(seed: int) -> None:
         raise AssertionError(f"TRADINGD_DESK_SEED={seed} repeats it: {type(error).__name__}: {error}") from error
 
 
+# Worlds in which an earlier desk went wrong.
+ONCE_WRONG = (1, 7, 19, 22, 29, 2428, 5043, 5570)
+
+
 def test_the_venue_and_our_books_agree_whatever_the_network_does() -> None:
-    first = int(os.environ.get("TRADINGD_DESK_SEED") or 0)
-    for seed in range(first, first + (1 if "TRADINGD_DESK_SEED" in os.environ else 60)):
+    asked = os.environ.get("TRADINGD_DESK_SEED")
+    for seed in (int(asked),) if asked else (*ONCE_WRONG, *range(100, 140)):
         simulate(seed)
 
 
