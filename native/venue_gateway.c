@@ -342,6 +342,9 @@ void venue_command_arrive(venue *v)
         leave_where(v, c->order.instrument, LEAVE_ALL, 0);
         break;
     }
+    /* Only now: `c` lies in it. */
+    if (ring->head == ring->tail)
+        ring_rewind(&ring->head, &ring->tail);
 }
 
 /* ---- The trader's side ---- */

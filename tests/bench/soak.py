@@ -36,7 +36,7 @@ END_S_MAX = 60.0
 RSS_MIB_PER_H_MAX = 1.5
 # What is remembered on purpose, and up to how many (core/order_store.py, daemon/venue_sim/account.py): until they are full, the
 # process grows by them. Bytes as measured with --tracemalloc: an order with its two ids; a fill's id, and the venue's copy of it.
-REMEMBERED = (("orders", 10_000, 600), ("fills", 100_000, 250), ("fills", 20_000, 350))
+REMEMBERED = (("orders", 10_000, 500), ("fills", 100_000, 240), ("fills", 20_000, 300))
 COUNT_PER_H_MAX = 1.0  # descriptors, threads
 
 CONFIG = """

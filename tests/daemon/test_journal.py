@@ -351,8 +351,8 @@ def test_anchors_are_appended_line_by_line(tmp_path: Path) -> None:
     with path.open("ab") as file:
         file.write(b'{"journal_id":"cut sho')
     AnchorFile(path).close()
-    anchors, damaged, unfinished = read_anchors(path)
-    assert (damaged, unfinished) == ([], [len(anchors) + 1])
+    anchors, damaged, unfinished, heads = read_anchors(path)
+    assert (damaged, unfinished, heads) == ([], [len(anchors) + 1], [])
     assert {anchor.journal_id for anchor in anchors} == {"a" * 32, "b" * 32}
     for name in ("a", "b"):
         seals = [

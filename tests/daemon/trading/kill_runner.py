@@ -17,6 +17,7 @@ import signal
 import sys
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -72,8 +73,17 @@ def write_config(folder: Path) -> LoadedConfig:
     return load_config(path)
 
 
-def live(loaded: LoadedConfig, ledger: Path, seed: int, point: Callable[[str], None], terminate_s: float | None) -> int:
-    """One life of the daemon, to its end, on either kind of loop; SIGTERM ends it so long after it was ready."""
+@dataclass(frozen=True)
+class End:
+    """`number` ends a life `seconds` after it began, or after it was ready."""
+
+    seconds: float
+    number: int = signal.SIGKILL
+    is_from_ready: bool = False
+
+
+def live(loaded: LoadedConfig, ledger: Path, seed: int, point: Callable[[str], None], ready: int) -> int:
+    """One life of the daemon, to its end, on either kind of loop; a byte in `ready` says that it trades."""
 
     def open_venue(_loaded: LoadedConfig, _trader: Trader, clock: Clock) -> DurableVenue:
         return DurableVenue(FileLedger(ledger), clock, seed)
@@ -83,11 +93,10 @@ def live(loaded: LoadedConfig, ledger: Path, seed: int, point: Callable[[str], N
     def handler_of(made: Daemon) -> Handler:
         # An operator who resumes what the life before had halted, and halts and resumes again: latches on the way.
         loop = asyncio.get_running_loop()
+        loop.call_later(0.001, os.write, ready, b"r")
         loop.call_later(0.005, made.resume, "test", 0)
         loop.call_later(0.06, made.halt, "test", 0)
         loop.call_later(0.08, made.resume, "test", 0)
-        if terminate_s is not None:
-            loop.call_later(terminate_s, os.kill, os.getpid(), signal.SIGTERM)
         return Control(made).answer
 
     return anyio.run(partial(daemon.run, handler_of), backend_options={"use_uvloop": HAS_UVLOOP and seed % 2 == 1})
@@ -105,25 +114,26 @@ def die_at(name: str, visit: int) -> Callable[[str], None]:
     return point
 
 
-def fork_life(
-    loaded: LoadedConfig, ledger: Path, seed: int, point: Callable[[str], None], seconds: float, number: int
-) -> tuple[int, bool]:
-    """The exit status of one life, and whether it ended by itself: else `number`, SIGKILL or SIGTERM, ended it after so long.
-
-    SIGKILL counts from the process's first moment, SIGTERM from when it was ready: before that it kills too.
-    """
-    terminate_s = seconds if number == signal.SIGTERM else None
+def fork_life(loaded: LoadedConfig, ledger: Path, seed: int, point: Callable[[str], None], end: End) -> tuple[int, bool]:
+    """The exit status of one life, and whether it ended by itself."""
+    ready, says_ready = os.pipe()
     child = os.fork()
     if child == 0:
         code = 70
         try:
-            code = live(loaded, ledger, seed, point, terminate_s)
+            code = live(loaded, ledger, seed, point, says_ready)
         except BaseException as error:
             print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
             raise
         finally:
             os._exit(code)
-    return end_after(child, seconds if terminate_s is None else POINT_S_MAX, signal.SIGKILL)
+    os.close(says_ready)
+    if end.is_from_ready:
+        # The pipe also wakes us where the child dies before.
+        select.select([ready], [], [], POINT_S_MAX)
+    found = end_after(child, end.seconds, end.number)
+    os.close(ready)
+    return found
 
 
 def end_after(child: int, seconds: float, number: int) -> tuple[int, bool]:
@@ -224,15 +234,20 @@ def main(folder: Path, kills: int, seed: int) -> dict[str, Any]:
         name = POINTS[number // 2 % len(POINTS)]
         visits = (1,) if name in ONCE else (1, 2) if name == "latched" else (1, 1, 2, 3)
         point = die_at("" if is_random else name, draw.choice(visits))
-        last = signal.SIGTERM if name == "closing" and not is_random else signal.SIGKILL
-        # Whoever is to die at a point gets the time to come to it.
-        seconds = draw.uniform(0.005, LIFE_S_MAX) if is_random else CLOSING_AT_S if name == "closing" else POINT_S_MAX
-        status, by_itself = fork_life(loaded, ledger, draw.randrange(1 << 30), point, seconds, last)
+        if is_random:
+            # Every fourth one in its first moments, the others while they trade.
+            end = End(draw.uniform(0.005, LIFE_S_MAX), is_from_ready=number % 8 != 1)
+        elif name == "closing":
+            end = End(CLOSING_AT_S, signal.SIGTERM, is_from_ready=True)
+        else:
+            end = End(POINT_S_MAX)
+        status, by_itself = fork_life(loaded, ledger, draw.randrange(1 << 30), point, end)
         if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL:
             died[name if by_itself else "random"] += 1
-        elif not (last == signal.SIGTERM and status == 0):
+        elif not (end.number == signal.SIGTERM and status == 0):
             failures.append((number, name, status))
-    status, _ = fork_life(loaded, ledger, draw.randrange(1 << 30), lambda _name: None, 0.5, signal.SIGTERM)
+    end = End(2 * LIFE_S_MAX, signal.SIGTERM, is_from_ready=True)
+    status, _ = fork_life(loaded, ledger, draw.randrange(1 << 30), lambda _name: None, end)
     if status:
         failures.append((kills, "the last life", status))
     found = audit(loaded, FileLedger(ledger).entries())

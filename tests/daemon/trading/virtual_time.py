@@ -37,6 +37,8 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def __init__(self, world: World) -> None:
         self._world = world
         super().__init__(JumpingSelector(world))
+        # What asyncio takes for now: finer than a float of some months in seconds is, a timer that is due would never be.
+        self._clock_resolution = 1e-6
 
     def time(self) -> float:
         return (self._world.ns - START_NS) / NS_PER_S
