@@ -210,7 +210,7 @@ def test_an_order_that_never_arrived_is_proven_so_and_not_before_its_valid_until
 def test_an_order_that_lives_although_its_answer_is_lost_is_found(number: int) -> None:
     world = ready()
     if number == 14:
-        world.faults.random.below = lambda _bound: 1  # type: ignore[method-assign,assignment]
+        world.faults.random.below = lambda _bound: 1
     world.faults.arm(number)
     order = world.submit(BTC, Side.BUY, 10, BID - 100)
     world.run(120 * S)
@@ -396,7 +396,7 @@ def test_a_foreign_order_that_is_adopted_goes_by_its_id() -> None:
     (adopted,) = world.ask(world.now).open_orders
     assert adopted == msgspec.structs.replace(found, client_order_id=order_id)
     taken: list[Any] = []
-    world.step = taken.append  # type: ignore[method-assign]
+    world.step = taken.append
     world.venue.crowd(world.now, "BTC-PERPETUAL", Side.SELL, None, 520)
     world.run(S)
     fills = [event for event in taken if isinstance(event, OrderFilled)]
@@ -469,7 +469,7 @@ def test_a_fill_under_a_second_id_is_not_booked() -> None:
 def test_a_book_that_breaks_is_a_gap_and_is_subscribed_to_again(number: int) -> None:
     world = ready()
     if number == 51:
-        world.faults.random.below = lambda _bound: 0  # type: ignore[method-assign,assignment]
+        world.faults.random.below = lambda _bound: 0
     world.faults.arm(number)
     world.venue.crowd(world.now, "BTC-PERPETUAL", Side.BUY, BID - 500, 100)
     world.run(100 * MS)
