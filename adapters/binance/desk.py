@@ -78,6 +78,7 @@ class _Known(msgspec.Struct):
     side: Side
     is_conditional: bool
     is_open: bool = True
+    is_seen: bool = False  # a fact has told that it exists
     is_cancel_asked: bool = False  # and not answered
     replaced: tuple[int, int] = (0, 0)  # ts_event and price of the last change that was told
 
@@ -241,6 +242,10 @@ class OrderDesk:
         if known is not None and not known.is_open and purpose is not Purpose.PLACE:
             # It has ended meanwhile, by a fact. Whatever became of the request, it changed nothing.
             return Reaction((self._refused(purpose, order_id, Reason.UNKNOWN_ORDER, text, ts),))
+        if known is not None and known.is_seen and purpose is Purpose.PLACE:
+            # The stream was faster than the answer that is lost now. To call the order unknown again would also hide a change of
+            # it that is under way.
+            return Reaction()
         is_asked = self._ask_about(order_id, _INTENTS[purpose], now, clock_error_ns, sent_ns)
         return Reaction((OrderOutcomeUnknown(ts, ts, order_id, text),), must_recover=not is_asked)
 
@@ -399,8 +404,10 @@ class OrderDesk:
             is_end = isinstance(fact, OrderCanceled | OrderExpired | OrderRejected) or (
                 isinstance(fact, OrderFilled) and fact.leaves_qty == 0
             )
+            known = self._orders.get(order_id)
+            if known is not None and isinstance(fact, OrderAccepted | OrderFilled | OrderReplaced | OrderTriggered):
+                known.is_seen = True
             if is_end:
-                known = self._orders.get(order_id)
                 if known is not None:
                     known.is_open = False
                 self.unknown.ended(order_id)

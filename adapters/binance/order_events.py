@@ -37,6 +37,7 @@ FORCED_PREFIXES = ("autoclose-", "adl_autoclose", "settlement_autoclose-", "deli
 ONE_WAY = "BOTH"
 OPEN_STATUSES = frozenset({"NEW", "PENDING_NEW", "PARTIALLY_FILLED", "PENDING_CANCEL"})
 ENDED_STATUSES = frozenset({"FILLED", "CANCELED", "REJECTED", "EXPIRED", "EXPIRED_IN_MATCH"})
+STATUSES = OPEN_STATUSES | ENDED_STATUSES
 # Of spot orders that wait for a trigger: the ones whose `w` says whether they are on the book yet.
 _TRIGGERED_TYPES = frozenset({"STOP_LOSS", "STOP_LOSS_LIMIT", "TAKE_PROFIT", "TAKE_PROFIT_LIMIT"})
 _SIDES = {"BUY": Side.BUY, "SELL": Side.SELL}
@@ -182,7 +183,7 @@ class OrderEvents:
     def _facts(self, change: _Change, ts: int) -> list[OrderFact]:
         instrument = self._instruments.get(change.symbol)
         order_id = parse_order_id(change.wire_id, self._prefix)
-        if change.status not in OPEN_STATUSES | ENDED_STATUSES:
+        if change.status not in STATUSES:
             raise VenueProtocolError(f"{change.symbol}: order {change.wire_id!r} in unknown status {change.status!r}")
         foreign = None
         if instrument is None or order_id is None:
@@ -326,7 +327,7 @@ class OrderEvents:
         order_id = parse_order_id(self._children.get(body.order_id, body.own_id), self._prefix)
         if instrument is None or order_id is None:
             raise VenueProtocolError(f"{body.symbol}: order {body.own_id!r} is not what was asked for")
-        if body.status not in OPEN_STATUSES | ENDED_STATUSES:
+        if body.status not in STATUSES:
             raise VenueProtocolError(f"{body.symbol}: order {body.own_id!r} in unknown status {body.status!r}")
         ours = [fill for fill in fills if fill.client_order_id == order_id]
         executed = qty_of(instrument, body.executed_qty, "executedQty")

@@ -9,17 +9,19 @@ from collections.abc import Mapping, Sequence
 from adapters.deribit import requests
 from adapters.deribit.instruments import VenueInstrument, instrument_name_of
 from adapters.deribit.link import Link
-from adapters.deribit.outcomes import ORDER_IS_GONE, Outcome, outcome_of_error, reason_of_error
+from adapters.deribit.outcomes import ORDER_IS_GONE, outcome_of_error, reason_of_error
 from adapters.deribit.resolving import Resolver
 from adapters.deribit.settings import DeribitSettings, Fact, FactKind
 from adapters.deribit.tracker import Tracked, Tracker
 from adapters.deribit.truth import Truth
 from adapters.deribit.wire import Answer, Count, Order, OrderResult, Refusal, UserTrade, decode_result
+from adapters.http.request import Outcome
 from core.commands import CancelAll, CancelOrder, ReplaceOrder, SubmitOrder
 from core.enums import Reason
 from core.errors import VenueProtocolError
 from core.events import AnyEvent, CancelRejected, OrderOutcomeUnknown, OrderRejected, ReplaceRejected
 from core.units import NS_PER_MS
+from core.venue_adapter import VenueOrder
 
 
 class Orders:
@@ -44,6 +46,9 @@ class Orders:
     def adopt(self, order: Order, trades: Sequence[UserTrade]) -> None:
         self.tracker.adopt(order, trades)
 
+    def adopt_foreign(self, client_order_id: int, order: VenueOrder) -> None:
+        self.tracker.adopt_foreign(client_order_id, order)
+
     def settle(self, truth: Truth) -> None:
         """Orders that had been accepted and are not among those the venue names as open have ended; the daemon concludes how."""
         named = {order.order_id for order in truth.orders}
@@ -52,6 +57,7 @@ class Orders:
                 self.tracker.gone(tracked)
         for order_id in [order_id for order_id in self.tracker.foreign if order_id not in named]:
             del self.tracker.foreign[order_id]
+            del self.tracker.pictures[order_id]
 
     def ask_for_missing(self, ts: int, truth: Truth, before_ms: int) -> None:
         """Orders that the venue does not name as open any more, and whose end nobody has told: ask what became of them.

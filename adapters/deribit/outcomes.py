@@ -12,17 +12,8 @@ is every code that this table does not have.
 
 from __future__ import annotations
 
-from enum import IntEnum
-
+from adapters.http.request import Outcome
 from core.enums import Reason
-
-
-class Outcome(IntEnum):
-    ACCEPTED = 0
-    REJECTED_PROVEN = 1
-    NOT_SENT_PROVEN = 2
-    UNKNOWN = 3
-
 
 # Turned away before it did anything; what the reason is to the strategy.
 REJECTED: dict[int, tuple[str, Reason]] = {

@@ -16,11 +16,13 @@ from adapters.deribit.link import Link
 from adapters.deribit.outcomes import ORDER_IS_GONE
 from adapters.deribit.settings import FactKind
 from adapters.deribit.tracker import Tracked, Tracker
+from adapters.deribit.truth import Truth
 from adapters.deribit.wire import Answer, Order, Refusal, TradesResult, UserTrade, decode_result
 from core.enums import Reason
 from core.errors import VenueProtocolError
 
 NOT_FOUND_READS = 2
+SINCE_MARGIN_MS = 60_000  # executions are looked for from so long before the order was made
 
 
 @dataclass(slots=True)
@@ -163,8 +165,37 @@ class Resolver:
         if not self._is_past(case, us_in):
             return
         case.not_found += 1
-        if case.not_found < NOT_FOUND_READS:
-            return
+        if case.not_found >= NOT_FOUND_READS:
+            self._look_everywhere(ts, case)
+
+    def _look_everywhere(self, ts: int, case: Case) -> None:
+        """What one query does not find another may: only where all agree is it so."""
+        self._number += 1
+        case.asking, case.number, number = True, self._number, self._number
+        tracked = case.tracked
+
+        def done(now: int, truth: Truth) -> None:
+            if case.number != number:
+                return
+            case.asking = False
+            ours = [order for order in truth.orders if order.label == tracked.label]
+            trades = [trade for trade in truth.trades if trade.label == tracked.label or trade.order_id == tracked.order_id]
+            self._apply(now, ours, trades)
+            if ours or tracked.is_ended:
+                self._found(now, case, case.bound_ms * 1_000)
+            else:
+                self._conclude(now, case)
+
+        def failed(now: int, _text: str) -> None:
+            if case.number == number:
+                case.asking, case.not_found = False, 0
+                case.next_ts = now + self._link.settings.resolve_interval_ns
+
+        since_ms = tracked.created_ms + (self._link.clock_offset_ms or 0) - SINCE_MARGIN_MS
+        Truth(self._link, self._tracker.instruments, since_ms, _never_changes, done, failed, rounds_max=1).start(ts)
+
+    def _conclude(self, ts: int, case: Case) -> None:
+        tracked = case.tracked
         self._close(case)
         if tracked.is_accepted or tracked.filled:
             self._tracker.vanished(ts, tracked, "the venue had accepted it, and does not know it any more")
@@ -200,3 +231,7 @@ class Resolver:
             self.fills_missing(now, tracked)
 
         self._link.ask(ts, lambda request_id: requests.get_user_trades_by_order(request_id, order_id), answered, again, again)
+
+
+def _never_changes() -> int:
+    return 0

@@ -47,7 +47,7 @@ from core.enums import Reason
 from core.errors import VenueProtocolError
 from core.events import AnyEvent, CancelRejected, OrderFilled, OrderRejected, ReplaceRejected
 from core.units import NS_PER_MS, NS_PER_SECOND
-from core.venue_adapter import VenueState
+from core.venue_adapter import VenueOrder, VenueState
 
 # Executions are asked for again from so long before the connection was lost.
 EXECUTIONS_OVERLAP_NS = 60 * NS_PER_SECOND
@@ -207,10 +207,16 @@ class DeribitSession:
                     CancelRejected(ts, ts, order_id, Reason.NOT_SENT) for order_id in self.orders.open_in(command.instrument_id)
                 ]
 
+    def adopt(self, client_order_id: int, order: VenueOrder) -> None:
+        """From here on the foreign `order` goes by this id."""
+        self.orders.adopt_foreign(client_order_id, order)
+
     def query(self, ts: int, since_ts: int) -> tuple[int, Output]:
         """Ask where things stand; the answer comes in Output.states under the number returned."""
         self._query_number += 1
         number = self._query_number
+        # What was sent so long ago has been begun with by now, or never is.
+        not_found_ns = self.settings.order_valid_ns + self.settings.server_clock_error_ms * NS_PER_MS
         if self.phase is not Phase.READY:
             self.link.output.states.append((number, None, f"the connection is {self.phase.value}"))
             return number, self._output()
@@ -218,7 +224,7 @@ class DeribitSession:
         def done(now: int, truth: Truth) -> None:
             self._queries.pop(number, None)
             self._apply_truth(now, truth)
-            self.link.output.states.append((number, self._state(now, truth), ""))
+            self.link.output.states.append((number, self._state(now, truth, not_found_ns), ""))
 
         def failed(_now: int, text: str) -> None:
             self._queries.pop(number, None)
@@ -229,8 +235,8 @@ class DeribitSession:
         truth.start(ts)
         return number, self._output()
 
-    def _state(self, ts: int, truth: Truth) -> VenueState:
-        return truth.state(ts, self.orders.tracker, self.settings.order_id_prefix)
+    def _state(self, ts: int, truth: Truth, not_found_ns: int) -> VenueState:
+        return truth.state(ts, self.orders.tracker, not_found_ns)
 
     # What comes in.
 
@@ -325,7 +331,7 @@ class DeribitSession:
         self._apply_truth(ts, truth)
         tracker = self.orders.tracker
         for order in truth.orders:
-            if not tracker.owns(order.label):
+            if not tracker.owns(order.label, order.order_id):
                 self.orders.adopt(order, truth.trades)
         self.orders.settle(truth)
         if not self.orders.resolver.is_idle:
@@ -334,7 +340,8 @@ class DeribitSession:
         self._look_since_ts, self._look_due_ts = ts, ts + self.settings.look_interval_ns
         output = self.link.output
         if self._was_ready:
-            output.reconnected = self._state(ts, truth)
+            # Nothing is on its way any more: whatever was has been found, or proven never to have been.
+            output.reconnected = self._state(ts, truth, 0)
         self._was_ready = True
         output.is_ready = True
 
@@ -351,8 +358,8 @@ class DeribitSession:
     def _apply_truth(self, ts: int, truth: Truth) -> None:
         """What a query knows of orders that this session knows, as if the stream had said it."""
         owns = self.orders.tracker.owns
-        known = [order for order in truth.orders if owns(order.label)]
-        self.orders.apply(ts, known, [trade for trade in truth.trades if owns(trade.label or "")])
+        known = [order for order in truth.orders if owns(order.label, order.order_id)]
+        self.orders.apply(ts, known, [trade for trade in truth.trades if owns(trade.label or "", trade.order_id)])
 
     # The slow comparison: order truth never rests on one stream.
 

@@ -214,6 +214,7 @@ class _Look:
             price,
             leaves,
             order.order_id,
+            order.reduce_only,
         )
 
 

@@ -35,6 +35,7 @@ from core.events import (
 )
 from core.identifiers import format_order_id, parse_order_id
 from core.instruments import MONEY_SCALE
+from core.order_store import FOREIGN_ORDER_ID
 from core.units import NS_PER_DAY, NS_PER_MS, NS_PER_SECOND
 from core.venue_adapter import VenueOrder
 
@@ -84,6 +85,7 @@ class Tracked:
         "is_accepted",
         "is_ended",
         "is_market",
+        "is_stop",
         "is_triggered",
         "is_unknown",
         "label",
@@ -111,6 +113,7 @@ class Tracked:
         self.post_only = False
         self.reduce_only = False
         self.is_market = False
+        self.is_stop = False  # it goes on under another order id once it is triggered
         self.order_id = ""
         self.past_ids: tuple[str, ...] = ()  # a stop's own id, once what it triggered has another
         self.created_ms = 0
@@ -149,13 +152,14 @@ class Tracker:
         emit: Callable[[AnyEvent], None],
         fact: Callable[[Fact], None],
     ) -> None:
-        self._instruments = instruments
+        self.instruments = instruments
         self._prefix = prefix
         self._emit = emit
         self._fact = fact
         self.on_missing: Callable[[int, Tracked], None] = _nobody_asks
         self.orders: dict[int, Tracked] = {}
         self.foreign: dict[str, VenueOrder] = {}
+        self.pictures: dict[str, tuple[Order, Picture]] = {}  # of those in `foreign`
         self._by_order_id: dict[str, Tracked] = {}
         self._ended: OrderedDict[int, None] = OrderedDict()
         self._seen: OrderedDict[tuple[str, str], None] = OrderedDict()
@@ -173,14 +177,38 @@ class Tracker:
         tracked.time_in_force = command.time_in_force
         tracked.post_only, tracked.reduce_only = command.post_only, command.reduce_only
         tracked.is_market = command.order_type in (OrderType.MARKET, OrderType.STOP)
+        tracked.is_stop = command.order_type in (OrderType.STOP, OrderType.STOP_LIMIT)
         tracked.created_ms = command.ts // NS_PER_MS
         self.orders[order_id] = tracked
         return tracked
 
-    def owns(self, label: str) -> bool:
-        """Whether this session knows an order under `label`."""
+    def owns(self, label: str, order_id: str) -> bool:
+        """Whether this session knows an order under `label`, or has adopted `order_id`."""
         client_order_id = parse_order_id(label, self._prefix)
-        return client_order_id is not None and client_order_id in self.orders
+        return order_id in self._by_order_id or (client_order_id is not None and client_order_id in self.orders)
+
+    def name_of(self, trade: UserTrade) -> int:
+        """The id here of the order that a trade filled; FOREIGN_ORDER_ID where it is none of ours."""
+        tracked = self._by_order_id.get(trade.order_id)
+        if tracked is not None:
+            return tracked.client_order_id
+        client_order_id = parse_order_id(trade.label or "", self._prefix)
+        if client_order_id is None:
+            return FOREIGN_ORDER_ID
+        known = self.orders.get(client_order_id)
+        # Under our label, and of an order that we know to be another one.
+        is_twin = known is not None and known.order_id not in ("", trade.order_id) and not self._is_next_life(known)
+        return FOREIGN_ORDER_ID if is_twin else client_order_id
+
+    def adopt_foreign(self, client_order_id: int, order: VenueOrder) -> None:
+        """From here on the foreign order goes by this id. One that has ended meanwhile is not adopted any more."""
+        found = self.pictures.get(order.venue_order_id)
+        if found is None or client_order_id in self.orders:
+            return
+        picture_of, picture = found
+        del self.pictures[order.venue_order_id], self.foreign[order.venue_order_id]
+        venue = self.instruments[picture_of.instrument_name]
+        self._know(client_order_id, venue, picture_of, picture)
 
     def open(self) -> list[Tracked]:
         return [tracked for tracked in self.orders.values() if not tracked.is_ended]
@@ -212,31 +240,35 @@ class Tracker:
         `trades`: what the same query has of its fills: the daemon gets them with the query.
         """
         client_order_id = parse_order_id(order.label, self._prefix)
-        venue = self._instruments.get(order.instrument_name)
+        venue = self.instruments.get(order.instrument_name)
         if client_order_id is None or client_order_id in self.orders or venue is None or order.order_state not in OPEN_STATES:
             return
         picture = self._read(order, venue)
+        self._know(client_order_id, venue, order, picture)
+        for trade in trades:
+            if trade.order_id == order.order_id:
+                self._remember((trade.order_id, trade.trade_id))
+
+    def _know(self, client_order_id: int, venue: VenueInstrument, order: Order, picture: Picture) -> None:
         tracked = Tracked(client_order_id, venue, order.label, _side(order.direction), picture.amount)
         tracked.price = picture.price
         tracked.time_in_force = _TIME_IN_FORCE.get(order.time_in_force, TimeInForce.GTC)
         tracked.post_only, tracked.reduce_only = order.post_only, order.reduce_only
         tracked.is_market = picture.price is None
+        tracked.is_stop = order.order_state == "untriggered"
         tracked.order_id = order.order_id
         tracked.created_ms, tracked.updated_ms = order.creation_timestamp, order.last_update_timestamp
         tracked.filled = tracked.venue_filled = picture.filled
         tracked.is_accepted = True
         self.orders[client_order_id] = tracked
         self._by_order_id[order.order_id] = tracked
-        for trade in trades:
-            if trade.order_id == order.order_id:
-                self._remember((trade.order_id, trade.trade_id))
 
     def _find(self, order: Order) -> Tracked | None:
         """The order of ours that this is; None, and a fact, where it is none or cannot be."""
         if order.order_state not in STATES:
             raise VenueProtocolError(f"order {order.order_id} is {order.order_state!r}")
         client_order_id = parse_order_id(order.label, self._prefix)
-        tracked = None if client_order_id is None else self.orders.get(client_order_id)
+        tracked = self._by_order_id.get(order.order_id) if client_order_id is None else self.orders.get(client_order_id)
         if tracked is None:
             self._foreign_order(order, FactKind.FOREIGN_ORDER, "is not one of this session's")
             return None
@@ -261,11 +293,13 @@ class Tracker:
 
     def _foreign_order(self, order: Order, kind: FactKind, text: str) -> None:
         is_new = order.order_id not in self.foreign
-        venue = self._instruments.get(order.instrument_name)
+        venue = self.instruments.get(order.instrument_name)
         if venue is None or order.order_state not in OPEN_STATES:
             self.foreign.pop(order.order_id, None)
+            self.pictures.pop(order.order_id, None)
         else:
             picture = self._read(order, venue)
+            self.pictures[order.order_id] = order, picture
             self.foreign[order.order_id] = VenueOrder(
                 None,
                 venue.instrument.instrument_id,
@@ -273,6 +307,7 @@ class Tracker:
                 picture.price,
                 picture.amount - picture.filled,
                 order.order_id,
+                order.reduce_only,
             )
         if is_new:
             self._fact(Fact(kind, f"order {order.order_id} ({order.instrument_name}, {order.order_state}) {text}"))
@@ -343,14 +378,17 @@ class Tracker:
         if tracked is None and trade.label:
             client_order_id = parse_order_id(trade.label, self._prefix)
             found = None if client_order_id is None else self.orders.get(client_order_id)
-            if found is not None and not found.order_id:
-                # The fill came before any word of the order.
-                found.order_id = trade.order_id
-                self._by_order_id[trade.order_id] = tracked = found
+            if found is not None and (not found.order_id or self._is_next_life(found)):
+                # The fill came before any word of the order, or of what the stop became.
+                self._go_on(ts, found, trade)
+                tracked = found
         if tracked is None or tracked.venue.name != trade.instrument_name:
             self._remember(key)
             kind = FactKind.FORCED_FILL if isinstance(trade.liquidation, str) else FactKind.FOREIGN_FILL
             self._fact(Fact(kind, f"trade {trade.trade_id} of order {trade.order_id} in {trade.instrument_name}"))
+            venue = self.instruments.get(trade.instrument_name)
+            if venue is not None:
+                self._emit(read_fill(ts, trade, venue, FOREIGN_ORDER_ID, 0))
             return
         fill = read_fill(ts, trade, tracked.venue, tracked.client_order_id, 0)
         if fill.side is not tracked.side:
@@ -367,6 +405,21 @@ class Tracker:
         if not leaves:
             self._end(tracked)
         self._emit(msgspec.structs.replace(fill, leaves_qty=leaves))
+
+    @staticmethod
+    def _is_next_life(tracked: Tracked) -> bool:
+        """Whether a trade under its label and another order id is of the order that the stop has become."""
+        return tracked.is_stop and not tracked.past_ids
+
+    def _go_on(self, ts: int, tracked: Tracked, trade: UserTrade) -> None:
+        if tracked.order_id:
+            tracked.past_ids = (tracked.order_id,)
+            tracked.updated_ms = 0
+            if not tracked.is_triggered:
+                tracked.is_triggered = True
+                self._emit(OrderTriggered(trade.timestamp * NS_PER_MS, ts, tracked.client_order_id))
+        tracked.order_id = trade.order_id
+        self._by_order_id[trade.order_id] = tracked
 
     def _finish(self, ts: int, tracked: Tracked, order: Order, picture: Picture) -> None:
         ts_event = order.last_update_timestamp * NS_PER_MS

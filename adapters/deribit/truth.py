@@ -18,7 +18,6 @@ from adapters.deribit.tracker import Tracker, read_fill
 from adapters.deribit.wire import Answer, Order, Position, Refusal, TradesResult, UserTrade, decode_result
 from core.errors import VenueProtocolError
 from core.events import OrderFilled
-from core.identifiers import parse_order_id
 from core.units import NS_PER_MS
 from core.venue_adapter import VenueOrder, VenueState
 
@@ -152,8 +151,11 @@ class Truth:
 
     # What it comes to.
 
-    def state(self, ts: int, tracker: Tracker, prefix: str) -> VenueState:
-        """As the daemon reads it. Orders as the tracker has them by now: it knows what came after the answer, too.
+    def state(self, ts: int, tracker: Tracker, not_found_ns: int) -> VenueState:
+        """As the daemon reads it; `not_found_ns`: how long what was sent may still be on its way.
+
+        Orders are as the tracker has them by now: it knows what came after the answer, too. Executions that are not ours bear
+        FOREIGN_ORDER_ID.
 
         Raises VenueProtocolError for an execution whose numbers cannot be read.
         """
@@ -165,6 +167,7 @@ class Truth:
                 tracked.price,
                 tracked.leaves,
                 tracked.order_id,
+                tracked.reduce_only,
             )
             for tracked in tracker.open()
             if tracked.is_accepted
@@ -173,9 +176,9 @@ class Truth:
         executions: list[OrderFilled] = []
         for trade in reversed(self.trades):
             venue = self._instruments.get(trade.instrument_name)
-            client_order_id = parse_order_id(trade.label or "", prefix)
-            if venue is None or client_order_id is None:
+            if venue is None:
                 continue
+            client_order_id = tracker.name_of(trade)
             leaves = left.get(trade.order_id, 0)
             fill = read_fill(ts, trade, venue, client_order_id, leaves)
             left[trade.order_id] = leaves + fill.qty
@@ -185,6 +188,7 @@ class Truth:
             executions=tuple(reversed(executions)),
             positions=dict(self.positions),
             instrument_ids=frozenset(venue.instrument.instrument_id for venue in self._instruments.values()),
+            not_found_ns=not_found_ns,
         )
 
 

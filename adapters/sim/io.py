@@ -317,22 +317,26 @@ class SimAdapter:
         stream = self._stream
         if stream is None or not self._is_sending:
             raise TransportError(f"{self._address}: there is no connection")
-        request, data = self._session.query(self._now(), since_ts)
+        request, data = self._session.query(self._now(), since_ts, settles=not self._is_running)
         self._say(stream, data)
         with anyio.move_on_after(QUERY_S_MAX):
             while stream is self._stream and stream.is_open:
                 reply = self._session.take_reply(request)
                 if reply is not None:
-                    if not self._is_running:
-                        # Nobody has heard of these order events yet, and the state holds what they say.
-                        self._early = [event for event in self._early if not isinstance(event, OrderEvent)]
                     return reply[1]
                 if self._is_running:
                     await self._woken.wait()
                 else:
-                    self._keep(self._receive(await stream.receive()))
+                    await self._receive_early(stream, request)
             raise TransportError(f"{self._address}: the connection was lost before the answer")
         raise TransportError(f"{self._address}: no answer within {QUERY_S_MAX:g} s")
+
+    async def _receive_early(self, stream: Stream, request: int) -> None:
+        """Keep what comes in for `run`. With the answer to `request`, what was kept of orders is old: the state holds it."""
+        events = self._receive(await stream.receive())
+        if self._session.has_reply(request):
+            self._early = [event for event in self._early if not isinstance(event, OrderEvent)]
+        self._keep(events)
 
     # One connection.
 

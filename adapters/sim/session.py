@@ -34,6 +34,7 @@ from core.events import (
     AnyEvent,
     CancelRejected,
     GapDetected,
+    OrderEvent,
     OrderFilled,
     OrderOutcomeUnknown,
     OrderRejected,
@@ -63,7 +64,10 @@ class TradeSession:
         self._token = token
         self._role: Role = role
         self._link: Link | None = None
-        self._last_event = FIRST_LOGIN
+        self._last_event = FIRST_LOGIN  # on this connection
+        # What was handed out knows of all events up to this one: the next login asks for what is behind it.
+        self._given_event = FIRST_LOGIN
+        self._settling: set[int] = set()
         self._market_sequence = 0
         self._pending = Pending()
         self._login_state: VenueState | None = None
@@ -78,17 +82,20 @@ class TradeSession:
         self._market_sequence = 0
         self._login_state = None
         self._replies.clear()
+        self._settling.clear()
         self._broken = None
         self.feed_ended = None
-        return link.login(ts, account=self._account, token=self._token, role=self._role, last_event=self._last_event)
+        return link.login(ts, account=self._account, token=self._token, role=self._role, last_event=self._given_event)
 
     def login_without_token(self, ts: int) -> bytes:
         """The login as a recording may keep it."""
-        return Link(ts).login(ts, account=self._account, token="", role=self._role, last_event=self._last_event)
+        return Link(ts).login(ts, account=self._account, token="", role=self._role, last_event=self._given_event)
 
     def take_login_state(self) -> VenueState | None:
         """What the venue said at the login, once; None while it has not."""
         state, self._login_state = self._login_state, None
+        if state is not None:
+            self._given_event = self._last_event
         return state
 
     def lost(self, ts: int) -> list[AnyEvent]:
@@ -126,11 +133,19 @@ class TradeSession:
             case CancelAll():
                 return [CancelRejected(ts, ts, order_id, Reason.NOT_SENT) for order_id in self._pending.scope(command)]
 
-    def query(self, ts: int, since_ts: int) -> tuple[int, bytes]:
-        """The request's number, and its bytes."""
+    def query(self, ts: int, since_ts: int, *, settles: bool = False) -> tuple[int, bytes]:
+        """The request's number, and its bytes.
+
+        `settles`: nobody has heard of the order events before the answer, and nobody shall: what they say is in it.
+        """
         link = self._linked
         number = link.next_request()
+        if settles:
+            self._settling.add(number)
         return number, link.say(ts, Query(number, max(since_ts, 0)))
+
+    def has_reply(self, request: int) -> bool:
+        return request in self._replies
 
     def take_reply(self, request: int) -> tuple[int, VenueState] | None:
         """The number of the last order event that the state knows of, and the state; None while it is not here."""
@@ -167,8 +182,10 @@ class TradeSession:
         except VenueProtocolError as error:
             if not events:
                 raise
-            # The numbers of what was taken are counted: a state that begins behind them must not be missing these.
+            # They count, and so do their numbers: the next login asks for what is behind them.
             self._broken = error
+        if self._login_state is None:
+            self._given_event = self._last_event
         return events
 
     @property
@@ -197,6 +214,9 @@ class TradeSession:
                         events.append(known)
             case StateReply(request=request, number=number, state=state):
                 self._replies[request] = (number, self._of_ours(state))
+                if request in self._settling:
+                    self._settling.remove(request)
+                    events[:] = [event for event in events if not isinstance(event, OrderEvent)]
             case LoggedIn(number=number, state=state):
                 self._last_event = number
                 self._login_state = ours = self._of_ours(state)

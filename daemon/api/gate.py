@@ -13,6 +13,7 @@ from typing import Any
 
 import anyio
 
+from core.errors import RefusedError
 from core.risk_rates import SlidingWindow
 from core.units import NS_PER_SECOND
 from daemon.api.metrics import ApiMetrics
@@ -49,7 +50,7 @@ _PLAIN_HEADERS: Headers = (
 )
 
 
-class Refusal(Exception):
+class Refusal(RefusedError):
     """Why a request goes no further; `kind` is what it is counted as."""
 
     def __init__(self, status: int, kind: str, text: str) -> None:

@@ -12,6 +12,7 @@ import anyio
 import msgspec
 from anyio.abc import SocketStream
 
+from core.errors import TransportError, UnknownOutcomeError
 from daemon.control.socket_path import sockets_present
 
 ASKED_AT_ONCE_MAX = 8  # half of what the daemon serves at once: the command line finds room too
@@ -26,11 +27,11 @@ _STATUS = re.compile(rb"HTTP/1\.1 (\d{3}) ")
 Reply = tuple[int, dict[str, Any]]
 
 
-class Unreachable(Exception):
+class Unreachable(TransportError):
     """Nothing was sent: the daemon is not there, or takes no connection."""
 
 
-class Unanswered(Exception):
+class Unanswered(UnknownOutcomeError):
     """It was sent, and no answer came: nobody can say whether it was done."""
 
 

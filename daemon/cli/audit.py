@@ -13,6 +13,7 @@ from daemon.audit.verify import verify as verify_journal
 from daemon.exit_codes import ExitCode
 from daemon.journal.anchor import read_anchors
 from daemon.journal.keys import known_key
+from daemon.one_line import one_line
 from daemon.timestamps import parse_moment
 
 EXIT_CODES = {
@@ -44,7 +45,8 @@ def show(options: argparse.Namespace) -> int:
     else:
         lines = record_lines(path, selection, as_json=options.json)
     for line in lines:
-        print(line)
+        # Reasons are text of others; JSON has its own escapes.
+        print(line if options.json else one_line(line))
     return ExitCode.OK
 
 

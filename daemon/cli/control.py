@@ -9,6 +9,7 @@ from typing import Any
 from core.errors import RefusedError
 from daemon.control.client import ask, find_daemon
 from daemon.exit_codes import ExitCode
+from daemon.one_line import one_line
 from daemon.progress import brief, line_of
 
 
@@ -18,14 +19,14 @@ def status(options: argparse.Namespace) -> int:
         print(json.dumps(content))
     else:
         line = summary_of(content) if "profit" in content else line_of(content)
-        print(f"{content['run_id']}  {content['phase']}  {line}")
+        print(one_line(f"{content['run_id']}  {content['phase']}  {line}"))
     return ExitCode.OK
 
 
 def halt(options: argparse.Namespace) -> int:
     content = _ask(options, "POST", "/halt", {"reason": options.reason, **_scope(options)})
     what = content.get("strategy_state") or content.get("trading_state", "halting")
-    print(json.dumps(content) if options.json else f"{content['run_id']}  {what}: {content['reason']}")
+    print(json.dumps(content) if options.json else one_line(f"{content['run_id']}  {what}: {content['reason']}"))
     return ExitCode.OK
 
 
@@ -40,7 +41,7 @@ def act(options: argparse.Namespace) -> int:
     else:
         more = {None: "", True: "  flat", False: "  NOT FLAT YET"}[content.get("flat")]
         of = f" {content['strategy_id']} {content['strategy_state']}; account" if "strategy_id" in content else ""
-        print(f"{content['run_id']}  {options.verb}:{of} {content['trading_state']}{more}: {content['reason']}")
+        print(one_line(f"{content['run_id']}  {options.verb}:{of} {content['trading_state']}{more}: {content['reason']}"))
     return ExitCode.MISMATCH if content.get("flat") is False else ExitCode.OK
 
 
@@ -58,7 +59,7 @@ def reconcile(options: argparse.Namespace) -> int:
         lines = [f"found: {text}" for text in content["facts"]] + [f"differs: {text}" for text in content["differences"]]
         lines += [f"not asked: {content['error']}"] if content["error"] else []
         for line in lines or ["orders, executions and positions agree"]:
-            print(f"{content['run_id']}  {line}")
+            print(one_line(f"{content['run_id']}  {line}"))
     return ExitCode.MISMATCH if content["differences"] or content["error"] else ExitCode.OK
 
 
@@ -158,7 +159,8 @@ def _print(options: argparse.Namespace, content: dict[str, Any], titles: tuple[s
     if options.json:
         print(json.dumps(content))
         return
-    lines = [titles, *[tuple("-" if cell is None else str(cell) for cell in row) for row in rows]]
+    # Some of it is text of others: a client's own name of an order, a venue's words.
+    lines = [titles, *[tuple("-" if cell is None else one_line(str(cell)) for cell in row) for row in rows]]
     widths = [max(len(line[column]) for line in lines) for column in range(len(titles))]
     for line in lines:
         print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())

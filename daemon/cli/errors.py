@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from core.errors import TradingdError, TransportError
 from daemon.exit_codes import ExitCode, exit_code_of
+from daemon.one_line import one_line
 
 
 def guarded(options: argparse.Namespace, verb: Callable[[argparse.Namespace], int]) -> int:
@@ -50,5 +51,7 @@ def tell(error: BaseException, code: ExitCode, options: argparse.Namespace) -> i
     if getattr(options, "json", False):
         print(json.dumps({"error": {"type": type(error).__name__, "message": str(error), "exit_code": int(code)}}))
     else:
-        print(f"tradingd: {error}", file=sys.stderr)
+        # It may quote a venue or a file: nothing of theirs may do anything to a terminal.
+        text = "\n".join(one_line(line) for line in str(error).split("\n"))
+        print(f"tradingd: {text}", file=sys.stderr)
     return int(code)

@@ -61,8 +61,14 @@ def _target(options: argparse.Namespace) -> Target:
     """Raises ConfigError for a configuration that does not even say which account, TransportError where there is nobody."""
     if options.config is not None:
         return _target_of_config(Path(options.config))
-    name = name_of_run(options.run) if options.run is not None else _only_account()
+    name = _account_of(options.run) if options.run is not None else _only_account()
     return _target_of_card(name, None)
+
+
+def _account_of(run: str) -> str:
+    """Of a run_id; the account's own name is understood too, also where it ends as a run_id does."""
+    is_name = card_in_control_folder(run).exists() or guardian_socket(run).exists()
+    return run if is_name else name_of_run(run)
 
 
 def _only_account() -> str:

@@ -407,7 +407,7 @@ class Guardian:
             case ("GET", "/status"):
                 return 200, self.status()
             case ("POST", "/kill"):
-                return self._answer_kill(request)
+                return await self._answer_kill(request)
             case ("GET", "/kill"):
                 return await self._answer_last_kill()
             case (_, "/status" | "/kill"):
@@ -415,8 +415,11 @@ class Guardian:
             case _:
                 return 404, {"error": f"there is no {request.path} here; GET /status, /kill; POST /kill"}
 
-    def _answer_kill(self, request: Request) -> tuple[int, dict[str, Any]]:
-        """At once. Nothing in the body keeps it from being done: what cannot be read is left out."""
+    async def _answer_kill(self, request: Request) -> tuple[int, dict[str, Any]]:
+        """At once, or when it is acknowledged, after `wait_s` at the latest.
+
+        Nothing in the body keeps it from being done: what cannot be read is left out.
+        """
         started_ns = time.monotonic_ns()
         reason, flatten = request.body.get("reason"), request.body.get("flatten")
         run = self.kill(
@@ -426,6 +429,10 @@ class Guardian:
             flatten=flatten is True,
             started_ns=started_ns,
         )
+        wait_s = request.body.get("wait_s")
+        if isinstance(wait_s, int | float) and wait_s > 0:
+            with anyio.move_on_after(min(wait_s, WAIT_S_MAX)):
+                await run.acknowledged.wait()
         return 200, {"account": self._settings.name, "kill": run.as_json()}
 
     async def _answer_last_kill(self) -> tuple[int, dict[str, Any]]:

@@ -14,7 +14,7 @@ import msgspec
 
 from core.clients import ClientDesk
 from core.enums import OrderStatus, OrderType, Side, TimeInForce
-from core.errors import ConfigError, UnitError
+from core.errors import ConfigError, RefusedError, UnitError
 from core.events import ClientCancelRequested, ClientOrderRequested, ClientReplaceRequested, OrderDenied
 from core.identifiers import COUNTER_BITS, COUNTER_MAX
 from core.instruments import Instrument
@@ -71,7 +71,7 @@ class ReplaceBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     price: _Number
 
 
-class Refused(Exception):
+class Refused(RefusedError):
     """A request that is understood and not done: the reply says why."""
 
     def __init__(self, status: int, error: str, **more: Any) -> None:

@@ -17,7 +17,7 @@ import anyio
 import structlog
 
 from core.enums import TradingState
-from core.errors import ConfigError, RefusedError, StorageError, TradingdError, TransportError
+from core.errors import RefusedError, TradingdError, TransportError
 from core.events import (
     CancelAllRequested,
     MemoryRequested,
@@ -60,7 +60,7 @@ from daemon.trading.listener import Alert, Listener, Severity
 from daemon.trading.reconcile import executions_since, position_differences
 from daemon.trading.reconciling import Reconciling
 from daemon.trading.recovery import Recovered, recover
-from daemon.trading.retention import retain_runs
+from daemon.trading.retention import retire_old_runs
 from daemon.trading.session import SIGNAL_UID, Point, Session, no_point
 from daemon.trading.state_folder import Latch, StateFolder
 from daemon.trading.tasks import Task, Tasks
@@ -179,7 +179,7 @@ class Daemon:
             wait_s = parse_duration_ns(self._settings.venue_wait) / NS_PER_SECOND
             await open_patiently(self._session.adapter, wait_s, self._say_waiting)
             self._say_phase("starting", "asking the venue")
-            self._last_act = LastAct(self._session)
+            self._last_act = LastAct(self._session, self.run_id, self._stop_ns_max / NS_PER_SECOND, self.alert)
             await self._begin()
             prepare_folder()
             listener = await open_listener(socket_of(self.run_id))
@@ -228,24 +228,11 @@ class Daemon:
         self.stop("stop", SIGNAL_UID, str(error))
 
     def _broken(self, error: BaseException) -> None:
-        """A bug: cancel everything and latch the halt now, whatever else is broken."""
-        self.session.inbox.wake()
-        reason = f"a bug of tradingd: {type(error).__name__}: {error}"
         self.phase = "stopping"
-        try:
-            self._last_act.cancel_and_latch(reason)
-        finally:
-            self._log.critical("a bug of tradingd", error=repr(error), exc_info=error)
-            self.alert("bug", Severity.CRITICAL, f"{self.run_id} is ended, HALTED: {reason}")
+        self._last_act.begin(error)
 
     async def _see_out(self) -> None:
-        last = self._last_act
-        try:
-            await last.see_out(self._stop_ns_max / NS_PER_SECOND)
-        finally:
-            if last.orders_left != 0:
-                left = "nobody knows how many orders" if last.orders_left is None else f"{last.orders_left} orders"
-                self.alert("not_verified", Severity.CRITICAL, f"after a bug {left} are left at the venue")
+        await self._last_act.see_out()
 
     def _answer_failed(self, what: str, error: Exception, is_action: bool) -> None:
         """Where something was to be done and nobody knows whether it was, trading halts."""
@@ -377,16 +364,8 @@ class Daemon:
         self.stop("stop", SIGNAL_UID, "the feed has ended" if self._error is None else str(self._error))
 
     async def _retain(self) -> None:
-        """Old runs go their way beside the trading; a disk that refuses is told of, and the next start goes on."""
-        try:
-            retired = await anyio.to_thread.run_sync(
-                retain_runs, self.loaded, self.run_number, self.recovered.previous_run, time.time_ns(), abandon_on_cancel=True
-            )
-        except (StorageError, ConfigError) as error:
-            self.alert("retention", Severity.WARNING, str(error))
-            return
-        for run in retired:
-            self._log.info("retention", run=run.run_number, what=run.what)
+        old = (self.run_number, self.recovered.previous_run)
+        await retire_old_runs(self.loaded, *old, is_stopping=lambda: self.phase in ("stopping", "ended"), alert=self.alert)
 
     def _api(self) -> ApiChild:
         settings = api_settings(self.loaded, socket_of(self.run_id))

@@ -11,8 +11,7 @@ from core.events import Heartbeat, MemoryRequested
 from core.units import NS_PER_SECOND, parse_duration_ns
 from daemon.config.models import Daemon as Settings
 from daemon.trading.clock import WallWatch
-from daemon.trading.listener import Beat, Listener, Severity
-from daemon.trading.reconciling import Tell
+from daemon.trading.listener import Beat, Listener, Severity, Tell
 from daemon.trading.session import Session
 
 

@@ -8,8 +8,10 @@ the venue.
 from __future__ import annotations
 
 from contextlib import ExitStack
+from typing import Any
 
 import anyio
+import structlog
 
 from core.commands import CancelAll
 from core.enums import TradingState
@@ -17,6 +19,7 @@ from core.errors import RefusedError, TransportError, VenueProtocolError
 from core.events import AnyEvent
 from core.risk import RateLimit, RiskGate
 from core.venue_adapter import Adapter, VenueState
+from daemon.trading.listener import Severity, Tell
 from daemon.trading.session import Session
 from daemon.trading.state_folder import Latch
 
@@ -34,14 +37,28 @@ class _Void:
 
 
 class LastAct:
-    def __init__(self, session: Session) -> None:
+    """`seconds` bounds what is done after the first moment; `alert` is the daemon's."""
+
+    def __init__(self, session: Session, run_id: str, seconds: float, alert: Tell) -> None:
         self._session = session
+        self._run_id, self._seconds, self._alert = run_id, seconds, alert
+        self._log: Any = structlog.get_logger("daemon")
         # A gate of its own, that knows nothing and lets cancels pass.
         self._gate = RiskGate({}, {}, RateLimit(orders_max=1, window_ns=1))
         self.is_feed_dead = False
         self.orders_left: int | None = None  # at the venue; None: it could not be asked
 
-    def cancel_and_latch(self, reason: str) -> None:
+    def begin(self, error: BaseException) -> None:
+        """Returns at once; everything is canceled as far as it can be, the halt is latched, and somebody was told."""
+        self._session.inbox.wake()
+        reason = f"a bug of tradingd: {type(error).__name__}: {error}"
+        try:
+            self._cancel_and_latch(reason)
+        finally:
+            self._log.critical("a bug of tradingd", error=repr(error), exc_info=error)
+            self._alert("bug", Severity.CRITICAL, f"{self._run_id} is ended, HALTED: {reason}")
+
+    def _cancel_and_latch(self, reason: str) -> None:
         """At once, each part whatever becomes of the others."""
         session = self._session
         latch = Latch(TradingState.HALTED, reason, session.clock.now())
@@ -54,10 +71,18 @@ class LastAct:
     def _cancel(self) -> None:
         self._session.adapter.send(self._gate.cancel(CancelAll(self._session.clock.now(), None)))
 
-    async def see_out(self, seconds: float) -> None:
-        """Until the venue has no order left; `orders_left` says how far it came in that time."""
+    async def see_out(self) -> None:
+        """Until the venue has no order left, or the time is over; `orders_left` says how far it came."""
+        try:
+            await self._until_nothing_is_left()
+        finally:
+            if self.orders_left != 0:
+                left = "nobody knows how many orders" if self.orders_left is None else f"{self.orders_left} orders"
+                self._alert("not_verified", Severity.CRITICAL, f"after a bug {left} are left at the venue")
+
+    async def _until_nothing_is_left(self) -> None:
         adapter = self._session.adapter
-        with anyio.move_on_after(seconds, shield=True):
+        with anyio.move_on_after(self._seconds, shield=True):
             async with anyio.create_task_group() as tasks:
                 if self.is_feed_dead:
                     # Without it nothing reaches the venue, or nothing comes back.

@@ -36,12 +36,18 @@ class Severity(Enum):
 
 
 class Alert(msgspec.Struct, frozen=True, kw_only=True):
-    """Something that a person should hear of. `kind` is one of docs/OPERATIONS.md."""
+    """Something that a person should hear of. `kind` is one of docs/GUARDIAN.md."""
 
     kind: str
     severity: Severity
     text: str
     ts: int  # ns UTC
+
+
+class Tell(Protocol):
+    """The daemon's own way to make an Alert."""
+
+    def __call__(self, kind: str, severity: Severity, text: str) -> None: ...
 
 
 class Listener(Protocol):

@@ -130,7 +130,7 @@ class _Looking:
         self._policy = policy
         self._adopted_before = adopted_before
         self._doubt_ns = doubt_ns
-        self._booked = set(trader.orders.executions())
+        self._is_known = trader.orders.is_known
         self._left: dict[int, int] = {}  # of orders, behind the executions below
         self._moved_now: dict[str, int] = {}  # by instrument: what the executions below bring
         self._adopted: list[tuple[int, VenueOrder]] = []
@@ -153,7 +153,7 @@ class _Looking:
             order = self._trader.orders.get(fill.client_order_id)
             if order is None:
                 yield from self._foreign_fill(fill)
-            elif execution_name(self._trader, fill) not in self._booked:
+            elif not self._is_known(execution_name(self._trader, fill)):
                 new = ours.setdefault(fill.client_order_id, [])
                 if self._is_possible(order, fill, sum(other.qty for other in new)):
                     new.append(fill)
@@ -187,7 +187,7 @@ class _Looking:
 
     def _foreign_fill(self, fill: OrderFilled) -> Iterator[Finding]:
         name = foreign_name(fill)
-        if (fill.client_order_id, fill.execution_id) in self._booked or name in self._booked:
+        if self._is_known((fill.client_order_id, fill.execution_id)) or self._is_known(name):
             return
         if fill.ts_event < self._trader.foreign.begun_ts and not is_numbered_here(self._trader, fill.client_order_id):
             return  # of before this account began

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import anyio
 import structlog
@@ -23,7 +23,7 @@ from core.units import NS_PER_SECOND, parse_duration_ns
 from core.venue_adapter import VenueOrder, VenueState
 from daemon.config.models import Daemon as Settings
 from daemon.trading.closing import BATCH_EVENTS_MAX
-from daemon.trading.listener import Severity
+from daemon.trading.listener import Severity, Tell
 from daemon.trading.reconcile import (
     ForeignPolicy,
     Kind,
@@ -55,10 +55,6 @@ class Reconciliation:
     facts: tuple[str, ...] = ()  # of this comparison, in words
     differences: tuple[str, ...] = ()
     error: str = ""  # the venue could not be asked
-
-
-class Tell(Protocol):
-    def __call__(self, kind: str, severity: Severity, text: str) -> None: ...
 
 
 class Reconciling:

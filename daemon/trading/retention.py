@@ -11,20 +11,26 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from core.errors import StorageError
+import anyio
+import structlog
+
+from core.errors import ConfigError, StorageError
 from core.units import NS_PER_DAY
 from daemon.config.build import expand_path
 from daemon.config.loader import LoadedConfig
 from daemon.journal.anchor import Anchors
-from daemon.journal.files import DISK, Files, make_durable_folder
+from daemon.journal.files import DISK, DiskFiles, Files, make_durable_folder
 from daemon.journal.format import JOURNAL_FOLDER
 from daemon.journal.opening import known_anchors
 from daemon.journal.reader import segments_of
 from daemon.journal.reopen import Resume, find_end
+from daemon.trading.listener import Severity, Tell
 from daemon.trading.snapshot import snapshots_of
 from daemon.trading.state_folder import RUNS_FOLDER
 
@@ -54,8 +60,47 @@ class Retired:
     what: str
 
 
-def retain_runs(loaded: LoadedConfig, current: int, previous: int, now: int) -> list[Retired]:
-    """As the configuration wants it. Raises ConfigError where the anchor file cannot be read."""
+async def retire_old_runs(
+    loaded: LoadedConfig, current: int, previous: int, *, is_stopping: Callable[[], bool], alert: Tell
+) -> None:
+    """Beside the trading, in a thread. A disk that refuses is told of, and the next start goes on."""
+    log: Any = structlog.get_logger("retention")
+    try:
+        retired = await anyio.to_thread.run_sync(
+            retain_runs, loaded, current, previous, time.time_ns(), is_stopping, abandon_on_cancel=True
+        )
+    except (StorageError, ConfigError) as error:
+        if not is_stopping():
+            alert("retention", Severity.WARNING, str(error))
+        return
+    for run in retired:
+        log.info("old run", run=run.run_number, what=run.what)
+
+
+class _UntilStopped(DiskFiles):
+    """An end of the daemon does not wait for a large run to be copied: what was begun is finished by the next start.
+
+    Every piece that is copied and every file that goes is asked about; a rename is done at once.
+    """
+
+    def __init__(self, is_stopping: Callable[[], bool]) -> None:
+        self._is_stopping = is_stopping
+
+    def write(self, descriptor: int, data: bytes) -> int:
+        self._check()
+        return super().write(descriptor, data)
+
+    def remove(self, path: Path) -> None:
+        self._check()
+        super().remove(path)
+
+    def _check(self) -> None:
+        if self._is_stopping():
+            raise StorageError("old runs: the daemon is stopping; the next start goes on with them")
+
+
+def retain_runs(loaded: LoadedConfig, current: int, previous: int, now: int, is_stopping: Callable[[], bool]) -> list[Retired]:
+    """As the configuration wants it. Raises ConfigError where the anchors cannot be read, StorageError where it was stopped."""
     settings = loaded.config.daemon
     archive = settings.archive
     policy = Retention(
@@ -64,7 +109,17 @@ def retain_runs(loaded: LoadedConfig, current: int, previous: int, now: int) -> 
         archive=None if archive is None else expand_path(loaded, archive, "daemon.archive") / loaded.config.run.name,
     )
     runs = Path(settings.state_folder).absolute() / loaded.config.run.name / RUNS_FOLDER
-    return list(retain(runs, policy, current=current, previous=previous, now=now, anchors=known_anchors(loaded)))
+    return list(
+        retain(
+            runs,
+            policy,
+            current=current,
+            previous=previous,
+            now=now,
+            anchors=known_anchors(loaded),
+            files=_UntilStopped(is_stopping),
+        )
+    )
 
 
 def retain(

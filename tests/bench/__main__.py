@@ -1,6 +1,6 @@
-"""`make bench`: every benchmark of ours, one after the other: matching, replay, bars, journal, flow, kill, trading, restart.
+"""`make bench`: every benchmark of ours, one after the other.
 
-python -m tests.bench [--json] [--rows N] [matching|replay|bars|journal|flow|kill|trading|restart ...]
+python -m tests.bench [--json] [--rows N] [matching|replay|bars|journal|flow|kill|trading|restart|api|venues ...]
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ def commands(names: list[str], rows: int) -> dict[str, list[str]]:
         "kill": lambda: ["tests.bench.kill_latency", "--kills", "50", "--cli-kills", "10"],
         "trading": lambda: ["tests.bench.trading"],
         "restart": lambda: ["tests.bench.restart"],
+        "api": lambda: ["tests.bench.api"],
+        "venues": lambda: ["tests.bench.venues"],
     }
     if unknown := [name for name in names if name not in made]:
         raise SystemExit(f"tests.bench: there is no benchmark {unknown[0]!r}; there are {', '.join(made)}")

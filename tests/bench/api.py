@@ -1,6 +1,6 @@
 """How long a client's order takes over the socket and over HTTP, and what clients and nonsense cost the daemon's loop.
 
-    python -m tests.bench.api [--orders N] [--websockets N] [--seconds S]
+    python -m tests.bench.api [--orders N] [--websockets N] [--seconds S] [--json]
 
 One daemon with the embedded market and a maker, `sync = "before_send"`; whoever asks is a process of its own. For the loop,
 the figures are of each event: from its stamp to its step, idle and under load.
@@ -15,6 +15,7 @@ import json
 import multiprocessing
 import random
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -38,16 +39,37 @@ def main() -> None:
     parser.add_argument("--orders", type=int, default=500)
     parser.add_argument("--websockets", type=int, default=50)
     parser.add_argument("--seconds", type=float, default=8.0)
+    parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
+    report = Report(is_quiet=options.json)
     with tempfile.TemporaryDirectory() as folder, live_api(Path(folder), idle=False) as live:
         path, port, seconds = socket_of(live.daemon.run_id), live.port, options.seconds
-        _orders("POST /order, control socket", over_socket, options.orders, path)
-        _orders("POST /order, HTTP, connection kept", over_http, options.orders, port)
-        _lag("loop, idle", live, seconds, None)
-        _lag("loop, 1 WebSocket", live, seconds, websockets, port, 1)
-        _lag(f"loop, {options.websockets} WebSockets", live, seconds, websockets, port, options.websockets)
-        _lag("loop, nonsense over HTTP", live, seconds, nonsense, port)
-        _lag("loop, idle again", live, seconds, None)
+        report.add("POST /order, control socket", _orders(over_socket, options.orders, path))
+        report.add("POST /order, HTTP, connection kept", _orders(over_http, options.orders, port))
+        report.add("loop, idle", *_lag(live, seconds, None))
+        report.add("loop, 1 WebSocket", *_lag(live, seconds, websockets, port, 1))
+        report.add(f"loop, {options.websockets} WebSockets", *_lag(live, seconds, websockets, port, options.websockets))
+        report.add("loop, nonsense over HTTP", *_lag(live, seconds, nonsense, port))
+        report.add("loop, idle again", *_lag(live, seconds, None))
+    if options.json:
+        print(json.dumps(report.lines))
+
+
+class Report:
+    """Times in us."""
+
+    def __init__(self, *, is_quiet: bool) -> None:
+        self.lines: dict[str, dict[str, float]] = {}
+        self._is_quiet = is_quiet
+
+    def add(self, title: str, taken_ns: list[int], events_per_s: float = 0.0, core_percent: float = 0.0) -> None:
+        cuts = statistics.quantiles(taken_ns, n=100)
+        line = {"p50_us": cuts[49] / 1e3, "p99_us": cuts[98] / 1e3, "max_us": max(taken_ns) / 1e3}
+        if events_per_s:
+            line |= {"events_per_s": events_per_s, "core_percent": core_percent}
+        self.lines[title] = line
+        if not self._is_quiet:
+            print(f"{title:<36}", "  ".join(f"{name} {value:8.1f}" for name, value in line.items()), flush=True)
 
 
 # In processes of their own.
@@ -97,7 +119,7 @@ def websockets(over: Event, ready: Event, port: int, count: int) -> None:
         await asyncio.gather(*(listen() for _ in range(count)))
 
     asyncio.run(all_of_them())
-    print(f"    {received} messages came through {count} WebSockets", flush=True)
+    print(f"    {received} messages came through {count} WebSockets", file=sys.stderr, flush=True)
 
 
 def nonsense(over: Event, ready: Event, port: int) -> None:
@@ -113,21 +135,23 @@ def nonsense(over: Event, ready: Event, port: int) -> None:
         connection.getresponse().read()
         asked += 1
         ready.set()
-    print(f"    {asked} requests without sense were answered", flush=True)
+    print(f"    {asked} requests without sense were answered", file=sys.stderr, flush=True)
 
 
 # What is measured.
 
 
-def _orders(title: str, target: Callable[..., None], count: int, where: Any) -> None:
+def _orders(target: Callable[..., None], count: int, where: Any) -> list[int]:
     found = SPAWN.Queue()
     process = SPAWN.Process(target=target, args=(count, where, found))
     process.start()
-    _print(title, found.get())
+    taken_ns: list[int] = found.get()
     process.join()
+    return taken_ns
 
 
-def _lag(title: str, live: LiveApi, seconds: float, target: Callable[..., None] | None, *arguments: Any) -> None:
+def _lag(live: LiveApi, seconds: float, target: Callable[..., None] | None, *arguments: Any) -> tuple[list[int], float, float]:
+    """Of each event; events in a second; the share of a core that the daemon's thread takes, in percent."""
     over, ready = SPAWN.Event(), SPAWN.Event()
     process = SPAWN.Process(target=target, args=(over, ready, *arguments)) if target is not None else None
     if process is not None:
@@ -154,13 +178,7 @@ def _lag(title: str, live: LiveApi, seconds: float, target: Callable[..., None] 
     over.set()
     if process is not None:
         process.join()
-    _print(title, lags, f"{len(lags) / elapsed_s:5.0f} events/s, {cpu_ns / elapsed_s / 1e7:4.1f} % of a core")
-
-
-def _print(title: str, taken_ns: list[int], more: str = "") -> None:
-    cuts = statistics.quantiles(taken_ns, n=100)
-    numbers = f"p50 {cuts[49] / 1_000:6.0f} us   p99 {cuts[98] / 1_000:6.0f} us   max {max(taken_ns) / 1_000:6.0f} us"
-    print(f"{title:<36} {numbers}   {more}", flush=True)
+    return lags, len(lags) / elapsed_s, cpu_ns / elapsed_s / 1e7
 
 
 if __name__ == "__main__":

@@ -186,10 +186,9 @@ def test_the_stream_is_faster_than_the_answer() -> None:
     message = decode_user(encoded(execution_report()))
     (fact,) = under.heard(message, NOW).facts
     assert isinstance(fact, OrderAccepted)
-    react(under, ask, failed(Progress.ANSWERING, "reset"))
-    assert ORDER_ID in under.unknown  # the answer was lost after the report: that report is not seen again, so it is asked
-    under.heard(message, NOW)
-    assert ORDER_ID not in under.unknown
+    # The answer that is lost now would have said nothing new.
+    assert react(under, ask, failed(Progress.ANSWERING, "reset")) == Reaction()
+    assert len(under.unknown) == 0
 
 
 def test_a_refused_cancel_of_an_order_that_is_not_open_is_a_question() -> None:
@@ -519,9 +518,13 @@ def simulate(seed: int) -> None:
         raise AssertionError(f"TRADINGD_DESK_SEED={seed} repeats it: {type(error).__name__}: {error}") from error
 
 
+# Worlds in which an earlier desk went wrong.
+ONCE_WRONG = (1, 7, 19, 22, 29, 2428, 5043, 5570)
+
+
 def test_the_venue_and_our_books_agree_whatever_the_network_does() -> None:
-    first = int(os.environ.get("TRADINGD_DESK_SEED") or 0)
-    for seed in range(first, first + (1 if "TRADINGD_DESK_SEED" in os.environ else 60)):
+    asked = os.environ.get("TRADINGD_DESK_SEED")
+    for seed in (int(asked),) if asked else (*ONCE_WRONG, *range(100, 140)):
         simulate(seed)
 
 

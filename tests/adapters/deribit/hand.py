@@ -81,7 +81,7 @@ class HandWorld(World):
 
         def deaf(ts: int, number: int, payload: bytes) -> None:
             if ts >= until:
-                self.venue.receive = receive  # type: ignore[method-assign]
+                self.venue.receive = receive
                 receive(ts, number, payload)
 
-        self.venue.receive = deaf  # type: ignore[method-assign]
+        self.venue.receive = deaf

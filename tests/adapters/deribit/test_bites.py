@@ -11,11 +11,11 @@ import pytest
 from adapters.deribit import orders as orders_module
 from adapters.deribit.book import DeribitBook
 from adapters.deribit.orders import Orders
-from adapters.deribit.outcomes import Outcome
 from adapters.deribit.resolving import Resolver
 from adapters.deribit.session import DeribitSession
 from adapters.deribit.tracker import Tracker
 from adapters.deribit.wire import Book
+from adapters.http.request import Outcome
 from core.enums import Reason
 from core.errors import StateError
 from tests.adapters.deribit.test_simulation import run_restarts, run_seed

@@ -6,6 +6,7 @@ import json
 import random
 from typing import Any
 
+import msgspec
 import pytest
 
 from adapters.deribit.session import DeribitSession, Phase
@@ -15,11 +16,13 @@ from core.events import (
     GapDetected,
     OrderCanceled,
     OrderExpired,
+    OrderFilled,
     OrderRejected,
     OrderReplaced,
     ReplaceRejected,
     StatusChanged,
 )
+from core.identifiers import make_order_id
 from core.units import NS_PER_DAY
 from sim.venues.deribit.engine import NewOrder
 from sim.venues.deribit.faults import Faults
@@ -207,7 +210,7 @@ def test_an_order_that_never_arrived_is_proven_so_and_not_before_its_valid_until
 def test_an_order_that_lives_although_its_answer_is_lost_is_found(number: int) -> None:
     world = ready()
     if number == 14:
-        world.faults.random.below = lambda _bound: 1  # type: ignore[method-assign,assignment]
+        world.faults.random.below = lambda _bound: 1
     world.faults.arm(number)
     order = world.submit(BTC, Side.BUY, 10, BID - 100)
     world.run(120 * S)
@@ -215,6 +218,20 @@ def test_an_order_that_lives_although_its_answer_is_lost_is_found(number: int) -
     expected = OrderStatus.CANCELED if number in (2, 3) else OrderStatus.ACCEPTED
     assert (order.status, world.faults.fired) == (expected, {number: 1})
     assert len([each for each in world.venue.ledger.orders if each.label]) == 1
+    agree(world)
+
+
+@pytest.mark.parametrize("price", [BID - 100, ASK])
+def test_an_order_that_the_query_by_label_denies_is_found_all_the_same(price: int) -> None:
+    world = ready()
+    world.faults.arm(9)
+    world.faults.arm(20, times=10)
+    assert world.connection is not None
+    world.venue.connections[world.connection].is_mute = True
+    order = world.submit(BTC, Side.BUY, 10, price)
+    world.run(20 * S)
+    assert order.status is (OrderStatus.FILLED if price == ASK else OrderStatus.ACCEPTED)
+    assert world.faults.fired[20] >= 2
     agree(world)
 
 
@@ -360,6 +377,31 @@ def test_manual_trades_cancels_and_liquidations_are_told() -> None:
     world.run(S)
     assert order.status is OrderStatus.CANCELED
     assert world.fact_kinds() == ["foreign_order", "foreign_fill", "foreign_order", "forced_fill"]
+    assert [(fill.side, fill.qty, fill.client_order_id) for fill in world.foreign_fills] == [
+        (Side.BUY, 20, 0),
+        (Side.SELL, 10, 0),
+    ]
+    assert [(fill.qty, fill.client_order_id) for fill in world.ask(T0).executions] == [(20, 0), (10, 0)]
+
+
+def test_a_foreign_order_that_is_adopted_goes_by_its_id() -> None:
+    world = ready()
+    wanted = NewOrder(side=Side.BUY, amount=50, price=BID, order_type="limit", time_in_force="good_til_cancelled", label="mine")
+    world.venue.manual_order(world.now, world.account, "BTC-PERPETUAL", wanted)
+    world.run(S)
+    (found,) = world.ask(world.now).open_orders
+    assert (found.client_order_id, found.leaves_qty, found.price) == (None, 50, BID)
+    order_id = make_order_id(1, 4_000_000)
+    world.session.adopt(order_id, found)
+    (adopted,) = world.ask(world.now).open_orders
+    assert adopted == msgspec.structs.replace(found, client_order_id=order_id)
+    taken: list[Any] = []
+    world.step = taken.append
+    world.venue.crowd(world.now, "BTC-PERPETUAL", Side.SELL, None, 520)
+    world.run(S)
+    fills = [event for event in taken if isinstance(event, OrderFilled)]
+    assert [(fill.client_order_id, fill.qty, fill.leaves_qty) for fill in fills] == [(order_id, 20, 30)]
+    assert world.foreign_fills == []
 
 
 def test_maintenance_halts_and_ends() -> None:
@@ -427,7 +469,7 @@ def test_a_fill_under_a_second_id_is_not_booked() -> None:
 def test_a_book_that_breaks_is_a_gap_and_is_subscribed_to_again(number: int) -> None:
     world = ready()
     if number == 51:
-        world.faults.random.below = lambda _bound: 0  # type: ignore[method-assign,assignment]
+        world.faults.random.below = lambda _bound: 0
     world.faults.arm(number)
     world.venue.crowd(world.now, "BTC-PERPETUAL", Side.BUY, BID - 500, 100)
     world.run(100 * MS)

@@ -37,7 +37,7 @@ class Guardian:
                 else:
                     self.take(self.switch.receive(world.now, frame.payload))
 
-        world.deliver = both  # type: ignore[method-assign]
+        world.deliver = both
         self.take(self.switch.connected(world.now, "nonce"))
         self.wait(lambda: self.switch.is_ready)
 

@@ -35,10 +35,10 @@ class Transcript(HandWorld):
         self.note(">", payload.decode())
         super().post(payload)
 
-    def step(self, event: object) -> None:  # type: ignore[override]
+    def step(self, event: object) -> None:
         if type(event).__name__ not in ("TimerFired",):
             self.note("=", repr(event).replace(str(T0)[:7], "T"))
-        super().step(event)  # type: ignore[arg-type]
+        super().step(event)
 
 
 def play() -> str:

@@ -16,7 +16,8 @@ from adapters.deribit import wire
 from adapters.deribit.book import DeribitBook
 from adapters.deribit.exact import exact, rounded_money
 from adapters.deribit.instruments import read_instrument
-from adapters.deribit.outcomes import REJECTED, UNPROVEN, Outcome, outcome_of_error, reason_of_error
+from adapters.deribit.outcomes import REJECTED, UNPROVEN, outcome_of_error, reason_of_error
+from adapters.http.request import Outcome
 from core.enums import Reason
 from core.errors import VenueProtocolError
 from tests.adapters.deribit.frames import (

@@ -22,11 +22,12 @@ from core.commands import CancelTimer, SetTimer
 from core.enums import OrderType, Side, TimeInForce
 from core.events import AnyEvent, OrderFilled, Started, TimerFired
 from core.instruments import Instrument
+from core.order_store import FOREIGN_ORDER_ID
 from core.risk import InstrumentLimits, RateLimit
 from core.strategy import Subscription
 from core.trader import Trader
 from core.venue_adapter import VenueState
-from daemon.trading.reconcile import reconcile
+from daemon.trading.reconcile import ForeignPolicy, look
 from sim.venues.deribit.faults import Faults
 from sim.venues.deribit.markets import default_markets
 from sim.venues.deribit.venue import DeribitVenue
@@ -174,6 +175,7 @@ class World:
         self.frames: list[tuple[str, int, bytes]] = []  # (direction, ts, payload), for transcripts
         self.keeps_frames = False
         self.foreign: list[str] = []
+        self.foreign_fills: list[OrderFilled] = []
         self.approved: list[Approved] = []
         self.states: dict[int, VenueState | None] = {}
         self.reconnects = 0
@@ -272,7 +274,10 @@ class World:
         for payload in output.frames:
             self.post(payload)
         for event in output.events:
-            self.step(event)
+            if isinstance(event, OrderFilled) and event.client_order_id == FOREIGN_ORDER_ID:
+                self.foreign_fills.append(event)
+            else:
+                self.step(event)
         self.states.update((number, state) for number, state, _ in output.states)
         if output.reconnected is not None:
             self.reconnects += 1
@@ -283,9 +288,9 @@ class World:
             self.at(self.now, lambda: self.lose(connection))
 
     def reconcile(self, state: VenueState) -> None:
-        facts = reconcile(self.trader, state, self.now)
-        self.foreign += facts.foreign
-        for event in facts.events:
+        found = look(self.trader, state, self.now, ForeignPolicy.HALT)
+        self.foreign += found.problems
+        for event in found.events:
             self.step(event)
 
     def ask(self, since_ts: int) -> VenueState:

@@ -62,7 +62,7 @@ def test_clean_json_passes_and_depth_is_counted(value: object, depth_max: int) -
         (b'"\xff"', "utf-8"),
         (b'"\xed\xa0\x80"', "utf-8"),
         ('"x"'.encode("utf-16"), "utf-8"),
-        (b"\xef\xbb\xbf{}", "BOM"),
+        (b"\xef\xbb\xbf{}", "Expecting value"),
         (b"[" * 100_000, "nested deeper"),
         (b'{"a":' * 100_000 + b"1" + b"}" * 100_000, "nested deeper"),
         (b"[" * (DEPTH_MAX + 1) + b"]" * (DEPTH_MAX + 1), "nested deeper"),

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from adapters.sim import wire
 from adapters.sim.session import TradeSession
@@ -29,6 +31,7 @@ from core.events import (
 from core.order_store import FOREIGN_ORDER_ID
 from core.strategy import Subscription
 from core.venue_adapter import VenueOrder, VenueState
+from tests.adapters.sim.records import answers, commands
 
 KEY = "ACME.SIM"
 OWN = wire.VENUE_ORDER_ID_MIN + 1
@@ -156,6 +159,7 @@ def test_a_venue_that_contradicts_itself_is_left(talk: Talk, answer: wire.Answer
 
 def test_what_came_before_a_contradiction_counts(talk: Talk) -> None:
     """Its number is counted: the next login asks for what is behind it."""
+    talk.session.take_login_state()
     first = wire.OrderEvents(1, (fill(1, 4),))
     assert talk.hear(first, wire.OrderEvents(7, (fill(1, 3),))) == [fill(1, 4)]
     with pytest.raises(VenueProtocolError, match="order event 2 is missing"):
@@ -163,6 +167,42 @@ def test_what_came_before_a_contradiction_counts(talk: Talk) -> None:
     talk.number = 1
     talk.session.lost(3)
     assert talk.connect().last_event == 1
+
+
+def test_a_login_that_nobody_has_taken_is_asked_for_again(talk: Talk) -> None:
+    """Its executions are handed out with the state, and not before."""
+    talk.happens(OrderAccepted(1, 1, 1, 100, 5))
+    talk.session.take_login_state()
+    talk.session.lost(2)
+    talk.number = 9
+    assert talk.connect().last_event == 1
+    talk.session.lost(3)
+    assert talk.connect().last_event == 1
+    assert talk.session.take_login_state() is not None
+    talk.session.lost(4)
+    assert talk.connect().last_event == 9
+
+
+def test_what_happened_before_an_answer_that_settles_is_not_told_and_what_happened_behind_it_is(talk: Talk) -> None:
+    quote = Quote(1, 1, KEY, 99, 5, 100, 5)
+    before, behind = fill(1, 4), fill(1, 3)
+    state = VenueState((), (before,), {KEY: 1})
+    for settles, expected in ((True, [quote, behind]), (False, [before, quote, behind])):
+        request, _ = talk.session.query(1, 0, settles=settles)
+        number = talk.number
+        talk.number += 2
+        talk.sequence += 1
+        heard = talk.hear(
+            wire.OrderEvents(number + 1, (before,)),
+            wire.MarketEvents(talk.sequence, (quote,)),
+            wire.StateReply(request, number + 1, state),
+            wire.OrderEvents(number + 2, (behind,)),
+        )
+        assert heard == expected
+        assert talk.session.has_reply(request)
+        reply = talk.session.take_reply(request)
+        assert reply is not None
+        assert (reply[0], reply[1].executions) == (number + 1, (before,))
 
 
 def test_market_data_that_was_left_out_is_a_gap_and_what_comes_twice_is_a_contradiction(talk: Talk) -> None:
@@ -212,3 +252,32 @@ def test_of_an_order_that_is_not_ours_only_fills_are_heard_until_it_is_adopted(t
     state = talk.session.take_login_state()
     assert state is not None
     assert (state.open_orders[0].client_order_id, state.executions[0].client_order_id) == (77, 77)
+
+
+steps = st.one_of(answers.map(encode), st.binary(max_size=40), commands, st.sampled_from(("lose", "tick")))
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(steps, max_size=20), st.booleans())
+def test_whatever_a_venue_says_only_the_venue_is_to_blame(what: list[bytes | str | OrderCommand], is_logged_in: bool) -> None:
+    """Messages in any order and bytes that are none, while orders go out and connections come and go."""
+    talk = Talk()
+    if is_logged_in:
+        talk.connect()
+    else:
+        talk.session.connected(1)
+    for step in what:
+        try:
+            if isinstance(step, bytes):
+                talk.session.receive(1, step)
+                talk.session.take_login_state()
+            elif step == "tick":
+                talk.session.tick(1)
+            elif step == "lose":
+                raise TransportError("the wire is cut")
+            elif not isinstance(step, str):
+                talk.session.send(1, step)
+        except (VenueProtocolError, RefusedError, TransportError):
+            lost = talk.session.lost(1)
+            assert {type(event) for event in lost} <= {GapDetected, OrderOutcomeUnknown}
+            talk.session.connected(1)

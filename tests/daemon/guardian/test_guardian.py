@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import socket
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
@@ -15,11 +16,12 @@ from daemon.guardian.alerts import Alerter
 from daemon.guardian.card import Card, write_card
 from daemon.guardian.guardian import Guardian
 from daemon.guardian.latch_hand import LatchHand
-from daemon.guardian.messages import Beaten, Message, Phased, encode
+from daemon.guardian.messages import Alerted, Beaten, Message, Phased, Sealed, encode
 from daemon.guardian.places import CARD_FILE, beat_socket
 from daemon.guardian.settings import GuardianSettings, KillSettings
+from daemon.journal.anchor import Anchor
 from daemon.kill_latch import KillLatch
-from daemon.trading.listener import Severity
+from daemon.trading.listener import Alert, Severity
 from tests.daemon.guardian.fake_switch import FakeSwitch, order
 from tests.daemon.guardian.test_alerts import Kept
 from tests.daemon.guardian.test_watch import beat
@@ -307,10 +309,57 @@ def test_a_guardian_that_finds_the_latch_set_keeps_what_it_says(folder: Path) ->
     play(scene, act)
 
 
-def test_alerts_of_the_daemon_go_out_under_its_name(folder: Path) -> None:
-    from daemon.guardian.messages import Alerted
-    from daemon.trading.listener import Alert
+def test_messages_that_are_whole_and_make_no_sense_do_not_end_it(folder: Path) -> None:
+    seed = int(os.environ.get("TRADINGD_TEST_SEED", "1"))
+    draw = random.Random(seed)
+    numbers = (0, 1, -1, 1 << 62, -(1 << 63), (1 << 64) - 1)
+    texts = ("", "paper-1", "paper-2", "../../x-3", "\x1b[2J\u202e", "x" * 5_000, "0" * 64, "HALTED")
+    floats = (0.0, -1.0, 1e308, float("inf"), float("nan"))
 
+    def nonsense() -> Message:
+        def number() -> int:
+            return draw.choice(numbers)
+
+        def text() -> str:
+            return draw.choice(texts)
+
+        kind = draw.randrange(4)
+        if kind == 0:
+            ints = ("pid", "ts", "lag_ns", "events", "orders_sent", "open_orders", "records", "records_durable")
+            changed: dict[str, Any] = {name: number() for name in ints}
+            changed |= {name: text() for name in ("run_id", "trading_state", "trading_state_reason", "journal_id", "head")}
+            return Beaten(beat=beat(1, **changed), latch=(number(), number()))
+        if kind == 1:
+            phase = draw.choice((*texts, "starting", "stopping", "unknown"))
+            latch = (number(), number())
+            return Phased(phase=phase, text=text(), run_id=text(), latch=latch, stop_s_max=draw.choice(floats))
+        if kind == 2:
+            return Alerted(alert=Alert(kind=text(), severity=draw.choice(list(Severity)), text=text(), ts=number()))
+        anchor = Anchor(
+            journal_id=text(),
+            run_id=text(),
+            public_key="",
+            segment=number(),
+            frame=number(),
+            records=number(),
+            before="",
+            seal="",
+        )
+        return Sealed(anchor=anchor)
+
+    async def act(scene: Scene) -> None:
+        for _ in range(400):
+            scene.say(nonsense())
+            # Room for the next one: both ends are in this thread.
+            await anyio.sleep(0.001)
+        await anyio.sleep(0.1)
+        run = scene.guardian.kill("request", "after all that")
+        await scene.until(lambda: run.is_verified or scene.kill.get("verified"))
+
+    play(Scene(folder, [FakeSwitch(orders=0)]), act)
+
+
+def test_alerts_of_the_daemon_go_out_under_its_name(folder: Path) -> None:
     async def act(scene: Scene) -> None:
         scene.say(Alerted(alert=Alert(kind="not_flat", severity=Severity.CRITICAL, text="30 ACME are open", ts=1)))
         await scene.until(lambda: scene.said.got)

@@ -144,6 +144,8 @@ def test_its_socket_answers_what_it_should_and_refuses_the_rest(tmp_path: Path) 
         status, content = ask(path, "POST", "/kill", {"reason": ["no", "text"], "flatten": "perhaps", "more": {}})
         assert (status, content["kill"]["reason"], content["kill"]["flatten"]) == (200, "operator", False)
         until(lambda: ask(path, "GET", "/kill")[1]["kill"]["verified"], "nothing runs, nothing is open")
+        # It can be waited for.
+        until(lambda: ask(path, "POST", "/kill", {"wait_s": 3.5})[1]["kill"]["verified"], "at once or a little later")
 
 
 def test_a_halted_daemon_that_leaves_nothing_open_is_left_alone(tmp_path: Path) -> None:

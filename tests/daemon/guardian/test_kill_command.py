@@ -93,6 +93,13 @@ def test_a_daemon_that_died_is_found_by_its_card_and_one_that_ended_in_order_is_
     assert kill(folder, "--run", "ended-4")[1]["account"] == "ended"
 
 
+@pytest.mark.parametrize(("run", "account"), [("my-2", "my-2"), ("my-2-7", "my-2"), ("one-7", "one"), ("one", "one")])
+def test_an_account_is_named_by_its_runs_and_by_itself(folder: Path, run: str, account: str) -> None:
+    leave_card(folder, "my-2", "running")
+    leave_card(folder, "one", "running")
+    assert kill(folder, "--run", run)[1]["account"] == account
+
+
 def test_of_several_it_says_which_there_are(folder: Path) -> None:
     leave_card(folder, "one", "running")
     leave_card(folder, "two", "starting")

@@ -14,7 +14,7 @@ from daemon.control.server import LineSource, Reply
 from daemon.control.wire import Request
 from daemon.trading.client_requests import ClientRequests
 from tests.daemon.session import CONFIG
-from tests.daemon.trading.harness import INSTRUMENT, START, HandClock, open_session, quote
+from tests.daemon.trading.harness import INSTRUMENT, HandClock, open_session, quote
 
 CLIENTS = """
 [[clients]]
@@ -105,6 +105,3 @@ class ClientSession:
     def close(self) -> None:
         self.session.journal.abandon()
         self.session._folder.release()
-
-
-__all__ = ["INSTRUMENT", "ORDER", "START", "TEXT", "ClientSession", "nobody"]

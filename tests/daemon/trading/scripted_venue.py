@@ -92,7 +92,7 @@ class ScriptedVenue:
             self.orders[name] = msgspec.structs.replace(order, leaves_qty=left)
         else:
             del self.orders[name]
-        order_id = order.client_order_id or self.adopted.get(name, FOREIGN_ORDER_ID)
+        order_id = self.adopted.get(name) or order.client_order_id or FOREIGN_ORDER_ID
         return self._book(order_id, order.side, order.price or PRICE, qty, left, is_streamed=not self.loses_fills)
 
     def drop(self, name: str) -> None:
@@ -144,7 +144,7 @@ class ScriptedVenue:
                 self._cancel(order_id)
             case CancelAll():
                 for name in list(self.orders):
-                    self._cancel(self.orders[name].client_order_id or self.adopted.get(name, FOREIGN_ORDER_ID), name)
+                    self._cancel(self.adopted.get(name) or self.orders[name].client_order_id or FOREIGN_ORDER_ID, name)
 
     def _cancel(self, order_id: int, name: str | None = None) -> None:
         names = {order.client_order_id: key for key, order in self.orders.items()} | {v: k for k, v in self.adopted.items()}

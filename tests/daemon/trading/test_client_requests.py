@@ -12,14 +12,23 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from core.commands import CancelOrder, ReplaceOrder, SubmitOrder
-from core.enums import TradingState
-from core.events import ClientCancelRequested, ClientOrderRequested, ClientReplaceRequested, TradingStateSet
+from core.enums import OrderType, Side, TradingState
+from core.events import (
+    ClientCancelRequested,
+    ClientOrderRequested,
+    ClientReplaceRequested,
+    Quote,
+    StateRestored,
+    TradingStateSet,
+)
 from core.restore import capture
 from daemon.audit.order_life import OrderLife
 from daemon.audit.record_text import describe
 from daemon.control.wire import Request
 from daemon.journal.tail import TailReader
 from daemon.trading.fold import Fold
+from daemon.trading.recovery import recover
+from daemon.trading.state_folder import StateFolder
 from daemon.trading.wiring import build_bare_trader
 from tests.daemon.trading.client_session import INSTRUMENT, ORDER, TEXT, ClientSession
 from tests.daemon.trading.harness import load, quote, remembered
@@ -297,3 +306,34 @@ def test_an_orders_life_begins_with_what_its_client_asked_for(clients: ClientSes
         "client alice asks for its order much: BUY 25 LIMIT at 100.00 GTC",
         "denied by our risk gate: strategy_position_qty_max, value 35, bound 20",
     ]
+
+
+class Died(BaseException):
+    """The process, at that point."""
+
+
+@pytest.mark.parametrize("place", ["stepped", "journaled", "sent"])
+def test_wherever_the_daemon_dies_the_same_name_makes_no_second_order(tmp_path: Path, place: str) -> None:
+    clients = ClientSession(tmp_path)
+
+    def die(name: str) -> None:
+        if name == place:
+            raise Died
+
+    clients.session._point = die
+    with pytest.raises(Died):
+        clients.order()
+    at_the_venue = sent(clients)
+    clients.close()
+    folder = StateFolder(tmp_path / "state" / "session")
+    state = recover(folder, partial(build_bare_trader, load(tmp_path, TEXT))).state
+    folder.release()
+    known = [record.client_ref for record in state.client_refs]
+    # What has left is known by its name. What is known and has not left is an open order to be asked the venue about.
+    assert len(at_the_venue) <= len(known) <= 1
+    assert [order.client_order_id for order in state.orders] == [record.client_order_id for record in state.client_refs]
+    trader = build_bare_trader(load(tmp_path, TEXT))
+    trader.step(StateRestored(10**18, 10**18, 1, state))
+    event = ClientOrderRequested(10**18, 10**18, "alice", "a1", INSTRUMENT, Side.BUY, OrderType.LIMIT, 5, 10_000)
+    trader.step(Quote(10**18, 10**18, INSTRUMENT, 10_000, 5, 10_001, 5))
+    assert len(trader.step(event)) == 1 - len(known)

@@ -58,10 +58,13 @@ def check(run: Running, folder: Path) -> None:
     assert left_behind(folder) == capture(run.trader)
 
 
-def test_an_adopted_order_counts_is_filled_and_is_canceled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("named", [None, make_order_id(999, 1)], ids=["without an id", "with an id of nobody we know"])
+def test_an_adopted_order_counts_is_filled_and_is_canceled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: int | None
+) -> None:
     async def story(run: Running) -> None:
         run.venue.tell(NOTHING)
-        name = run.venue.rest_by_hand(Side.BUY, 5)
+        name = run.venue.rest_by_hand(Side.BUY, 5, client_order_id=named)
         await run.daemon.reconciling.ask()
         (order,) = run.trader.orders.open_orders()
         assert (order.strategy_id, order.leaves_qty, order.status) == (FOREIGN, 5, OrderStatus.ACCEPTED)
@@ -219,6 +222,30 @@ def test_what_was_done_before_the_account_began_is_none_of_ours(tmp_path: Path, 
         assert run.trader.portfolio.fills_booked == 0
 
     check(play(tmp_path, monkeypatch, story, ADOPT, make_venue=with_history), tmp_path)
+
+
+@pytest.mark.parametrize("policy", [HALT, IGNORE, ADOPT])
+def test_an_order_of_ours_that_is_open_there_and_closed_here_halts_under_each_policy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, policy: str
+) -> None:
+    """It may have come to life after it was given up; a halt cancels it where it is."""
+
+    async def story(run: Running) -> None:
+        run.venue.tell(BUY_ONE)
+        await run.until(lambda: [order.status for order in run.trader.orders.open_orders()] == [OrderStatus.ACCEPTED])
+        run.venue.tell(NOTHING)
+        (name,) = run.venue.orders
+        order = run.venue.orders[name]
+        run.venue.drop(name)
+        await run.daemon.reconciling.ask()
+        assert run.trader.orders.open_orders() == []
+        run.venue.orders[name] = order
+        found = await run.daemon.reconciling.ask()
+        assert found.differences == (f"order {order.client_order_id} is open there, and CANCELED here",)
+        assert run.trader.risk.trading_state is TradingState.HALTED
+        await run.until(lambda: not run.venue.orders)
+
+    check(play(tmp_path, monkeypatch, story, policy), tmp_path)
 
 
 @settings(max_examples=60, deadline=None, print_blob=True)

@@ -14,8 +14,8 @@ from core.errors import StorageError
 from daemon.journal.anchor import Anchor, AnchorFile, Anchors, read_anchors
 from daemon.journal.files import DISK, DiskFiles
 from daemon.journal.reopen import find_end
-from daemon.trading.retention import Retention, Retired, retain
-from tests.daemon.trading.daemon_harness import Running, play
+from daemon.trading.retention import Retention, Retired, retain, retain_runs
+from tests.daemon.trading.daemon_harness import Running, load, play
 from tests.daemon.trading.harness import START, open_session, quote
 from tests.daemon.trading.scripted_venue import BUY_ONE
 
@@ -219,3 +219,13 @@ def test_the_daemon_does_it_at_its_start_and_recovers_as_before(tmp_path: Path, 
     for number in range(1, 5):
         run = play(tmp_path, monkeypatch, story, "daemon.retention_runs=1")
         assert run.daemon.recovered.previous_run == number - 1
+
+
+def test_an_end_of_the_daemon_does_not_wait_for_it(runs: Path, tmp_path: Path) -> None:
+    loaded = load(tmp_path, "daemon.retention_runs=1")
+    calls = iter(range(100))
+    with pytest.raises(StorageError, match="the next start goes on"):
+        retain_runs(loaded, RUNS, RUNS - 1, NOW, lambda: next(calls) > 6)
+    assert numbers_of(runs) != [5, 6]
+    retain_runs(loaded, RUNS, RUNS - 1, NOW, lambda: False)
+    assert numbers(runs) == [5, 6]

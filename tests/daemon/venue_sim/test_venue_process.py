@@ -11,7 +11,7 @@ import pytest
 from core.events import GapDetected, OrderCanceled, OrderOutcomeUnknown
 from daemon.exit_codes import ExitCode
 from daemon.journal.tail import TailReader
-from tests.daemon.session import tradingd
+from tests.daemon.session import tradingd, tradingd_process
 from tests.daemon.venue_sim.processes import (
     ask,
     config_with_venue,
@@ -159,6 +159,38 @@ def test_a_venue_that_says_nothing_any_more_is_left_and_found_again(folder: Path
         place.send_signal(signal.SIGCONT)
         wait_for_fills(folder, fills + 1)
         assert end(trading) == ExitCode.OK
+        end(place)
+    require_well(folder)
+
+
+QUOTES = """[[data]]
+format = "quotes"
+instrument_id = "ACME.SIM"
+file = "quotes.csv"
+
+[venue]
+fidelity = "l2"
+"""
+
+
+def test_a_recording_that_ends_at_the_venue_ends_the_daemon_in_order(folder: Path) -> None:
+    lines = ["ts_event,bid_price,bid_qty,ask_price,ask_qty"]
+    for minute in range(6):
+        lines += [
+            f"2026-01-05T14:{30 + minute}:{second:02d}Z,100.{second % 5:02d},50,100.{second % 5 + 1:02d},50"
+            for second in range(60)
+        ]
+    (folder / "quotes.csv").write_text("\n".join(lines) + "\n")
+    text = (folder / "session.toml").read_text()
+    start, rest = text[: text.index("[[data]]")], text[text.index("[venue.latency]") :]
+    (folder / "session.toml").write_text(start + QUOTES + rest)
+    # Six minutes in eighteen seconds: the daemon is there long before the end.
+    with venue(folder, "--set", 'daemon.speed="20x"') as place:
+        result = tradingd_process("paper", "session.toml", "--json", cwd=folder)
+        assert result.returncode == ExitCode.OK, result
+        status = json.loads(result.stdout)
+        assert (status["open_orders"], status["orders_sent"] > 2) == (0, True)
+        assert place.poll() is None
         end(place)
     require_well(folder)
 

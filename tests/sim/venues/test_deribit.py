@@ -93,7 +93,7 @@ def venue() -> DeribitVenue:
 def client(venue: DeribitVenue, **more: Any) -> Client:
     made = Client.__new__(Client)
     CLIENTS.append(made)
-    made.__init__(venue, **more)  # type: ignore[misc]
+    made.__init__(venue, **more)
     return made
 
 

@@ -1,0 +1,194 @@
+"""What a venue costs on this side: `python -m tests.bench.venues [--json] [--orders N]`. With ccxt installed, ccxt beside it.
+
+Orders are placed one after another at a server on loopback, in a process of its own, which answers each with the same order:
+signing, the request, reading and judging the answer, recording. ccxt's `create_order` does the same with its own transport. Then
+an ORDER_TRADE_UPDATE is decoded and turned into events. Times are the fastest of each, for the machine may be shared.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import multiprocessing
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from multiprocessing.queues import Queue
+from typing import Any
+
+from adapters.binance.codec import BinanceCodec
+from adapters.binance.endpoints import ORDERS_1M, ORDERS_10S, RAW, WEIGHT, Product
+from adapters.binance.outcomes import read_signals
+from adapters.binance.signing import Signer
+from adapters.binance.user_stream import OrderTradeUpdate, decode_user
+from adapters.http.io import HttpSettings, HttpTransport
+from adapters.http.meters import Meter, SlidingWindow
+from adapters.http.record import HttpRecord, Redactor
+from adapters.http.request import Outcome
+from core.units import NS_PER_MINUTE
+from tests.adapters.binance.account_for_tests import (
+    FILL,
+    INSTRUMENTS,
+    NOW,
+    PREFIX,
+    WIRE_ID,
+    encoded,
+    events,
+    order_body,
+    order_update,
+    submit,
+)
+from tests.adapters.binance.plain_signer import KEY, SECRET, PlainSigner
+
+ORDERS = 1500
+ROUNDS, EVENTS = 60, 300
+ANSWER = encoded(order_body())
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nX-MBX-USED-WEIGHT-1M: 5\r\nContent-Length: %d\r\n\r\n" % len(ANSWER)
+
+
+def serve(port_to: Queue[int]) -> None:
+    """Answer every request with the same order, until killed."""
+
+    async def converse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while True:
+                head = await reader.readuntil(b"\r\n\r\n")
+                for line in head.lower().split(b"\r\n"):
+                    if line.startswith(b"content-length:"):
+                        await reader.readexactly(int(line.partition(b":")[2]))
+                writer.write(HEAD + ANSWER)
+        except (asyncio.IncompleteReadError, ConnectionError):
+            writer.close()
+
+    async def main() -> None:
+        server = await asyncio.start_server(converse, "127.0.0.1", 0)
+        port_to.put(server.sockets[0].getsockname()[1])
+        await server.serve_forever()
+
+    asyncio.run(main())
+
+
+def signer(origin: str) -> Signer:
+    """ccxt where it is, as in earnest."""
+    try:
+        from adapters.binance.ccxt_signer import CcxtSigner
+    except ImportError:
+        return PlainSigner(origin)
+    return CcxtSigner(api_key=KEY, secret=SECRET, spot_origin=origin, futures_origin=origin)
+
+
+async def ours(origin: str, orders: int) -> list[float]:
+    codec = BinanceCodec(Product.USDM, signer(origin), INSTRUMENTS[Product.USDM], PREFIX)
+    meters: dict[str, Meter] = {name: SlidingWindow(10**9, NS_PER_MINUTE) for name in (WEIGHT, RAW, ORDERS_10S, ORDERS_1M)}
+    records: list[HttpRecord] = []
+    redactor = Redactor([KEY, SECRET])
+    http = HttpTransport(
+        "BINANCE", HttpSettings(), read_signals=read_signals, meters=meters, record=records.append, redactor=redactor
+    )
+    times = []
+    for _ in range(orders):
+        began = time.perf_counter()
+        sent = await http.send(codec.place(submit(Product.USDM), NOW))
+        times.append(time.perf_counter() - began)
+        assert sent.outcome is Outcome.ACCEPTED, sent
+    await http.aclose()
+    return times
+
+
+MARKET = {
+    **dict.fromkeys(("spot", "future", "option", "margin", "inverse"), False),
+    **dict.fromkeys(("swap", "contract", "linear", "active"), True),
+    "id": "BTCUSDT",
+    "symbol": "BTC/USDT:USDT",
+    "base": "BTC",
+    "quote": "USDT",
+    "settle": "USDT",
+    "type": "swap",
+    "contractSize": 1,
+    "baseId": "BTC",
+    "quoteId": "USDT",
+    "settleId": "USDT",
+    "precision": {"price": 0.1, "amount": 0.001},
+    "limits": {"amount": {"min": 0.001}, "price": {}, "cost": {}, "market": {}},
+    "info": {"orderTypes": ["LIMIT"]},
+}
+
+
+async def by_ccxt(origin: str, orders: int) -> list[float]:
+    import ccxt.async_support as ccxt
+
+    exchange = ccxt.binance({"apiKey": KEY, "secret": SECRET, "enableRateLimit": False, "options": {"defaultType": "swap"}})
+    for section in exchange.urls["api"]:
+        exchange.urls["api"][section] = origin + "/fapi/v1"
+    exchange.set_markets([MARKET])
+    times = []
+    for _ in range(orders):
+        began = time.perf_counter()
+        await exchange.create_order("BTC/USDT:USDT", "limit", "buy", 0.25, 61837.5, {"newClientOrderId": WIRE_ID})
+        times.append(time.perf_counter() - began)
+    await exchange.close()
+    return times
+
+
+def decode_us() -> float:
+    """µs for one update of the user-data stream, frame to events; the best of many short rounds."""
+    frame = encoded(order_update(**FILL))
+    book = events(Product.USDM)
+    best = float("inf")
+    for _ in range(ROUNDS):
+        began = time.perf_counter()
+        for _ in range(EVENTS):
+            message = decode_user(frame)
+            assert isinstance(message, OrderTradeUpdate)
+            book.order_update(message, NOW)
+        best = min(best, time.perf_counter() - began)
+    return best / EVENTS * 1e6
+
+
+def placed_us(run: Callable[[str, int], Awaitable[list[float]]], origin: str, orders: int) -> dict[str, float]:
+    async def measure() -> list[float]:
+        return await run(origin, orders)
+
+    began = time.process_time()
+    times = sorted(asyncio.run(measure()))
+    used = time.process_time() - began
+    return {"fastest_us": times[0] * 1e6, "p50_us": times[len(times) // 2] * 1e6, "processor_us": used / orders * 1e6}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.venues", description=__doc__)
+    parser.add_argument("--orders", type=int, default=ORDERS)
+    parser.add_argument("--json", action="store_true")
+    arguments = parser.parse_args()
+    context = multiprocessing.get_context("spawn")
+    port_from: Queue[int] = context.Queue()
+    server = context.Process(target=serve, args=(port_from,), daemon=True)
+    server.start()
+    try:
+        origin = f"http://127.0.0.1:{port_from.get(timeout=60)}"
+        report: dict[str, Any] = {"update_us": decode_us(), "ours": placed_us(ours, origin, arguments.orders)}
+        try:
+            report["ccxt"] = placed_us(by_ccxt, origin, arguments.orders)
+        except ImportError:
+            report["ccxt"] = None
+    finally:
+        server.terminate()
+        server.join()
+    if arguments.json:
+        json.dump(report, sys.stdout, indent=1)
+        return 0
+    print(f"one order update, frame to events: {report['update_us']:.1f} µs")
+    for name in ("ours", "ccxt"):
+        if report[name] is None:
+            print(f"{name}: not installed")
+            continue
+        print(
+            f"{name}: one order {report[name]['fastest_us']:.0f} µs at best, {report[name]['p50_us']:.0f} at the median,", end=" "
+        )
+        print(f"{report[name]['processor_us']:.0f} of the processor")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
