@@ -35,9 +35,9 @@ END_S_MAX = 60.0
 # Beyond: it grows. A daemon that runs for a month must not gain a gigabyte.
 RSS_MIB_PER_H_MAX = 1.5
 # What is remembered on purpose, and up to how many (core/order_store.py, daemon/venue_sim/account.py): until they are full, the
-# process grows by them. Bytes of a fill's id, and of the venue's copy of the fill, are those of tracemalloc; of an order, with
-# what the allocator adds, those that 27 minutes of this soak came to. A run that is long enough to fill them shows whether that is
-# so: from there on nothing of it may grow.
+# process grows by them. Bytes of a fill's id, and of the venue's copy of the fill, are those of tracemalloc; of an order,
+# with what the allocator adds, those that 27 minutes of this soak came to. A run long enough to fill them shows whether that
+# is so: from there on nothing of it may grow.
 REMEMBERED = (("orders", 10_000, 1_000), ("fills", 100_000, 240), ("fills", 20_000, 300))
 COUNT_PER_H_MAX = 1.0  # descriptors, threads
 
