@@ -6,7 +6,8 @@ Normal is what the busiest of the recorded sessions has, Binance's USD-M perpetu
 prices and prints). The market is the generated one at `times` that rate, with a maker at its best prices that trades and a
 strategy that wants every change; orders wait for the disk (before_send). Each heartbeat of the daemon is one measurement of its
 loop's delay; memory, descriptors and threads are looked at from outside. The slope is that of the means of equal parts of the
-time after the warm-up, with its 95 % interval.
+time, with its 95 % interval, from when what is remembered up to a number is full: at ten times the rate after about forty
+minutes, at twenty times after twenty.
 """
 
 from __future__ import annotations
@@ -28,17 +29,17 @@ from typing import Any
 NORMAL_MESSAGES_PER_S = 272.0
 MARKET_ROWS_PER_S = 83.5  # of the generated market, preset normal (docs/MARKET-MODEL.md)
 HZ = {"limit_hz": 22.0, "cancel_hz": 0.22, "stale_hz": 25.0, "market_hz": 1.0, "informed_hz": 14.0, "fair_hz": 8.0}
-WARM_UP = 0.3  # of the time: until then caches and bounded memories fill
+WARM_UP = 0.3  # of the time at least: until then caches fill
 PARTS = 10
 T_975 = 2.306  # Student's t at 8 degrees of freedom, for a line through ten means
 END_S_MAX = 60.0
 # Beyond: it grows. A daemon that runs for a month must not gain a gigabyte.
 RSS_MIB_PER_H_MAX = 1.5
-# What is remembered on purpose, and up to how many (core/order_store.py, daemon/venue_sim/account.py): until they are full, the
-# process grows by them. Bytes of a fill's id, and of the venue's copy of the fill, are those of tracemalloc; of an order,
-# with what the allocator adds, those that 27 minutes of this soak came to. A run long enough to fill them shows whether that
-# is so: from there on nothing of it may grow.
-REMEMBERED = (("orders", 10_000, 1_000), ("fills", 100_000, 240), ("fills", 20_000, 300))
+# Remembered up to so many (core/order_store.py, daemon/venue_sim/account.py): until they are full the process grows by them.
+FULL = {"orders": 10_000, "fills": 20_000}
+# What goes on being remembered after that, and its bytes by tracemalloc: the ids of fills, so that none is booked twice.
+FILL_IDS_MAX = 100_000
+FILL_ID_BYTES = 240
 COUNT_PER_H_MAX = 1.0  # descriptors, threads
 
 CONFIG = """
@@ -123,11 +124,13 @@ class Series:
         self.hours.append(hours)
         self.values.append(value)
 
-    def slope(self) -> tuple[float, float]:
-        """Per hour, and half the width of its 95 % interval; infinite where there is too little."""
-        if not self.hours or self.hours[-1] <= 0:
+    def slope(self, full_at: float | None) -> tuple[float, float]:
+        """Per hour from `full_at` on, and half the width of its 95 % interval; infinite where there is too little."""
+        if not self.hours or self.hours[-1] <= 0 or full_at is None:
             return 0.0, math.inf
-        start = self.hours[-1] * WARM_UP
+        start = max(self.hours[-1] * WARM_UP, full_at)
+        if start >= self.hours[-1]:
+            return 0.0, math.inf
         width = (self.hours[-1] - start) / PARTS
         parts: list[list[tuple[float, float]]] = [[] for _ in range(PARTS)]
         for hour, value in zip(self.hours, self.values, strict=True):
@@ -167,7 +170,8 @@ class Soak:
         self._folder = folder
         self.started = time.monotonic()
         self.rss_mib, self.descriptors, self.threads = Series(), Series(), Series()
-        self.rss_unexplained_mib = Series()
+        self.rss_without_fill_ids_mib = Series()
+        self.full_at: float | None = None  # hours after the start
         self.lag_ms: list[float] = []
         self.depths: list[int] = []
         self.lag_by_time = Series()
@@ -210,8 +214,10 @@ class Soak:
         rss_mib = int(fields["VmRSS"].split()[0]) / 1024
         self.rss_mib.add(hours, rss_mib)
         counts = {"orders": self.last.get("beat", {}).get("orders_sent", 0), "fills": self.last.get("fills", 0)}
-        remembered = sum(min(counts[name], count_max) * size for name, count_max, size in REMEMBERED)
-        self.rss_unexplained_mib.add(hours, rss_mib - remembered / (1 << 20))
+        if self.full_at is None and all(counts[name] >= count for name, count in FULL.items()):
+            self.full_at = hours
+        fill_ids = min(counts["fills"], FILL_IDS_MAX) * FILL_ID_BYTES
+        self.rss_without_fill_ids_mib.add(hours, rss_mib - fill_ids / (1 << 20))
         self.threads.add(hours, int(fields["Threads"]))
         self.descriptors.add(hours, len(list((self._proc / "fd").iterdir())))
 
@@ -246,11 +252,11 @@ class Soak:
         slopes = {}
         for name, series, limit in (
             ("rss_mib", self.rss_mib, math.inf),
-            ("rss_mib_but_for_what_is_remembered", self.rss_unexplained_mib, RSS_MIB_PER_H_MAX),
+            ("rss_mib_without_fill_ids", self.rss_without_fill_ids_mib, RSS_MIB_PER_H_MAX),
             ("descriptors", self.descriptors, COUNT_PER_H_MAX),
             ("threads", self.threads, COUNT_PER_H_MAX),
         ):
-            slope, half = series.slope()
+            slope, half = series.slope(self.full_at)
             if limit == math.inf:
                 verdict = "for information"
             else:
@@ -262,7 +268,7 @@ class Soak:
                 "interval": [round(slope - half, 3), round(slope + half, 3)] if math.isfinite(half) else None,
                 "verdict": verdict,
             }
-        slope, half = self.lag_by_time.slope()
+        slope, half = self.lag_by_time.slope(self.full_at)
         delay = {name: round(percentile(self.lag_ms, share), 3) for name, share in (("p50", 0.5), ("p99", 0.99), ("p999", 0.999))}
         return {
             "seconds": round(seconds),
