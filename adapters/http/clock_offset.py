@@ -1,8 +1,8 @@
 """The venue's clock as read from here: an interval that must hold it, narrowed by every exchange of times. Pure; ns.
 
 It is kept against the monotonic clock, so that a step of the wall clock moves no signature. An exchange that left at t0 and was
-back at t3 and said s proves s - t3 <= offset <= s + resolution - t0: the stamp was taken somewhere between. Intervals of several
-exchanges are cut with each other; one that misses the others means that a clock was stepped, and what came before is dropped.
+back at t3 and said s proves s - t3 <= offset <= s + resolution - t0 + drift: the stamp was taken somewhere between. Intervals of
+several exchanges are cut with each other; one that misses the others means that a clock was stepped, and what came before is dropped.
 """
 
 from __future__ import annotations
@@ -31,10 +31,11 @@ class ClockOffset:
     def observe(self, sent_ns: int, venue_ns: int, received_ns: int) -> bool:
         """One exchange: monotonic ns when it left and was back, and the venue's stamp. False where it told of a step."""
         assert sent_ns <= received_ns
-        low, high = venue_ns - received_ns, venue_ns + self._resolution - sent_ns
+        # Stamped right after it left, the venue's clock may have run ahead on the whole way back.
+        low, high = venue_ns - received_ns, venue_ns + self._resolution - sent_ns + _drift(received_ns - sent_ns)
         agrees = True
         if self.samples:
-            drift = self._drift(received_ns)
+            drift = _drift(received_ns - self._at)
             known_low, known_high = self._low - drift, self._high + drift
             agrees = low <= known_high and known_low <= high
             if agrees:
@@ -53,7 +54,9 @@ class ClockOffset:
     def error(self, now_ns: int) -> int:
         """How far `venue_now` may be off, either way."""
         assert self.samples
-        return (self._high - self._low + 1) // 2 + self._drift(now_ns)
+        return (self._high - self._low + 1) // 2 + _drift(now_ns - self._at)
 
-    def _drift(self, now_ns: int) -> int:
-        return max(0, now_ns - self._at) * DRIFT_PPM // 1_000_000
+
+def _drift(elapsed_ns: int) -> int:
+    """How far two clocks may have run apart, in whole ns: one more than the whole part, for neither shows fractions."""
+    return elapsed_ns * DRIFT_PPM // 1_000_000 + 1 if elapsed_ns > 0 else 0

@@ -4,10 +4,9 @@
 
 Normal is what the busiest of the recorded sessions has, Binance's USD-M perpetual on BTC: 272 messages a second (depth, best
 prices and prints). The market is the generated one at `times` that rate, with a maker at its best prices that trades and a
-strategy that wants every change; orders wait for the disk (before_send). Each heartbeat of the daemon is one measurement of its
+strategy that wants every change, and one that takes 25 times a second; orders wait for the disk (before_send). Each heartbeat of the daemon is one measurement of its
 loop's delay; memory, descriptors and threads are looked at from outside. The slope is that of the means of equal parts of the
-time, with its 95 % interval, from when what is remembered up to a number is full: at ten times the rate after about forty
-minutes, at twenty times after twenty.
+time, with its 95 % interval, from when what is remembered up to a number is full: after about fifteen minutes.
 """
 
 from __future__ import annotations
@@ -89,6 +88,7 @@ order_notional_max = "1000000"
 position_qty_max = "200"
 price_collar = "2%"
 orders_max = 100000
+self_trade = "allow"
 
 [[strategies]]
 id = "maker"
@@ -103,6 +103,10 @@ levels = 2
 [[strategies]]
 id = "watcher"
 class = "tests.bench.watcher:Watcher"
+
+[[strategies]]
+id = "taker"
+class = "tests.bench.taker:Taker"
 
 [daemon]
 state_folder = "{folder}/state"

@@ -72,7 +72,8 @@ def test_the_example_trades(breakout: Any) -> None:
 
 def test_the_maker_example_quotes() -> None:
     scope: dict[str, Any] = {"__name__": "one_tick_back"}
-    exec(compile(PYTHON[1], "STRATEGY.md", "exec"), scope)
+    (example,) = (block for block in PYTHON if "class OneTickBack" in block)
+    exec(compile(example, "STRATEGY.md", "exec"), scope)
     maker = scope["OneTickBack"]
     params = maker.Params(instrument_id=INSTRUMENT_ID, order_qty="0.010", position_qty_max="0.020", ticks_back=2)
     script = Script(maker(params, [QUOTED]))
