@@ -2,7 +2,7 @@
 
 It is kept against the monotonic clock, so that a step of the wall clock moves no signature. An exchange that left at t0 and was
 back at t3 and said s proves s - t3 <= offset <= s + resolution - t0 + drift: the stamp was taken somewhere between. Intervals of
-several exchanges are cut with each other; one that misses the others means that a clock was stepped, and what came before is dropped.
+several exchanges are cut with each other; one that misses the others means a clock was stepped, and what came before is dropped.
 """
 
 from __future__ import annotations
