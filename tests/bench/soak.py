@@ -3,10 +3,11 @@
     python -m tests.bench.soak [--minutes 60] [--times 10] [--json] [--tracemalloc] [--folder DIR]
 
 Normal is what the busiest of the recorded sessions has, Binance's USD-M perpetual on BTC: 272 messages a second (depth, best
-prices and prints). The market is the generated one at `times` that rate, with a maker at its best prices that trades, a strategy
-that wants every change, and one that takes 25 times a second; orders wait for the disk (before_send). Each heartbeat of the daemon
-is one measurement of its loop's delay; memory, descriptors and threads are looked at from outside. The slope is that of the means
-of equal parts of the time, with its 95 % interval, from when what is remembered up to a number is full: after about fifteen minutes.
+prices and prints). The market is the generated one at `times` that rate, with a maker at its best prices that trades, a
+strategy that wants every change, and one that takes 25 times a second; orders wait for the disk (before_send). Each heartbeat
+of the daemon is one measurement of its loop's delay; memory, descriptors and threads are looked at from outside. The slope is
+that of the means of equal parts of the time, with its 95 % interval, from when what is remembered up to a number is full:
+after about fifteen minutes.
 """
 
 from __future__ import annotations
