@@ -10,7 +10,7 @@ from core.instruments import Instrument
 from core.strategy import Context, Subscription
 
 INSTRUMENT = "ACME.SIM"
-INTERVAL_NS = 40_000_000
+INTERVAL_NS = 10_000_000
 
 
 class Taker:
