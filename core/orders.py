@@ -60,6 +60,9 @@ TRANSITIONS: dict[OrderStatus, dict[Trigger, OrderStatus | int]] = {
         Trigger.RESTATE: S.SUBMITTED,
         Trigger.REQUEST_CANCEL: S.PENDING_CANCEL,
         Trigger.REQUEST_REPLACE: S.PENDING_REPLACE,
+        # Two requests may be out, and both refused, before the acknowledgement.
+        Trigger.CANCEL_REJECT: S.SUBMITTED,
+        Trigger.REPLACE_REJECT: S.SUBMITTED,
         Trigger.LOSE: S.UNKNOWN,
     },
     S.ACCEPTED: {

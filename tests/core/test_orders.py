@@ -87,6 +87,14 @@ def test_a_rejected_cancel_leads_back_to_the_unanswered_replace() -> None:
     assert order.status is OrderStatus.PENDING_REPLACE
 
 
+def test_a_second_refusal_of_an_unacknowledged_order_changes_nothing() -> None:
+    order = new_order(OrderStatus.SUBMITTED)
+    order.move(Trigger.REQUEST_CANCEL)
+    for _ in range(2):
+        order.move(Trigger.CANCEL_REJECT)
+        assert order.status is OrderStatus.SUBMITTED
+
+
 @pytest.mark.parametrize(("trigger", "expected"), [("ACCEPT", "ACCEPTED"), ("TRIGGER", "TRIGGERED"), ("REPLACE", "ACCEPTED")])
 def test_a_fact_ends_unknown_with_the_state_it_proves(trigger: str, expected: str) -> None:
     order = new_order(OrderStatus.UNKNOWN)
