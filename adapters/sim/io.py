@@ -21,6 +21,7 @@ from core.events import AnyEvent, OrderEvent
 from core.strategy import Subscription
 from core.units import NS_PER_SECOND
 from core.venue_adapter import EventSink, OnReconnect, VenueOrder, VenueState
+from core.venue_opening import CLOSED, OPENED, RECEIVED, SENT, OnFrame, no_frame
 
 READ_BYTES = 1 << 16
 OUT_BYTES_MAX = 1 << 22  # that the other side has not taken yet: beyond, it is gone
@@ -33,14 +34,7 @@ HOLDS_S = 1.0  # a connection that has lived so long was a good one
 LAST_ANSWERS_S = 0.02  # behind the end of the feed: how long what is still on its way is waited for
 EARLY_EVENTS_MAX = 100_000  # that may come in between login and run
 
-# (ns UTC, what, bytes) of everything that happens on a connection; see OPENED and what follows.
-OnFrame = Callable[[int, str, bytes], None]
-OPENED, RECEIVED, SENT, CLOSED = "opened", "received", "sent", "closed"
 Now = Callable[[], int]  # ns UTC, never less than before
-
-
-def no_frame(_ts: int, _what: str, _data: bytes) -> None:
-    return
 
 
 def no_trouble(_text: str) -> None:

@@ -13,8 +13,8 @@ from pathlib import Path
 import anyio
 import anyio.to_thread
 
-from adapters.sim.io import CLOSED, OPENED, RECEIVED, SENT, OnFrame
 from core.errors import StorageError
+from core.venue_opening import CLOSED, OPENED, RECEIVED, SENT, OnFrame
 from daemon.frames.format import CONNECTIONS_MAX, COUNT, SUFFIX, Kind, pack, preamble
 
 WAITING_BYTES_MAX = 1 << 25

@@ -53,7 +53,7 @@ def open_venue(
     connection = next(iter(loaded.config.connections), None)
     if listen is None and connection is None:
         raise ConfigError(f"{loaded.file}: connections: none is for {name}: say where it listens: --listen unix:PATH")
-    address = parse_address(listen if listen is not None else connection.address if connection else "")
+    address = parse_address(listen if listen is not None else (connection.address or "") if connection else "")
     restored = restore(ledger_path)
     clock = SystemClock(restored.ts + 1)
     instruments = build_instruments(loaded)

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adapters.sim.io import CLOSED, OPENED, RECEIVED, SENT
 from core.errors import DataError, StorageError
 from core.events import AnyEvent, Book, GapDetected, OrderEvent, OrderFilled, OrderOutcomeUnknown, Quote, Trade
 from core.strategy import Subscription
+from core.venue_opening import CLOSED, OPENED, RECEIVED, SENT
 from daemon.exit_codes import ExitCode
 from daemon.frames import writer
 from daemon.frames.format import COUNT, Frame, Kind, pack, preamble, unpack
