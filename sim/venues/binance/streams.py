@@ -73,7 +73,7 @@ class Streams:
         query = parse_qs(request.query)
         if is_spot and path == "/ws-api/v3":
             line.kind = "api"
-        elif path == "/stream":
+        elif path == "/stream" or path.startswith("/stream/"):
             line.is_combined = True
             names = "/".join(query.get("streams", [])).split("/")
         elif path == "/ws" or path.startswith("/ws/"):
