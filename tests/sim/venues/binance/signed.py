@@ -135,7 +135,7 @@ class Spot(Binance):
     def __init__(self, **more: Any) -> None:
         super().__init__(opened(Product.SPOT, **more).venue)
 
-    def order(self, side: str, qty: str, price: str | None, **more: Any) -> tuple[int, Any]:
+    def order(self, side: str, qty: str, price: str | None, /, **more: Any) -> tuple[int, Any]:
         values = {"symbol": "BTCUSDT", "side": side, "quantity": qty, "type": "MARKET" if price is None else "LIMIT"}
         if price is not None:
             values |= {"price": price, "timeInForce": "GTC"}
@@ -148,7 +148,7 @@ class Usdm(Binance):
     def __init__(self, **more: Any) -> None:
         super().__init__(opened(Product.USDM, **more).venue)
 
-    def order(self, side: str, qty: str, price: str | None, **more: Any) -> tuple[int, Any]:
+    def order(self, side: str, qty: str, price: str | None, /, **more: Any) -> tuple[int, Any]:
         values = {"symbol": "BTCUSDT", "side": side, "quantity": qty, "type": "MARKET" if price is None else "LIMIT"}
         values["newOrderRespType"] = "RESULT"
         if price is not None:
