@@ -110,6 +110,7 @@ def opening_of(
         role=role,
         symbols=connection.symbols,
         first_order_id=first_order_id,
+        kind=connection.adapter,
     )
 
 
