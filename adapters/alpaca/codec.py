@@ -192,7 +192,7 @@ class AlpacaCodec:
             f"/v2/account/activities/FILL?direction=asc&page_size={wire.ACTIVITIES_PAGE_MAX}&after={_safe(stamp_text(after_ts))}"
         )
         if page_token:
-            path += f"&page_token={quote(page_token, safe='')}"
+            path += f"&page_token={_safe(page_token)}"
         return self._query("activities.fills", path, lambda body: read(body, wire.ACTIVITIES))
 
     def positions(self) -> Request[list[PositionBody]]:

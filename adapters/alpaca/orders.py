@@ -59,12 +59,30 @@ class Ours(msgspec.Struct):
     is_cancel_asked: bool = False  # and nothing said yet what became of that
     is_cancel_waiting: bool = False  # for the venue's id, without which nothing can be canceled
     is_adopted: bool = False
+    is_replace_untold: bool = False  # the venue has replaced it, and how it stands now is being asked
     replacing: Replacing | None = None
+    submitted_ts: int = 0
+    fills_wanted_ts: int = 0  # since when an execution is missing
     # By the venue's id: what was filled right behind each execution that was told, and how much that one was.
     told: dict[str, dict[int, int]] = {}
+    # By the venue's id: how much of it is filled, as the order itself says.
+    claimed: dict[str, int] = {}
 
-    def told_qty(self, venue_id: str) -> int:
-        return sum(self.told.get(venue_id, {}).values())
+    def is_complete(self) -> bool:
+        """Whether executions that were told explain all that is filled, without a gap."""
+        return all(self._is_explained(venue_id, filled) for venue_id, filled in self.claimed.items())
+
+    def _is_explained(self, venue_id: str, filled: int) -> bool:
+        before = sum(qty for other, told in self.told.items() if other != venue_id for qty in told.values())
+        # A replaced order may begin at nothing, or go on counting from what was filled before: the venue does not say which.
+        at: int | None = None
+        for cumulative, qty in sorted(self.told.get(venue_id, {}).items()):
+            if at is None and cumulative - qty not in (0, before):
+                return False
+            if at is not None and cumulative - qty != at:
+                return False
+            at = cumulative
+        return filled in (0, before) if at is None else at >= filled
 
 
 class Orders:
@@ -96,6 +114,7 @@ class Orders:
                 command.price or 0,
                 command.quantity,
                 told={},
+                claimed={},
             )
         )
 
@@ -115,6 +134,7 @@ class Orders:
                 is_accepted=True,
                 is_adopted=True,
                 told={},
+                claimed={},
             )
         )
         self.name(ours, order.venue_order_id)
@@ -158,7 +178,9 @@ class Orders:
         quantity = number_of(body.qty, instrument.qty_scale, "qty")
         price = optional_number(body.limit_price, instrument.price_scale, "limit_price") or 0
         time_in_force = _TIMES.get(body.time_in_force, TimeInForce.GTC)
-        return self._keep(Ours(order_id, instrument.instrument_id, _SIDES[body.side], time_in_force, price, quantity, told={}))
+        return self._keep(
+            Ours(order_id, instrument.instrument_id, _SIDES[body.side], time_in_force, price, quantity, told={}, claimed={})
+        )
 
     def _keep(self, ours: Ours) -> Ours:
         self._by_id[ours.client_order_id] = ours

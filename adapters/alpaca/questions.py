@@ -63,7 +63,8 @@ class Questions:
             known.bound = max(known.bound, bound)
             known.not_found = 0
         known.why |= why
-        known.ask_at = min(known.ask_at, now + FIRST_ASK_NS)
+        if why is not Why.FILLS:  # they are asked for in their own time: the venue may be a while behind with them
+            known.ask_at = min(known.ask_at, now + FIRST_ASK_NS)
 
     def due(self, now: int) -> list[Question]:
         """Whom to ask about now, oldest first; each counts as asked until `later`, `not_found` or `settled`."""
