@@ -296,6 +296,6 @@ def check_subscriptions(subscriptions: Iterable[Subscription], instruments: Mapp
             raise ConfigError(f"{each.instrument_id}: a strategy wants bars of {each.bars_ns} ns; Alpaca's are of one minute")
         if (each.trades or each.bars_ns) and instrument.price_scale < PRINT_SCALE:
             raise ConfigError(
-                f"{each.instrument_id}: price_scale is {instrument.price_scale}; prints and bars of US equities have {PRINT_SCALE} "
-                f"decimals: configure that, with the same tick"
+                f"{each.instrument_id}: price_scale is {instrument.price_scale}; prints and bars of US equities have "
+                f"{PRINT_SCALE} decimals: configure that, with the same tick"
             )

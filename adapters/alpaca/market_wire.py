@@ -6,7 +6,7 @@ venue may add some. A known type with a wrong member breaks the protocol.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 import msgspec
@@ -155,7 +155,7 @@ def auth(key: str, secret: str) -> bytes:
     return _ENCODER.encode({"action": "auth", "key": key, "secret": secret})
 
 
-def subscribe(channels: dict[str, Sequence[str]]) -> bytes:
+def subscribe(channels: Mapping[str, Sequence[str]]) -> bytes:
     """`channels`: trades, quotes, bars, statuses, lulds, and the symbols of each."""
     request: dict[str, Any] = {"action": "subscribe"}
     request |= {name: list(symbols) for name, symbols in channels.items() if symbols}
