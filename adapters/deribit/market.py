@@ -163,6 +163,7 @@ class Market:
     def _resubscribe(self, ts: int, name: str) -> None:
         """Unsubscribe, then subscribe: a subscription that exists gives no new snapshot."""
         channel = f"book.{name}.{self._settings.book_interval}"
+        is_public = self._settings.is_watch
         self._under_way.add(name)
 
         def subscribed(_now: int, _answer: Answer) -> None:
@@ -172,7 +173,12 @@ class Market:
             # From here on the next book message is the new subscription's.
             self._under_way.discard(name)
             self._link.ask(
-                now, lambda request_id: requests.subscribe(request_id, [channel]), subscribed, again, again, cost=SUBSCRIBE_COST
+                now,
+                lambda request_id: requests.subscribe(request_id, [channel], is_public=is_public),
+                subscribed,
+                again,
+                again,
+                cost=SUBSCRIBE_COST,
             )
 
         def again(now: int, _why: Refusal | str) -> None:
@@ -180,7 +186,12 @@ class Market:
             self._resubscribe_ts[name] = now + RESUBSCRIBE_NS_MIN
 
         self._link.ask(
-            ts, lambda request_id: requests.unsubscribe(request_id, [channel]), unsubscribed, again, again, cost=SUBSCRIBE_COST
+            ts,
+            lambda request_id: requests.unsubscribe(request_id, [channel], is_public=is_public),
+            unsubscribed,
+            again,
+            again,
+            cost=SUBSCRIBE_COST,
         )
 
     # Prints and states.

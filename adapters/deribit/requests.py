@@ -98,13 +98,13 @@ def logout(request_id: int) -> bytes:
     return request(request_id, "private/logout", {"invalidate_token": True})
 
 
-def subscribe(request_id: int, channels: Sequence[str]) -> bytes:
+def subscribe(request_id: int, channels: Sequence[str], *, is_public: bool = False) -> bytes:
     """private/subscribe serves public channels too, and raw ones only to whoever is logged in."""
-    return request(request_id, "private/subscribe", {"channels": list(channels)})
+    return request(request_id, f"{'public' if is_public else 'private'}/subscribe", {"channels": list(channels)})
 
 
-def unsubscribe(request_id: int, channels: Sequence[str]) -> bytes:
-    return request(request_id, "private/unsubscribe", {"channels": list(channels)})
+def unsubscribe(request_id: int, channels: Sequence[str], *, is_public: bool = False) -> bytes:
+    return request(request_id, f"{'public' if is_public else 'private'}/unsubscribe", {"channels": list(channels)})
 
 
 # Orders.

@@ -36,9 +36,18 @@ class RawAnswer(msgspec.Struct, frozen=True):
     body: bytes
 
 
+def is_target(text: str) -> bool:
+    """Whether HTTP can say it: a path and a query, nothing in it that would begin another line."""
+    return _TARGET.match(text) is not None
+
+
+def is_header(name: str, value: str) -> bool:
+    return _NAME.match(name) is not None and _VALUE.match(value) is not None
+
+
 def request_bytes(wire: Wire, host: str) -> bytes:
     """The whole request in one piece. Raises TransportError for one that HTTP has no way to say; nothing has left then."""
-    if not (_METHOD.match(wire.method) and _TARGET.match(wire.target)):
+    if not (_METHOD.match(wire.method) and is_target(wire.target)):
         raise TransportError(f"{wire.method[:16]!r} {wire.target[:80]!r} cannot be sent by HTTP")
     lines = [
         f"{wire.method} {wire.target} HTTP/1.1",
@@ -47,7 +56,7 @@ def request_bytes(wire: Wire, host: str) -> bytes:
         f"Accept-Encoding: {ACCEPT_ENCODING}",
     ]
     for name, value in wire.headers:
-        if not (_NAME.match(name) and _VALUE.match(value)):
+        if not is_header(name, value):
             raise TransportError(f"header {name[:80]!r} cannot be sent by HTTP")  # its value may be a secret
         lines.append(f"{name}: {value}")
     if wire.body or wire.method not in ("GET", "DELETE"):
