@@ -12,6 +12,7 @@ import pytest
 from adapters.http.io import HttpSettings, HttpTransport
 from adapters.http.record import HttpRecord
 from adapters.http.request import Intent, Outcome, Progress, Sent
+from adapters.http.strict_http1 import StrictHttp1
 from tests.adapters.http.loopback import WAIT_S, Conversation, Loopback, Script, always, http_answer, serving
 from tests.adapters.http.requests_for_tests import SECRET, Ack, request, transport
 
@@ -246,8 +247,10 @@ def test_a_query_that_is_refused_is_not_asked_again() -> None:
 
 async def until_idle_is_closed(http: HttpTransport) -> None:
     """What the server did has arrived here: a request that leaves before could not know of it."""
+    wire = http._wire
+    assert isinstance(wire, StrictHttp1)
     with anyio.fail_after(WAIT_S):
-        while any(not connection.is_closed for idle in http._idle.values() for connection in idle):
+        while any(not connection.is_closed for idle in wire._idle.values() for connection in idle):
             await anyio.sleep(0.01)
 
 
