@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 SHOWN_MAX = 5  # of each kind of finding
+ON_WIRE_NS_MAX = 120 * 10**9  # for which an order that has left may be on its way
+FOREVER = 1 << 62
 
 
 @dataclass
@@ -26,6 +28,16 @@ class Books:
     unknown: list[str] = field(default_factory=list)
     positions: dict[str, int] = field(default_factory=dict)
     damaged: list[str] = field(default_factory=list)
+
+
+@dataclass
+class Kill:
+    """In effect from `since` to `until`: `_ns` by the world's time, `_ts` by the stamps of the daemon, whose clock may be wrong."""
+
+    since_ns: int
+    since_ts: int
+    until_ns: int | None = None
+    until_ts: int = FOREVER
 
 
 def own_id(text: str) -> str:
@@ -126,16 +138,17 @@ def over_limit(ledger: dict[str, Any], limits: dict[str, int]) -> list[str]:
     return found
 
 
-def after_kill(ledger: dict[str, Any], books: Books, killed_ns: int, resumed_ns: int, on_wire_ns_max: int) -> list[str]:
-    """Orders that a kill in effect from `killed_ns` to `resumed_ns` must have stopped.
+def after_kill(ledger: dict[str, Any], books: Books, kill: Kill) -> list[str]:
+    """Orders that a kill in effect must have stopped.
 
-    What left before it may arrive for `on_wire_ns_max`; what was decided on after it may not arrive at all.
+    What left before it may arrive for ON_WIRE_NS_MAX; what was decided on after it may not arrive at all.
     """
     found = []
+    until_ns = FOREVER if kill.until_ns is None else kill.until_ns
     for order in ledger["orders"]:
         if order["origin"] != "client" or order["reduce_only"]:
             continue
-        decided_ns = books.sent.get(own_id(order["client_order_id"]), 0)
-        if killed_ns < decided_ns < resumed_ns or killed_ns + on_wire_ns_max < order["ts"] < resumed_ns:
-            found.append(f"{order['client_order_id']}: killed at {killed_ns}, decided on at {decided_ns}, taken at {order['ts']}")
+        decided_ts = books.sent.get(own_id(order["client_order_id"]), 0)
+        if kill.since_ts < decided_ts < kill.until_ts or kill.since_ns + ON_WIRE_NS_MAX < order["ts"] < until_ns:
+            found.append(f"{order['client_order_id']}: {kill}, decided on at {decided_ts}, taken at {order['ts']}")
     return _named("taken after a kill", found)

@@ -45,12 +45,16 @@ class Disk(RecordingDisk):
         self.is_dead = True
 
     def close(self, descriptor: int) -> None:
-        if self.is_dead:
-            # The system closes what a dead process had open; it is not told of the steps.
+        if not self.is_dead:
+            super().close(descriptor)
+        elif self._open.pop(descriptor, None) is not None:
             os.close(descriptor)
-            self._open.pop(descriptor, None)
-            return
-        super().close(descriptor)
+
+    def close_all(self) -> None:
+        """As the system does with what a dead process had open."""
+        assert self.is_dead
+        for descriptor in list(self._open):
+            self.close(descriptor)
 
     def cut_power(self, target: Path) -> None:
         """Write to `target` what a machine that lost its power now may find."""

@@ -95,19 +95,24 @@ class Process:
         if left:
             self.failures.append(f"tasks outlived the daemon: {left}")
         self.network.abandon(self.loop, is_silent=False)
-        self.loop.abandon()
+        self.disk.die()
+        self._bury()
 
     def kill(self, *, is_power_cut: bool = False) -> None:
         """SIGKILL, or the machine's power: at once, whatever it is at."""
         if self.state is not State.ALIVE:
             return
         self._cut_off(is_power_cut=is_power_cut)
-        self.loop.abandon()
+        self._bury()
 
     def _die(self) -> None:
         """Killed in the middle of a call: nothing of what else is ready in this turn reaches the world."""
         self._cut_off(is_power_cut=False)
-        self.agenda.at(self.agenda.ns, self.loop.abandon)
+        self.agenda.at(self.agenda.ns, self._bury)
+
+    def _bury(self) -> None:
+        self.loop.abandon()
+        self.disk.close_all()
 
     def _cut_off(self, *, is_power_cut: bool) -> None:
         self.state = State.KILLED

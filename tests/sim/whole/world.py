@@ -28,7 +28,7 @@ from sim.virtual.agenda import NS_PER_S, Agenda
 from sim.virtual.loop import VirtualLoop
 from sim.virtual.network import MS, Conditions, Network
 from tests.sim.whole import kit_sim
-from tests.sim.whole.auditor import after_kill, audit, over_limit
+from tests.sim.whole.auditor import Kill, after_kill, audit, over_limit
 from tests.sim.whole.books import read_books
 from tests.sim.whole.machine import Machine
 from tests.sim.whole.process import Process, State
@@ -41,7 +41,6 @@ LOOK_NS = 500 * MS  # between two looks of the auditor at the venues' side of th
 CALM_NS_MAX = 900 * NS_PER_S  # in which everything is found out
 SETTLED_NS = 3 * NS_PER_S  # for which it has to stay so
 RESTART_NS = (10 * MS, 3 * NS_PER_S)
-ON_WIRE_NS_MAX = 120 * NS_PER_S
 REPLAYED_OF = 16  # one seed of so many is replayed too, run by run
 SHM = Path("/dev/shm")
 
@@ -113,7 +112,7 @@ class World:
         self._loaded = self._load_config()
         self.process: Process | None = None
         self._may_trade_again_ns = 0
-        self._kills: list[tuple[int, int]] = []  # a kill in effect, from and to
+        self._kills: list[Kill] = []
         self._is_calm = False
         self._compared_by: Process | None = None
         self._compared_first: Reconciliation | None = None
@@ -297,10 +296,11 @@ class World:
         """As another process sets it, with a descriptor of its own."""
         process = self.process
         assert process is not None
-        latch = KillLatch(process.daemon.session.kill.path.parent / LATCH_FILE)
-        latch.set("a deed", 0, self.machine.wall_ns())
+        ts = process.daemon.session.clock.now()
+        latch = KillLatch(process.daemon.session.kill.path.parent / LATCH_FILE, process.disk)
+        latch.set("a deed", 0, ts)
         latch.close()
-        self._kills.append((self.agenda.ns, 1 << 62))
+        self._kills.append(Kill(self.agenda.ns, ts))
         self.agenda.after(self._between(1 * NS_PER_S, 20 * NS_PER_S), self._resume)
 
     def _flatten(self, process: Process) -> None:
@@ -313,10 +313,14 @@ class World:
         process = self.process
         if process is None or not process.is_trading:
             self.agenda.after(NS_PER_S, self._resume)
-            return
-        if process.trading_state is not TradingState.ACTIVE or process.daemon.session.kill.is_set:
-            self._kills = [(since, min(until, self.agenda.ns)) for since, until in self._kills]
-            process.do(lambda: self._refused_by_disk(lambda: process.daemon.resume("a deed", 0)))
+        elif process.trading_state is not TradingState.ACTIVE or process.daemon.session.kill.is_set:
+            process.do(lambda: self._refused_by_disk(lambda: self._resumed(process)))
+
+    def _resumed(self, process: Process) -> None:
+        process.daemon.resume("a deed", 0)
+        for kill in self._kills:
+            if kill.until_ns is None:
+                kill.until_ns, kill.until_ts = self.agenda.ns, process.daemon.session.trader.now
 
     def _refused_by_disk(self, act: Callable[[], None]) -> None:
         try:
@@ -400,9 +404,9 @@ class World:
         ledgers = {venue.venue: venue.ledger() for venue in self.venues}
         violations = audit(ledgers, books)
         violations += [f"it halted by itself: {alert.text}" for alert in process.watcher.alerts if alert.kind == "bug"]
-        for since, until in self._kills:
+        for kill in self._kills:
             for ledger in ledgers.values():
-                violations += after_kill(ledger, books, since, until, ON_WIRE_NS_MAX)
+                violations += after_kill(ledger, books, kill)
         self.verdict.orders = len(books.sent)
         self.verdict.fills = len(books.fills)
         self._violated(*violations)
