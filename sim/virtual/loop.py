@@ -77,11 +77,19 @@ class VirtualLoop(asyncio.BaseEventLoop):
         if self.is_closed():
             raise RuntimeError("Event loop is closed")
         handle = asyncio.TimerHandle(when, callback, args, self, context)
-        # Rounded up: a timer never fires before its time.
-        ns = self.agenda.start_ns + -int(-when * NS_PER_S // 1) if when < _FOREVER_S else _FOREVER_NS
+        ns = self._ns_of(when)
         self._number += 1
         heapq.heappush(self._queue, (ns, self._number, handle))
         return handle
+
+    def _ns_of(self, when: float) -> int:
+        """The first ns at which `time()` is not before it: a timer that looks at the clock must find itself due."""
+        if when >= _FOREVER_S:
+            return _FOREVER_NS
+        since = -int(-when * NS_PER_S // 1)
+        while since / NS_PER_S < when:
+            since += 1
+        return self.agenda.start_ns + since
 
     def call_later(
         self,
