@@ -37,25 +37,23 @@ class Listing:
         events: list[AnyEvent] = []
         stamp, has_levels = ts, False
         for ts_event, _, price, qty, number, _, kind, side, _ in rows:
-            match kind:
-                case 0:  # ROW_LEVEL
-                    self.book.set(side, price, qty)
-                    stamp, has_levels = ts_event, True
-                case 3:  # ROW_BBO
-                    if side == ROW_BUY:
-                        self._bid = (price, qty)
-                    else:
-                        stamp = ts if ts_event == UNSTAMPED else ts_event
-                        events.append(Quote(stamp, ts, self.instrument_id, *self._bid, price, qty))
-                case 1:  # ROW_TRADE
-                    events.append(Trade(ts_event, ts, self.instrument_id, price, qty, AGGRESSOR_SIDES[side], number))
-                case 2:  # ROW_CLEAR
-                    self.book.clear()
-                case 15:  # ROW_GAP
-                    self.book.clear()
-                    events.append(GapDetected(ts_event, ts, self.instrument_id))
-                case _:
-                    raise AssertionError(f"a row of kind {kind}")
+            if kind == ROW_LEVEL:
+                self.book.set(side, price, qty)
+                stamp, has_levels = ts_event, True
+            elif kind == ROW_BBO:
+                if side == ROW_BUY:
+                    self._bid = (price, qty)
+                    continue
+                stamp = ts if ts_event == UNSTAMPED else ts_event
+                events.append(Quote(stamp, ts, self.instrument_id, *self._bid, price, qty))
+            elif kind == ROW_TRADE:
+                events.append(Trade(ts_event, ts, self.instrument_id, price, qty, AGGRESSOR_SIDES[side], number))
+            elif kind == ROW_CLEAR:
+                self.book.clear()
+            else:
+                assert kind == ROW_GAP, f"a row of kind {kind}"
+                self.book.clear()
+                events.append(GapDetected(ts_event, ts, self.instrument_id))
         if has_levels:
             bid, bid_qty, ask, ask_qty = self.book.best()
             if bid_qty and ask_qty and bid >= ask:
@@ -69,9 +67,6 @@ class Listing:
         self.session.restart()
         self.book.clear()
         return [GapDetected(ts, ts, self.instrument_id)]
-
-
-assert (ROW_LEVEL, ROW_BBO, ROW_TRADE, ROW_CLEAR, ROW_GAP) == (0, 3, 1, 2, 15)
 
 
 class MarketFeed:

@@ -439,5 +439,3 @@ def open_world(seed: int, *, deeds: int = STEPS, tell: Callable[[str], None] | N
 def run_world(seed: int, *, deeds: int = STEPS, tell: Callable[[str], None] | None = None) -> Verdict:
     with open_world(seed, deeds=deeds, tell=tell) as world:
         return world.run()
-
-
