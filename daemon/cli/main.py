@@ -52,6 +52,7 @@ FUNCTIONS = {
     "stop": "control:act",
     "strategies": "control:strategies",
     "venue-sim": "venue_sim:venue_sim",
+    "venues": "venues:venues",
     "version": "report:version",
 }
 
@@ -90,6 +91,7 @@ def build_parser(kind: type[argparse.ArgumentParser] = argparse.ArgumentParser) 
     _add_backtest(verbs)
     _add_paper(verbs)
     _add_venue_sim(verbs)
+    _add_venues(verbs)
     _add_record(verbs)
     _add_data(verbs)
     _add_control(verbs)
@@ -214,6 +216,13 @@ def _add_data(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     shown = data.add_parser("list", help="what was fetched: rows, times, gaps")
     shown.add_argument("--out", metavar="FOLDER", default="data", help="where it is kept; default data")
     _add_json(shown)
+
+
+def _add_venues(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    venues = verbs.add_parser("venues", help="what can be connected to, or what a configuration connects to")
+    venues.add_argument("config", metavar="CONFIG", nargs="?", help="a TOML file; absent: every adapter there is")
+    _add_set(venues)
+    _add_json(venues)
 
 
 def _add_control(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
