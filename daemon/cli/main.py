@@ -52,6 +52,9 @@ FUNCTIONS = {
     "version": "report:version",
 }
 
+# Venues whose doubles `venue-sim` runs; daemon/venue_sim/loopback_venues.py says what each is.
+DOUBLES = ("binance-spot", "binance-usdm", "deribit", "alpaca", "oanda", "ib")
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point of the console script; returns the exit code."""
@@ -165,6 +168,18 @@ def _add_venue_sim(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -
     sim.add_argument("--ledger", metavar="FILE", help="what happens there, a JSON object a line; it goes on from what is in it")
     sim.add_argument("--cancel-on-disconnect", action="store_true", help="cancel everything when the trading connection is gone")
     _add_json(sim)
+    for name in DOUBLES:
+        double = kinds.add_parser(name, help=f"a double of {name} that speaks its wire protocol on loopback, until it is stopped")
+        double.add_argument(
+            "--port", metavar="PORT", type=int, default=0, help="where it listens on 127.0.0.1; absent: any free one"
+        )
+        double.add_argument(
+            "--control-port", metavar="PORT", type=int, default=0, help="of the control line; absent: any free one"
+        )
+        double.add_argument("--faults", metavar="FILE", help="what goes wrong there, TOML: [ppm] and [armed] by fault number")
+        double.add_argument("--seed", metavar="N", type=int, default=1, help="of its market and its faults")
+        double.add_argument("--ledger", metavar="FILE", help="what really happened there, JSON, replaced as it changes")
+        _add_json(double)
 
 
 def _add_data(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
