@@ -172,7 +172,11 @@ def judge_state(
 
 
 def _judge_cash(
-    state: TraderState, ledgers: Mapping[str, dict[str, Any]], account: str, instruments: Sequence[Instrument], cash: Mapping[str, int]
+    state: TraderState,
+    ledgers: Mapping[str, dict[str, Any]],
+    account: str,
+    instruments: Sequence[Instrument],
+    cash: Mapping[str, int],
 ) -> list[Breach]:
     """Cash and what open positions were opened at, together: which fills closed what depends on their order, this sum does not.
 

@@ -37,7 +37,9 @@ DROPPED = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "CREDENTIALS_DIRECTORY", "TRADINGD_
 class Stage:
     """`folder` is new and empty; `runtime` is short enough for a socket's path."""
 
-    def __init__(self, folder: Path, runtime: Path, loaded: LoadedConfig, simulated: Sequence[Simulated], ports: Mapping[str, int]) -> None:
+    def __init__(
+        self, folder: Path, runtime: Path, loaded: LoadedConfig, simulated: Sequence[Simulated], ports: Mapping[str, int]
+    ) -> None:
         self.folder = folder
         self.runtime = runtime
         self.simulated = list(simulated)

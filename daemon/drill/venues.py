@@ -11,19 +11,10 @@ from typing import Any
 from core.errors import ConfigError
 from core.instruments import Instrument
 from daemon.config.models_connections import Connection
-from sim.venues.faults import Faults
+from daemon.venue_sim.loopback_venues import VENUES
 from sim.venues.protocol import SimVenue
 
 ACCOUNT = "main"
-SIMULATORS = {
-    "binance-spot": "sim.venues.binance",
-    "binance-usdm": "sim.venues.binance",
-    "deribit": "sim.venues.deribit",
-    "alpaca": "sim.venues.alpaca",
-    "oanda": "sim.venues.oanda",
-    "ib": "sim.venues.ib",
-    "ccxt": "sim.venues.ccxt_any",
-}
 # Live waits long because venues are slow; a drill that did would take all day. What is waited for is the same.
 SETTINGS: dict[str, dict[str, Any]] = {
     "deribit": {
@@ -44,20 +35,18 @@ class Simulated:
 
     connection: Connection
     venue: SimVenue
-    faults: Faults
     account: str
     secrets: Mapping[str, str]  # by part: key, secret, token, and the guardian's
-    starting_balances: Mapping[str, int]
 
 
 def simulator_of(connection: Connection) -> Any:
     """The module that opens it. Raises ConfigError where there is none."""
-    package = SIMULATORS.get(connection.adapter)
+    package = f"sim.venues.{VENUES[connection.adapter][0]}" if connection.adapter in VENUES else ""
     try:
-        if package is not None:
+        if package:
             return importlib.import_module(f"{package}.opening")
     except ModuleNotFoundError as error:
-        if error.name is None or not error.name.startswith(package or "-"):
+        if error.name is None or not error.name.startswith(package):
             raise
     raise ConfigError(f'adapter: "{connection.adapter}" has no simulator that speaks its protocol: it cannot be drilled')
 
@@ -70,17 +59,12 @@ def known_faults(connection: Connection) -> Mapping[int, str]:
 def open_simulated(connection: Connection, instruments: Sequence[Instrument], *, seed: int, ts: int) -> Simulated:
     """A venue of its own for `connection`. Raises ConfigError."""
     module = simulator_of(connection)
-    faults = Faults(module.KNOWN, seed)
-    more: dict[str, Any] = {"seed": seed, "faults": faults, "ts": ts}
-    parameters = inspect.signature(module.open_venue).parameters
-    if "instruments" in parameters:
+    more: dict[str, Any] = dict(VENUES[connection.adapter][1])
+    if "instruments" in inspect.signature(module.open_venue).parameters:
         more["instruments"] = tuple(each for each in instruments if each.venue == connection.venue)
-    if "kind" in parameters:
-        more["kind"] = connection.adapter
     try:
-        venue: SimVenue = module.open_venue(**more)
+        venue: SimVenue = module.open_venue(seed=seed, faults={}, ts=ts, **more)
     except ValueError as error:
         raise ConfigError(f"{connection.venue}: the simulator cannot be opened: {error}") from None
     keys: dict[str, dict[str, str]] = module.KEYS
-    balances: dict[str, int] = dict(venue.ledger()["balances"].get(ACCOUNT, {}))
-    return Simulated(connection, venue, faults, ACCOUNT, keys[ACCOUNT], balances)
+    return Simulated(connection, venue, ACCOUNT, keys[ACCOUNT])
