@@ -1,6 +1,6 @@
-"""Judges a drill by what anybody can read: the venues' ledgers, the journals, what the processes said. Shares no code with either.
+"""Judges a drill by what anybody can read: the venues' ledgers, the journals, what the processes said.
 
-Each finding names the oracle that does not hold and the numbers. An order that the venue made by itself (manual, forced) is none
+It shares no code with either. Each finding names the oracle that does not hold and the numbers. An order that the venue made by itself (manual, forced) is none
 of ours: its fills are foreign, and only positions must add up with them.
 """
 
@@ -20,6 +20,7 @@ from core.events import OrderFilled
 from core.identifiers import format_order_id, parse_order_id
 from core.instruments import Instrument
 from core.order_store import FOREIGN_ORDER_ID
+from core.orders import TERMINAL
 from core.trader_state import TraderState
 from daemon.config.loader import LoadedConfig
 from daemon.journal.format import JOURNAL_FOLDER
@@ -56,7 +57,7 @@ class Breach:
 
 @dataclass(slots=True)
 class Books:
-    """What our journals say over all runs: text ids of orders sent, fills booked as (text id, trade id), and the state they end in."""
+    """What our journals say over all runs: ids of orders sent, fills booked as (id, trade id), and the state they end in."""
 
     sent: Counter[str] = field(default_factory=Counter)
     filled: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -165,7 +166,7 @@ def judge_state(
             if own + foreign != there:
                 text = f"{key}: position {own}{f' and {foreign} set aside' if foreign else ''} here, {there} there"
                 found.append(Breach(Oracle.LEDGER, text))
-    still_open = [order.client_order_id for order in state.orders if order.status.is_open]
+    still_open = [order.client_order_id for order in state.orders if order.status not in TERMINAL]
     if still_open:
         found.append(Breach(Oracle.LEDGER, f"{len(still_open)} orders are open here after everything was cancelled"))
     return found + _judge_cash(state, ledgers, account, instruments, cash)

@@ -68,3 +68,9 @@ def open_simulated(connection: Connection, instruments: Sequence[Instrument], *,
         raise ConfigError(f"{connection.venue}: the simulator cannot be opened: {error}") from None
     keys: dict[str, dict[str, str]] = module.KEYS
     return Simulated(connection, venue, ACCOUNT, keys[ACCOUNT])
+
+
+def deeds_of(connection: Connection) -> frozenset[str]:
+    """What the simulator's `act` knows."""
+    found: frozenset[str] = frozenset(getattr(simulator_of(connection), "DEEDS", ()))
+    return found
