@@ -31,6 +31,7 @@ FUNCTIONS = {
     "data fetch": "data_fetch:fetch",
     "data list": "data_fetch:list_data",
     "doctor": "doctor:doctor",
+    "drill": "drill:drill",
     "fills": "control:fills",
     "flatten": "control:act",
     "guardian": "guardian:guardian",
@@ -92,6 +93,7 @@ def build_parser(kind: type[argparse.ArgumentParser] = argparse.ArgumentParser) 
     _add_paper(verbs)
     _add_venue_sim(verbs)
     _add_venues(verbs)
+    _add_drill(verbs)
     _add_record(verbs)
     _add_data(verbs)
     _add_control(verbs)
@@ -185,6 +187,24 @@ def _add_venue_sim(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -
         double.add_argument("--seed", metavar="N", type=int, default=1, help="of its market and its faults")
         double.add_argument("--ledger", metavar="FILE", help="what really happened there, JSON, replaced as it changes")
         _add_json(double)
+
+
+def _add_drill(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    drill = verbs.add_parser("drill", help="run the fault catalogue against a configuration, at simulated venues")
+    drill.add_argument("config", metavar="CONFIG", nargs="?", help="a TOML file with [[connections]]; absent: the live rehearsal")
+    _add_set(drill)
+    drill.add_argument("--venue", metavar="NAME", action="append", help="faults of this venue only; may be repeated")
+    drill.add_argument(
+        "--fault",
+        metavar="N",
+        action="append",
+        default=[],
+        help="this number of the catalogue, or a range: 22-29; may be repeated",
+    )
+    drill.add_argument("--seed", metavar="N", type=int, default=1, help="of the simulated venues' markets")
+    drill.add_argument("--jobs", metavar="N", type=int, default=1, help="drills at the same time")
+    drill.add_argument("--keep", metavar="DIR", help="keep there what the drills leave that did not hold")
+    _add_json(drill)
 
 
 def _add_data(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

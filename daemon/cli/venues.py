@@ -14,7 +14,6 @@ from daemon.config.models_connections import Connection
 from daemon.exit_codes import ExitCode
 from daemon.secrets import find_secret
 from daemon.trading.connections import check_connections
-from daemon.trading.router import venue_of
 from daemon.trading.venue_opening import PACKAGES, secret_names
 from daemon.wiring import is_execution_simulated
 
