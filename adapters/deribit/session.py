@@ -141,7 +141,7 @@ class DeribitSession:
         self.market.tick(ts)
         dead = self.market.dead_book(ts)
         if dead:
-            self.link.fact(FactKind.STREAM, f"a query knows a change of {dead} that the book's stream has not told")
+            self.link.fact(FactKind.STREAM, f"the book's stream does not tell what there is of {dead}")
             self._close("a book's stream is dead")
         if self._truth_due_ts is not None and self._truth_due_ts <= ts:
             self._truth_due_ts = None
