@@ -1,7 +1,7 @@
 """The talk with a gateway, over connections that come and go: login, checks, orders, looks, market data. Pure.
 
 Bytes and time in; events, bytes to send and the next deadline out. A connection that is lost leaves the account unknown: `lost`
-says GapDetected and OrderOutcomeUnknown, and the look that the next login ends with decides. The gateway losing its servers (1100)
+says GapDetected and OrderOutcomeUnknown, and the look that the next login ends with decides. A gateway that loses its servers (1100)
 is the same on a connection that stays.
 """
 

@@ -45,9 +45,9 @@ ENDED = CANCELED | {"Filled"}
 class IbSwitch:
     """Nothing on it can add risk but `flatten`, which is bounded by what the account holds.
 
-    The venue has no order that only reduces. So: the position is asked for right before, what this client's own orders may still take
-    off it is taken off first, and what is sent is no more than the rest. Orders of others that fill at the same time can turn a
-    position round; cancel everything first.
+    The venue has no order that only reduces. So: the position is asked for right before, what this client's own orders may still
+    take off it comes off first, and what is sent is no more than the rest. Orders of others that fill at the same time can turn a
+    position round: cancel everything first.
     """
 
     def __init__(
@@ -206,7 +206,7 @@ class IbSwitch:
 
     async def _held(self) -> list[tuple[str, int, Position]]:
         """What is not zero; of an instrument that is not configured in whole units, away from zero."""
-        held = []
+        held: list[tuple[str, int, Position]] = []
         async for message in self._ask(self._wire.positions()):
             match message:
                 case Position() if message.account == self._account:
