@@ -7,12 +7,13 @@ steps it is the beginning of it.
 
 from __future__ import annotations
 
+import hashlib
 import random
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from unittest.mock import patch
@@ -33,9 +34,9 @@ from tests.sim.whole.books import read_books
 from tests.sim.whole.machine import Machine
 from tests.sim.whole.process import Process, State
 from tests.sim.whole.venue_kit import VenueKit
+from tests.sim.whole.verdict import STEPS, Verdict, Violated
 
 NAME = "whole"
-STEPS = 12
 DEED_NS = (50 * MS, 4 * NS_PER_S)
 LOOK_NS = 500 * MS  # between two looks of the auditor at the venues' side of the wire
 CALM_NS_MAX = 900 * NS_PER_S  # in which everything is found out
@@ -73,41 +74,32 @@ snapshot_records = {snapshot_records}
 """
 
 
-class Violated(Exception):
-    """The verdict has what it was."""
-
-
-@dataclass
-class Verdict:
-    """`violations` is empty where all is well. `steps` counts simulated events, `ns` simulated time."""
-
-    seed: int
-    deeds: int
-    violations: list[str] = field(default_factory=list)
-    steps: int = 0
-    ns: int = 0
-    venues: int = 0
-    orders: int = 0
-    fills: int = 0
-    lives: int = 0
-    fired: dict[str, int] = field(default_factory=dict)
+MakeKit = Callable[[Agenda, int], VenueKit]
+# Each world has one to three of these.
+VENUES: dict[str, MakeKit] = {"sim": kit_sim.SimKit}
 
 
 class World:
     """Make it, then `run()` once, inside `open_world`."""
 
-    def __init__(self, seed: int, folder: Path, *, deeds: int = STEPS, tell: Callable[[str], None] | None = None) -> None:
+    def __init__(
+        self, seed: int, folder: Path, *, steps: int, venues: tuple[str, ...], tell: Callable[[str], None] | None = None
+    ) -> None:
         self.random = Random(seed)
         self.agenda = Agenda()
         self.machine = Machine(self.agenda, seed)
-        self.verdict = Verdict(seed, deeds)
+        self.verdict = Verdict(seed, steps)
         self._tell = tell
         self._folder = folder
         self._root = folder / "disk-0"
         self._roots = 0
         self._chance = random.Random(seed)
         self.network = Network(self.agenda, self.random.next(), self._conditions())
-        self.venues: list[VenueKit] = [kit_sim.SimKit(self.agenda, self.random.next())]
+        self._digest = hashlib.blake2b(digest_size=16)
+        self.network.on_wire = self._hear
+        chosen = self._choose(venues)
+        self.venues = [VENUES[name](self.agenda, self.random.next()) for name in chosen]
+        self.verdict.venues = tuple(chosen)
         self._venue_loop = VirtualLoop(self.agenda, self.network, "venues")
         self._loaded = self._load_config()
         self.process: Process | None = None
@@ -135,6 +127,16 @@ class World:
             hang_ppm=rate(50_000),
         )
 
+    def _choose(self, venues: tuple[str, ...]) -> list[str]:
+        """One of three worlds has more than one venue."""
+        left = list(venues)
+        count = min(len(left), (1, 1, 2 + self.random.below(2))[self.random.below(3)])
+        return [left.pop(self.random.below(len(left))) for _ in range(count)]
+
+    def _hear(self, ns: int, connection: int, what: str, payload: bytes) -> None:
+        self._digest.update(b"%d %d %s " % (ns, connection, what.encode()))
+        self._digest.update(payload)
+
     # The story.
 
     def run(self) -> Verdict:
@@ -144,7 +146,7 @@ class World:
         self.agenda.after(LOOK_NS, self._look)
         self._start()
         try:
-            for _ in range(self.verdict.deeds):
+            for _ in range(self.verdict.steps):
                 self._let_pass(self._between(*DEED_NS))
                 self._deed()
             self._calm()
@@ -297,6 +299,8 @@ class World:
         process = self.process
         assert process is not None
         ts = process.daemon.session.clock.now()
+        # It is not this one that dies at some call of its own.
+        process.disk.die_at_call = None
         latch = KillLatch(process.daemon.session.kill.path.parent / LATCH_FILE, process.disk)
         latch.set("a deed", 0, ts)
         latch.close()
@@ -413,9 +417,9 @@ class World:
 
     def _count(self) -> None:
         verdict = self.verdict
-        verdict.steps = self.agenda.steps
+        verdict.events = self.agenda.steps
+        verdict.digest = self._digest.hexdigest()
         verdict.ns = self.agenda.ns - self.agenda.start_ns
-        verdict.venues = len(self.venues)
         verdict.fired = dict(self.network.fired)
         if self.process is not None:
             self.process.kill()
@@ -423,21 +427,22 @@ class World:
 
 
 @contextmanager
-def open_world(seed: int, *, deeds: int = STEPS, tell: Callable[[str], None] | None = None) -> Iterator[World]:
+def open_world(
+    seed: int, *, steps: int = STEPS, venues: tuple[str, ...] = tuple(VENUES), tell: Callable[[str], None] | None = None
+) -> Iterator[World]:
     """A world on a folder of its own, which goes with it."""
     with tempfile.TemporaryDirectory(prefix="tradingd-sim-", dir=SHM if SHM.is_dir() else None) as folder:
-        world = World(seed, Path(folder), deeds=deeds, tell=tell)
-        key = {"TRADINGD_STATE_DIR": f"{folder}/key"}
+        world = World(seed, Path(folder), steps=steps, venues=venues, tell=tell)
         with (
             world.machine.running(log=None if tell is None else world.say),
-            patch.dict("os.environ", key),
+            patch.dict("os.environ", {"TRADINGD_STATE_DIR": f"{folder}/key"}),
             patch("adapters.sim.io.connect", kit_sim.connect),
         ):
             yield world
 
 
-def run_world(seed: int, *, deeds: int = STEPS, tell: Callable[[str], None] | None = None) -> Verdict:
-    with open_world(seed, deeds=deeds, tell=tell) as world:
+def run_world(
+    seed: int, *, steps: int = STEPS, venues: tuple[str, ...] = tuple(VENUES), tell: Callable[[str], None] | None = None
+) -> Verdict:
+    with open_world(seed, steps=steps, venues=venues, tell=tell) as world:
         return world.run()
-
-
