@@ -114,6 +114,7 @@ class Reason(IntEnum):
     SIMULATED_REJECT = 19
     NOT_SENT = 20  # there was no connection: it has certainly not left
     KILLED = 21  # the kill latch is set: it has not left
+    LATE = 22  # it was decided too long ago (daemon.order_age_max): it has not left
 
 
 @direct_members

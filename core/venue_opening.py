@@ -72,6 +72,7 @@ class VenueOpening:
     role: Role = Role.TRADE
     symbols: Mapping[str, str] = field(default_factory=dict)
     first_order_id: int = 0
+    kind: str = ""
 
     def host_and_port(self) -> tuple[str, int]:
         """Of `address`. Raises ConfigError where it is no HOST:PORT."""

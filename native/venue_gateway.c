@@ -124,6 +124,9 @@ void answer_put(venue *v, int32_t instrument, int64_t kind, int64_t id, int64_t 
         return;
     }
     int64_t visible_ts = v->clock_venue + latency_response_ns(&v->latency, v->clock_venue);
+    /* A late row of a live feed fills at a time that the local clock has passed: it is told now. */
+    if (VENUE_UNLIKELY(visible_ts < v->clock_local))
+        visible_ts = v->clock_local;
     if (visible_ts < v->answer_last_ts)
         visible_ts = v->answer_last_ts;
     v->answer_last_ts = visible_ts;

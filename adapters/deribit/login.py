@@ -53,11 +53,13 @@ class Login:
     def start(self, ts: int, nonce: str, *, is_switch: bool = False) -> None:
         """`is_switch`: auth and heartbeat alone, for a connection that places no order and listens to nothing."""
         self._nonce = nonce
-        self._steps = deque([self._auth, self._heartbeat])
+        is_watch = self._settings.is_watch
+        self._steps = deque([self._heartbeat] if is_watch else [self._auth, self._heartbeat])
         if is_switch:
             self._next(ts)
             return
-        self._steps.append(self._arm)
+        if not is_watch:
+            self._steps.append(self._arm)
         self._steps.extend(self._load(name) for name in self._settings.instrument_names)
         self._steps.append(self._subscribe)
         self._next(ts)
@@ -185,7 +187,7 @@ class Login:
 
     def _subscribe(self, ts: int) -> None:
         settings = self._settings
-        channels = [*USER_CHANNELS, PLATFORM_CHANNEL]
+        channels = [PLATFORM_CHANNEL] if settings.is_watch else [*USER_CHANNELS, PLATFORM_CHANNEL]
         for name in settings.instrument_names:
             channels += [f"book.{name}.{settings.book_interval}", f"trades.{name}.{settings.book_interval}"]
         batches = [channels[at : at + settings.subscribe_batch] for at in range(0, len(channels), settings.subscribe_batch)]
@@ -194,6 +196,8 @@ class Login:
         self._next(ts)
 
     def _subscribe_to(self, channels: list[str]) -> Step:
+        is_public = self._settings.is_watch
+
         def answered(now: int, answer: Answer) -> None:
             missing = set(channels) - set(decode_result(list[str], answer.result)) - {"user.portfolio.any"}
             if missing:
@@ -201,6 +205,11 @@ class Login:
             self._next(now)
 
         def step(ts: int) -> None:
-            self._ask(ts, lambda request_id: requests.subscribe(request_id, channels), answered, cost=SUBSCRIBE_COST)
+            self._ask(
+                ts,
+                lambda request_id: requests.subscribe(request_id, channels, is_public=is_public),
+                answered,
+                cost=SUBSCRIBE_COST,
+            )
 
         return step

@@ -42,7 +42,7 @@ from adapters.deribit.wire import (
     decode,
 )
 from core.approved import Approved
-from core.commands import CancelAll, CancelOrder, ReplaceOrder, SubmitOrder
+from core.commands import CancelAll, CancelOrder, OrderCommand, ReplaceOrder, SubmitOrder
 from core.enums import Reason
 from core.errors import VenueProtocolError
 from core.events import AnyEvent, CancelRejected, OrderFilled, OrderRejected, ReplaceRejected
@@ -141,7 +141,7 @@ class DeribitSession:
         self.market.tick(ts)
         dead = self.market.dead_book(ts)
         if dead:
-            self.link.fact(FactKind.STREAM, f"a query knows a change of {dead} that the book's stream has not told")
+            self.link.fact(FactKind.STREAM, f"the book's stream does not tell what there is of {dead}")
             self._close("a book's stream is dead")
         if self._truth_due_ts is not None and self._truth_due_ts <= ts:
             self._truth_due_ts = None
@@ -177,10 +177,8 @@ class DeribitSession:
 
     def send(self, ts: int, approved: Approved) -> Output:
         command = approved.command
-        if self.phase is not Phase.READY:
-            for event in self._not_sent(ts, command):
-                self.link.output.events.append(event)
-            return self._output()
+        if self.phase is not Phase.READY or self.settings.is_watch:
+            return self.refuse(ts, command)
         match command:
             case SubmitOrder():
                 self.orders.submit(ts, command)
@@ -194,7 +192,12 @@ class DeribitSession:
                 assert_never(command)
         return self._output()
 
-    def _not_sent(self, ts: int, command: SubmitOrder | CancelOrder | ReplaceOrder | CancelAll) -> list[AnyEvent]:
+    def refuse(self, ts: int, command: OrderCommand) -> Output:
+        """What is not to leave now: answered by an event, Reason.NOT_SENT."""
+        self.link.output.events += self._not_sent(ts, command)
+        return self._output()
+
+    def _not_sent(self, ts: int, command: OrderCommand) -> list[AnyEvent]:
         match command:
             case SubmitOrder():
                 return [OrderRejected(ts, ts, command.client_order_id, Reason.NOT_SENT)]
@@ -217,8 +220,9 @@ class DeribitSession:
         number = self._query_number
         # What was sent so long ago has been begun with by now, or never is.
         not_found_ns = self.settings.order_valid_ns + self.settings.server_clock_error_ms * NS_PER_MS
-        if self.phase is not Phase.READY:
-            self.link.output.states.append((number, None, f"the connection is {self.phase.value}"))
+        if self.phase is not Phase.READY or self.settings.is_watch:
+            why = "this connection only watches" if self.settings.is_watch else f"the connection is {self.phase.value}"
+            self.link.output.states.append((number, None, why))
             return number, self._output()
 
         def done(now: int, truth: Truth) -> None:
@@ -292,6 +296,10 @@ class DeribitSession:
     # Login and truth.
 
     def _logged_in(self, ts: int) -> None:
+        if self.settings.is_watch:
+            self.phase = Phase.READY
+            self.link.output.is_ready = True
+            return
         self.phase = Phase.TRUTH
         self.orders.resolver.is_active = True
         self._truth_tries = 0

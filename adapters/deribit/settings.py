@@ -21,6 +21,7 @@ class DeribitSettings(msgspec.Struct, frozen=True, kw_only=True):
     instrument_names: tuple[str, ...]
     order_id_prefix: str
     is_testnet: bool
+    is_watch: bool = False  # market data alone: no login, nothing set at the venue, no order
     sign: bool = True  # client_signature: the secret stays here; else client_credentials
     trigger: str = "last_price"  # what stops listen to: last_price, mark_price or index_price
     reprice_post_only: bool = False  # True: a post-only order that would take is moved by the venue, not refused

@@ -35,6 +35,7 @@ class DeribitSwitch:
         self._login = Login(self.link, {}, settings, self._logged_in, self._refuse)
         self._heard_ts = ts
         self._number = 0
+        self._cancel_waits = False  # a cancel of everything has not left yet: a second one would say the same
 
     # The connection.
 
@@ -90,9 +91,16 @@ class DeribitSwitch:
         assert self.is_ready
 
         def failed(_now: int, why: Refusal | str) -> None:
+            self._cancel_waits = False
             self.link.fact(FactKind.CONTRADICTION, f"cancel_all was not done: {why}")
 
-        self.link.cancel(ts, requests.cancel_all, _done, failed, failed)
+        def build(request_id: int) -> bytes:
+            self._cancel_waits = False
+            return requests.cancel_all(request_id)
+
+        if not self._cancel_waits:
+            self._cancel_waits = True
+            self.link.cancel(ts, build, _done, failed, failed)
         return self._output()
 
     def ask(self, ts: int) -> tuple[int, Output]:

@@ -48,13 +48,13 @@ class Wanted:
 class MarketFilter:
     """`ts` in ns UTC is the time here. Raises ConfigError for more levels than the venue publishes."""
 
-    def __init__(self, subscriptions: Iterable[Subscription]) -> None:
+    def __init__(self, subscriptions: Iterable[Subscription], book_levels_max: int = BOOK_LEVELS_MAX) -> None:
         by_instrument: dict[str, list[Subscription]] = {}
         for each in subscriptions:
-            if each.book_levels > BOOK_LEVELS_MAX:
+            if each.book_levels > book_levels_max:
                 raise ConfigError(
                     f"{each.instrument_id}: a strategy wants {each.book_levels} levels of the book; "
-                    f"the venue publishes {BOOK_LEVELS_MAX}"
+                    f"the venue publishes {book_levels_max}"
                 )
             by_instrument.setdefault(each.instrument_id, []).append(each)
         self._wanted = {key: Wanted(found) for key, found in by_instrument.items()}
@@ -84,12 +84,13 @@ class MarketFilter:
         self.next_deadline = min((wanted.due for wanted in self._wanted.values()), default=NEVER)
         return events
 
-    def forget(self) -> None:
-        """The market is unknown: what waits is old, and whatever comes next is news."""
-        for wanted in self._wanted.values():
-            wanted.last = wanted.quote = wanted.book = None
-            wanted.due = NEVER
-        self.next_deadline = NEVER
+    def forget(self, instrument_id: str | None = None) -> None:
+        """The market is unknown, of one instrument or of all: what waits is old, and whatever comes next is news."""
+        for key, wanted in self._wanted.items():
+            if instrument_id is None or key == instrument_id:
+                wanted.last = wanted.quote = wanted.book = None
+                wanted.due = NEVER
+        self.next_deadline = min((wanted.due for wanted in self._wanted.values()), default=NEVER)
 
     def _quote(self, ts: int, wanted: Wanted, quote: Quote) -> list[AnyEvent]:
         if not wanted.quotes:

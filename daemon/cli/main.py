@@ -16,6 +16,7 @@ EPILOG = "Exit codes and every verb in full: docs/CLI.md. Keys of a configuratio
 USAGE = 2  # argparse's own code; daemon/exit_codes.py is not imported for a wrong command line
 
 Verb = Callable[[argparse.Namespace], int]
+DATA_SOURCES = ("binance", "polygon", "alphavantage", "theta", "yfinance")
 
 # What each verb calls, in daemon/cli; a file is loaded when its verb is asked for.
 FUNCTIONS = {
@@ -27,6 +28,8 @@ FUNCTIONS = {
     "config schema": "config:schema",
     "config show": "config:show",
     "data check": "data:check",
+    "data fetch": "data_fetch:fetch",
+    "data list": "data_fetch:list_data",
     "doctor": "doctor:doctor",
     "fills": "control:fills",
     "flatten": "control:act",
@@ -51,6 +54,9 @@ FUNCTIONS = {
     "venue-sim": "venue_sim:venue_sim",
     "version": "report:version",
 }
+
+# Venues whose doubles `venue-sim` runs; daemon/venue_sim/loopback_venues.py says what each is.
+DOUBLES = ("binance-spot", "binance-usdm", "deribit", "alpaca", "oanda", "ib")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -165,10 +171,22 @@ def _add_venue_sim(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -
     sim.add_argument("--ledger", metavar="FILE", help="what happens there, a JSON object a line; it goes on from what is in it")
     sim.add_argument("--cancel-on-disconnect", action="store_true", help="cancel everything when the trading connection is gone")
     _add_json(sim)
+    for name in DOUBLES:
+        double = kinds.add_parser(name, help=f"a double of {name} that speaks its wire protocol on loopback, until it is stopped")
+        double.add_argument(
+            "--port", metavar="PORT", type=int, default=0, help="where it listens on 127.0.0.1; absent: any free one"
+        )
+        double.add_argument(
+            "--control-port", metavar="PORT", type=int, default=0, help="of the control line; absent: any free one"
+        )
+        double.add_argument("--faults", metavar="FILE", help="what goes wrong there, TOML: [ppm] and [armed] by fault number")
+        double.add_argument("--seed", metavar="N", type=int, default=1, help="of its market and its faults")
+        double.add_argument("--ledger", metavar="FILE", help="what really happened there, JSON, replaced as it changes")
+        _add_json(double)
 
 
 def _add_data(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    data = verbs.add_parser("data", help="look at market-data files").add_subparsers(
+    data = verbs.add_parser("data", help="fetch market data, and look at files of it").add_subparsers(
         dest="action", metavar="ACTION", required=True
     )
     check = data.add_parser("check", help="compare a file with the second record that it holds, and count gaps and crossed books")
@@ -178,6 +196,24 @@ def _add_data(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     check.add_argument("--column", metavar="OURS=THEIRS", action="append", default=[], help="tables: a column's name in the file")
     check.add_argument("--zone", metavar="ZONE", help="tables: what stamps without an offset are meant in, for example UTC")
     _add_json(check)
+    fetch = data.add_parser("fetch", help="get recorded data from a source and keep it as Parquet; goes on where it was stopped")
+    fetch.add_argument("source", metavar="SOURCE", choices=DATA_SOURCES, help=", ".join(DATA_SOURCES))
+    fetch.add_argument("symbol", metavar="SYMBOL", help="as the source writes it, for example BTCUSDT")
+    fetch.add_argument(
+        "--kind", metavar="KIND", default="bars", choices=("bars", "trades", "quotes"), help="bars (default), trades or quotes"
+    )
+    fetch.add_argument("--interval", metavar="DURATION", default="1m", help="of bars; default 1m")
+    fetch.add_argument("--start", metavar="TIME", required=True, help="first day, or time; UTC where it says nothing else")
+    fetch.add_argument("--end", metavar="TIME", help="first day or time that is not wanted any more; default now")
+    fetch.add_argument("--market", metavar="MARKET", help="binance: spot (default), usdm or coinm")
+    fetch.add_argument("--key", metavar="NAME", help="name of the secret that holds the source's key (docs/CONFIG.md, secrets)")
+    fetch.add_argument("--rate", metavar="N", type=int, help="requests a minute; default what the source's free plan allows")
+    fetch.add_argument("--price-scale", metavar="N", type=int, default=2, help="yfinance: decimals of its prices")
+    fetch.add_argument("--out", metavar="FOLDER", default="data", help="where it is kept; default data")
+    _add_json(fetch)
+    shown = data.add_parser("list", help="what was fetched: rows, times, gaps")
+    shown.add_argument("--out", metavar="FOLDER", default="data", help="where it is kept; default data")
+    _add_json(shown)
 
 
 def _add_control(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -27,6 +27,7 @@ from daemon.trading.connections import check_connections, open_watching
 
 PROGRESS_EVERY_S = 1.0
 FRAMES_BYTES_MAX = 1 << 40
+BOOK_LEVELS = 1_000  # as deep as a venue tells
 
 
 class Discard:
@@ -64,8 +65,9 @@ async def _record(loaded: LoadedConfig, folder: Path, duration_s: float | None, 
     def trouble(text: str) -> None:
         print(f"tradingd: {text}", file=sys.stderr)
 
+    instruments = [table.instrument_id for table in loaded.instruments]
     recorder = FrameRecorder(folder, bytes_max=FRAMES_BYTES_MAX, on_trouble=trouble)
-    adapters = open_watching(loaded, SystemClock(), recorder.of, trouble)
+    adapters = open_watching(loaded, SystemClock(), recorder.of, trouble, dict.fromkeys(instruments, BOOK_LEVELS))
     try:
         for adapter in adapters.values():
             await adapter.open()

@@ -345,6 +345,9 @@ class Daemon(Section):
     lag_max: PositiveDuration = Field(
         default="500ms", description="what has waited in the inbox for longer is stamped anew, and somebody is told"
     )
+    order_age_max: PositiveDuration = Field(
+        default="2s", description="an order or change that leaves later than so long after its decision is refused: LATE"
+    )
     clock_step_max: PositiveDuration = Field(default="500ms", description="a larger step of the machine's clock is told of")
     unknown_timeout: PositiveDuration = Field(
         default="20s", description="without an answer for so long, an order is asked about until the venue says what became of it"

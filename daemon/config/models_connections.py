@@ -24,6 +24,11 @@ class Connection(Section):
         default="simulator",
         description="live: real money; test: the venue's test network, paper or practice account; simulator: tradingd venue-sim",
     )
+    execution: Literal["venue", "simulated"] | None = Field(
+        default=None,
+        description="venue: orders go there; simulated: only its market comes from there, and orders meet the simulated venue "
+        "(`[venue]`) in this process; absent: venue, and simulated for paper trading on a live environment",
+    )
     address: PathText | None = Field(
         default=None, description='"HOST:PORT" of a simulator or gateway, for sim "unix:PATH" too; absent: the venue\'s own'
     )

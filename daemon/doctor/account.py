@@ -27,6 +27,8 @@ from daemon.secrets import find_secret, read_secret
 from daemon.timestamps import iso
 from daemon.trading.recovery import recover_run
 from daemon.trading.state_folder import RUNS_FOLDER, read_latch
+from daemon.trading.venue_opening import secret_names
+from daemon.wiring import is_execution_simulated
 
 # A journal may be ahead of the clock by what its last batch took.
 AHEAD_NS_MAX = 100 * NS_PER_MS
@@ -49,7 +51,7 @@ def newest_run(account: Path) -> Path | None:
 
 def look_at_secrets(loaded: LoadedConfig) -> list[Finding]:
     config = loaded.config
-    names = [name for connection in config.connections for name in (connection.token, connection.guardian_token) if name]
+    names = [name for connection in config.connections for name in secret_names(connection)]
     names += [client.token for client in config.clients]
     if config.alerts.webhook is not None:
         names.append(config.alerts.webhook)
@@ -177,9 +179,9 @@ def look_at_guardian(loaded: LoadedConfig) -> Finding:
 def look_at_venues(loaded: LoadedConfig) -> list[Finding]:
     """Each venue as the guardian reaches it: log in, ask what is open, log out. Nothing is sent that could change anything."""
     area = "venue"
-    if not loaded.config.connections:
-        return [ok(area, "the simulated venue is inside the daemon")]
     try:
+        if is_execution_simulated(loaded):
+            return [ok(area, "the simulated venue is inside the daemon")]
         switches = open_switches(loaded, DaemonHand(loaded.config.run.name, account_folder(loaded)))
     except TradingdError as error:
         return [problem(area, str(error), "see docs/CONFIG.md, [[connections]]")]

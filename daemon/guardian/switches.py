@@ -14,6 +14,7 @@ from daemon.config.loader import LoadedConfig
 from daemon.guardian.daemon_hand import DaemonHand
 from daemon.guardian.embedded import EmbeddedSwitch
 from daemon.trading.venue_opening import opening_of, package_of
+from daemon.wiring import is_execution_simulated
 
 # Orders that a switch places itself (to flatten) are numbered in a run that no daemon ever has, from the second it was opened on.
 SWITCH_RUN_NUMBER = RUN_NUMBER_MAX
@@ -21,7 +22,7 @@ SWITCH_RUN_NUMBER = RUN_NUMBER_MAX
 
 def open_switches(loaded: LoadedConfig, hand: DaemonHand) -> Sequence[VenueSwitch]:
     """One for each venue, not connected yet. Raises ConfigError, for a secret that is not there too."""
-    if not loaded.config.connections:
+    if is_execution_simulated(loaded):
         return (EmbeddedSwitch(hand),)
     instruments = {instrument.instrument_id: instrument for instrument in build_instruments(loaded)}
     switches = []

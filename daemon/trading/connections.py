@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from core.errors import ConfigError
 from core.identifiers import make_order_id
+from core.strategy import Subscription
 from core.trader import Trader
 from core.venue_adapter import Adapter
 from core.venue_opening import OnFrame, Role, no_frame
@@ -74,8 +75,26 @@ def open_connections(
     return Router(adapters, instrument_of)
 
 
-def open_watching(loaded: LoadedConfig, clock: Clock, frames_of: FramesOf, on_trouble: Trouble) -> dict[str, Adapter]:
-    """Connections that hear everything and send nothing, by venue: whoever trades there is not disturbed. Raises ConfigError."""
+def open_watching(
+    loaded: LoadedConfig,
+    clock: Clock,
+    frames_of: FramesOf | None,
+    on_trouble: Trouble,
+    book_levels: Mapping[str, int],
+) -> dict[str, Adapter]:
+    """Connections that hear everything and send nothing, by venue: whoever trades there is not disturbed. Raises ConfigError.
+
+    `book_levels`: how deep a book is wanted, by instrument; where none is, the best prices are.
+    """
+    subscriptions = [
+        Subscription(
+            instrument_id=table.instrument_id,
+            quotes="off" if book_levels.get(table.instrument_id) else "size",
+            book_levels=book_levels.get(table.instrument_id, 0),
+            trades=True,
+        )
+        for table in loaded.instruments
+    ]
     instruments = {instrument.instrument_id: instrument for instrument in build_instruments(loaded)}
     adapters: dict[str, Adapter] = {}
     for place, connection in enumerate(loaded.config.connections):
@@ -85,9 +104,10 @@ def open_watching(loaded: LoadedConfig, clock: Clock, frames_of: FramesOf, on_tr
                     loaded,
                     connection,
                     instruments=instruments,
+                    subscriptions=subscriptions,
                     now=clock.now,
                     on_trouble=on_trouble,
-                    on_frame=frames_of(connection.venue),
+                    on_frame=no_frame if frames_of is None else frames_of(connection.venue),
                     role=Role.WATCH,
                 )
             )

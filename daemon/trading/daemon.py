@@ -282,6 +282,7 @@ class Daemon:
             clock,
             snapshot_records=self._settings.snapshot_records,
             lag_ns_max=parse_duration_ns(self._settings.lag_max),
+            order_age_ns_max=parse_duration_ns(self._settings.order_age_max),
             point=self._point,
         )
         session.process([restored])

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 import msgspec
 
 from core.approved import Approved
-from core.commands import CancelAll, CancelOrder, ReplaceOrder, SubmitOrder
+from core.commands import CancelAll, CancelOrder, OrderCommand, ReplaceOrder, SubmitOrder
 from core.context import OutCommand
 from core.enums import Reason, TradingState
 from core.errors import StateError, StorageError, StrategyError
@@ -72,6 +72,7 @@ class Session:
         *,
         snapshot_records: int,
         lag_ns_max: int = NS_PER_SECOND,
+        order_age_ns_max: int = 2 * NS_PER_SECOND,
         point: Point = no_point,
     ) -> None:
         self._adapter: Adapter | None = None
@@ -89,6 +90,7 @@ class Session:
         self.fills_count = 0
         self.waited_ns = 0  # in the inbox: the first event of the last batch
         self._lag_ns_max = lag_ns_max
+        self._order_age_ns_max = order_age_ns_max
         self.lag_ns = 0  # of the last event: from its stamp to its step
         self.lag_ns_max = 0
         self.halt_reason = ""
@@ -102,7 +104,7 @@ class Session:
         # and nothing of Trader and journal can be trusted any more.
         self.is_whole = True
         self._kill = folder.kill
-        self._unsent: list[OrderRejected | ReplaceRejected] = []  # what the kill latch held back, as the answers it gets
+        self._unsent: list[OrderRejected | ReplaceRejected] = []  # what was held back at the last moment, as the answers it gets
         self._folder = folder
         self._snapshot_records = snapshot_records
         self._snapshot_at = 0
@@ -201,7 +203,8 @@ class Session:
 
     def _send(self, command: OutCommand) -> None:
         if isinstance(command, Approved):
-            if self._kill.is_set and self._is_held_back(command):
+            reason = self._why_held_back(command.command)
+            if reason is not None and self._is_held_back(command.command, reason):
                 return
             self.commands += 1
             self.orders_sent += type(command.command) is SubmitOrder
@@ -210,16 +213,22 @@ class Session:
         else:
             self.timers.schedule(command)
 
-    def _is_held_back(self, approved: Approved) -> bool:
-        """Whether a kill stops it: it was set while this batch was on its way. What only shrinks a position may leave."""
-        command, now = approved.command, self.trader.now
+    def _why_held_back(self, command: OrderCommand) -> Reason | None:
+        """What has happened since it was decided: a kill, or a disk or a loop that stood still for so long."""
+        if self._kill.is_set:
+            return Reason.KILLED
+        return Reason.LATE if self.clock.now() - command.ts > self._order_age_ns_max else None
+
+    def _is_held_back(self, command: OrderCommand, reason: Reason) -> bool:
+        """Cancels, and what only shrinks a position, leave all the same."""
+        now = self.trader.now
         if isinstance(command, SubmitOrder) and not command.reduce_only:
-            self._unsent.append(OrderRejected(now, now, command.client_order_id, Reason.KILLED))
+            self._unsent.append(OrderRejected(now, now, command.client_order_id, reason))
             return True
         if isinstance(command, ReplaceOrder):
             order = self.trader.orders.get(command.client_order_id)
             if order is None or not order.reduce_only:
-                self._unsent.append(ReplaceRejected(now, now, command.client_order_id, Reason.KILLED))
+                self._unsent.append(ReplaceRejected(now, now, command.client_order_id, reason))
                 return True
         return False
 

@@ -38,6 +38,13 @@ PACKAGES = {
 }
 
 
+def secret_names(connection: Connection) -> list[str]:
+    """Of every secret that it names."""
+    names = (connection.key, connection.secret, connection.token)
+    own = (connection.guardian_key, connection.guardian_secret, connection.guardian_token)
+    return [name for name in (*names, *own) if name is not None]
+
+
 class VenuePackage(Protocol):
     """adapters/NAME/opening.py (core/venue_opening.py)."""
 
@@ -103,6 +110,7 @@ def opening_of(
         role=role,
         symbols=connection.symbols,
         first_order_id=first_order_id,
+        kind=connection.adapter,
     )
 
 

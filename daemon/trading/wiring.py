@@ -11,10 +11,11 @@ from core.venue_adapter import Adapter
 from daemon.api.settings import api_settings
 from daemon.config.loader import LoadedConfig
 from daemon.trading.clock import Clock
-from daemon.trading.connections import FramesOf, Trouble, check_connections, open_connections
+from daemon.trading.connections import FramesOf, Trouble, check_connections, open_connections, open_watching
+from daemon.trading.feed_paper import FeedPaperAdapter
 from daemon.trading.market import check_market, open_market
 from daemon.trading.simulated_adapter import SimulatedAdapter
-from daemon.wiring import add_clients, build_empty_trader
+from daemon.wiring import add_clients, build_empty_trader, is_execution_simulated, require_extension, simulated_venue
 
 
 class Silent:
@@ -30,6 +31,8 @@ def check_config(loaded: LoadedConfig) -> None:
         raise ConfigError(f"{loaded.file}: run.pace: is for backtests; a paper session goes by the clock (see daemon.speed)")
     if loaded.config.connections:
         check_connections(loaded)
+        if is_execution_simulated(loaded):
+            check_feeds(loaded)
     else:
         check_market(loaded)
     if loaded.config.api.enabled:
@@ -70,7 +73,34 @@ def open_venues(
     """
     if not loaded.config.connections:
         return open_simulated(loaded, trader, clock)
+    if is_execution_simulated(loaded):
+        return open_on_feeds(loaded, trader, clock, frames_of, on_trouble)
     return open_connections(loaded, trader, clock, frames_of, on_trouble)
+
+
+def check_feeds(loaded: LoadedConfig) -> None:
+    """Raises ConfigError where a live feed cannot be traded on by the simulated venue."""
+    require_extension(loaded)
+    if loaded.config.venue.fidelity != "l2":
+        raise ConfigError(f'{loaded.file}: venue.fidelity: live feeds are played as "l2", not {loaded.config.venue.fidelity!r}')
+
+
+def open_on_feeds(
+    loaded: LoadedConfig, trader: Trader, clock: Clock, frames_of: FramesOf | None, on_trouble: Trouble
+) -> FeedPaperAdapter:
+    """The simulated venue of the configuration, on the live market of its connections."""
+    from sim.live_feed import LiveFeedVenue
+
+    subscriptions = [each for context in trader.contexts for each in context.subscriptions]
+    book_levels: dict[str, int] = {}
+    for each in subscriptions:
+        book_levels[each.instrument_id] = max(book_levels.get(each.instrument_id, 0), each.book_levels)
+    positions = {key: position.qty for key, position in trader.portfolio.by_instrument.items()}
+    inner = simulated_venue(loaded, list(trader.instruments.values()), subscriptions)
+    for key, position in positions.items():
+        inner.set_position(key, position)
+    watching = open_watching(loaded, clock, frames_of, on_trouble, book_levels)
+    return FeedPaperAdapter(watching, LiveFeedVenue(inner, clock.now()), clock, positions)
 
 
 def open_simulated(loaded: LoadedConfig, trader: Trader, clock: Clock) -> SimulatedAdapter:

@@ -233,7 +233,10 @@ class VirtualLoop(asyncio.BaseEventLoop):
         future: asyncio.Future[T] = self.create_future()
         try:
             future.set_result(func(*args))
-        except Exception as error:  # noqa: BLE001  # it is the caller's, as from any executor
+        except BaseException as error:
+            if not isinstance(error, Exception):
+                raise
+            # It is the caller's, as from any executor.
             future.set_exception(error)
         return future
 
@@ -257,10 +260,12 @@ class VirtualLoop(asyncio.BaseEventLoop):
         """Nobody sleeps who would have to be woken."""
 
     def add_reader(self, fd: Any, callback: Callable[[*Ts], Any], *args: *Ts) -> None:
-        raise NotImplementedError("a loop in virtual time watches no file: connect by loop.create_connection")
+        """A loop in virtual time watches no file: connect by loop.create_connection."""
+        raise NotImplementedError("watches no file: connect by loop.create_connection")
 
     def add_writer(self, fd: Any, callback: Callable[[*Ts], Any], *args: *Ts) -> None:
-        raise NotImplementedError("a loop in virtual time watches no file: connect by loop.create_connection")
+        """A loop in virtual time watches no file: connect by loop.create_connection."""
+        raise NotImplementedError("watches no file: connect by loop.create_connection")
 
 
 _FOREVER_S = 1e9

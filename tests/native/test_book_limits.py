@@ -65,7 +65,7 @@ ENUMS = [
 
 
 # Values that no matching engine has a word for.
-OURS_ALONE = {("BOOK_FLAG_", "NONE"), ("BOOK_REASON_", "NOT_SENT"), ("BOOK_REASON_", "KILLED")}
+OURS_ALONE = {("BOOK_FLAG_", "NONE"), ("BOOK_REASON_", "NOT_SENT"), ("BOOK_REASON_", "KILLED"), ("BOOK_REASON_", "LATE")}
 
 
 @pytest.mark.parametrize(("prefix", "enum"), ENUMS)

@@ -155,3 +155,24 @@ def test_a_damaged_latch_is_refused_because_it_may_have_said_halted(tmp_path: Pa
     with pytest.raises(StorageError, match="is damaged"):
         session._folder.read_latch()
     end(session)
+
+
+def test_what_the_disk_held_up_for_too_long_does_not_leave_late(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    session = open_session(tmp_path)
+    clock = session.clock
+    assert isinstance(clock, HandClock)
+    before = session.journal._files.sync
+
+    def slow(descriptor: int) -> None:
+        clock.ts += 2_000_000_001
+        before(descriptor)
+
+    monkeypatch.setattr(session.journal._files, "sync", slow, raising=False)
+    session.process([quote()])
+    assert remembered(session).sent == []
+    (order,) = session.trader.orders.orders.values()
+    assert order.status is OrderStatus.REJECTED
+    monkeypatch.undo()
+    session.process([quote(clock.ts)])
+    assert len(remembered(session).orders) == 1
+    end(session)

@@ -1,0 +1,174 @@
+"""Frames of Binance market streams as the events that were subscribed to: one book session for each symbol. Pure.
+
+A book that cannot be right (crossed, or another best price than bookTicker has at the same update) is thrown away like one with a
+gap: GapDetected, and a snapshot is needed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from adapters.binance.book_sync import BinanceBookSession, SyncState
+from adapters.binance.level_book import LevelBook
+from adapters.binance.wire import Skipped, decode
+from adapters.sim.market import NEVER, MarketFilter
+from core.enums import AGGRESSOR_SIDES
+from core.errors import UnitError, VenueProtocolError
+from core.events import AnyEvent, Book, GapDetected, Quote, Trade
+from core.feed import ROW_BBO, ROW_BUY, ROW_CLEAR, ROW_GAP, ROW_LEVEL, ROW_TRADE, UNSTAMPED, Row
+from core.instruments import Instrument
+from core.strategy import Subscription
+
+SHUTDOWN = "event serverShutdown"
+
+
+class Listing:
+    """What is known of one symbol's market. `streams`: what its events are made of, by the venue's words."""
+
+    def __init__(self, symbol: str, instrument: Instrument, levels: int) -> None:
+        self.symbol = symbol
+        self.instrument_id = instrument.instrument_id
+        self.session = BinanceBookSession(instrument, symbol)
+        self.book = LevelBook()
+        self.levels = levels
+        self._bid = (0, 0)
+
+    def events(self, ts: int, rows: Sequence[Row]) -> list[AnyEvent]:
+        events: list[AnyEvent] = []
+        stamp, has_levels = ts, False
+        for ts_event, _, price, qty, number, _, kind, side, _ in rows:
+            match kind:
+                case 0:  # ROW_LEVEL
+                    self.book.set(side, price, qty)
+                    stamp, has_levels = ts_event, True
+                case 3:  # ROW_BBO
+                    if side == ROW_BUY:
+                        self._bid = (price, qty)
+                    else:
+                        stamp = ts if ts_event == UNSTAMPED else ts_event
+                        events.append(Quote(stamp, ts, self.instrument_id, *self._bid, price, qty))
+                case 1:  # ROW_TRADE
+                    events.append(Trade(ts_event, ts, self.instrument_id, price, qty, AGGRESSOR_SIDES[side], number))
+                case 2:  # ROW_CLEAR
+                    self.book.clear()
+                case 15:  # ROW_GAP
+                    self.book.clear()
+                    events.append(GapDetected(ts_event, ts, self.instrument_id))
+                case _:
+                    raise AssertionError(f"a row of kind {kind}")
+        if has_levels:
+            bid, bid_qty, ask, ask_qty = self.book.best()
+            if bid_qty and ask_qty and bid >= ask:
+                return [*events, *self.distrust(ts)]
+            if self.levels and self.session.state is not SyncState.BUFFERING:
+                events.append(Book(stamp, ts, self.instrument_id, *self.book.levels(self.levels)))
+        return events
+
+    def distrust(self, ts: int) -> list[AnyEvent]:
+        """The book is unknown from here on."""
+        self.session.restart()
+        self.book.clear()
+        return [GapDetected(ts, ts, self.instrument_id)]
+
+
+assert (ROW_LEVEL, ROW_BBO, ROW_TRADE, ROW_CLEAR, ROW_GAP) == (0, 3, 1, 2, 15)
+
+
+class MarketFeed:
+    """`instruments` by the venue's symbol. `hears_all` (a recording of everything) wants each stream of each instrument."""
+
+    def __init__(
+        self, instruments: Mapping[str, Instrument], subscriptions: Sequence[Subscription], *, levels_max: int, hears_all: bool = False
+    ) -> None:
+        self._filter = MarketFilter(subscriptions, levels_max)
+        self._listings: dict[str, Listing] = {}
+        self._wanted: dict[str, tuple[bool, bool, bool]] = {}  # depth, best prices, prints
+        for symbol, instrument in instruments.items():
+            mine = [each for each in subscriptions if each.instrument_id == instrument.instrument_id]
+            levels = max((each.book_levels for each in mine), default=0)
+            quotes = any(each.quotes != "off" or each.book_levels for each in mine)
+            prints = any(each.trades or each.bars_ns for each in mine)
+            self._listings[symbol] = Listing(symbol, instrument, levels)
+            self._wanted[symbol] = (hears_all or levels > 0, hears_all or quotes, hears_all or prints)
+        self.is_ending = False  # the venue has said that it will close the connection
+        self.unreadable = 0
+        self.why_unreadable = ""
+
+    def wanted(self, symbol: str) -> tuple[bool, bool, bool]:
+        """Whether depth, best prices and prints are wanted."""
+        return self._wanted[symbol]
+
+    def listing(self, symbol: str) -> Listing:
+        return self._listings[symbol]
+
+    @property
+    def next_deadline(self) -> int:
+        """When `due` has something to give, ns UTC."""
+        return self._filter.next_deadline
+
+    def receive(self, ts: int, payload: bytes) -> list[AnyEvent]:
+        """What goes on of one frame. A frame that cannot be read is counted; what it would have said shows as a gap."""
+        try:
+            message = decode(payload)
+            if isinstance(message, Skipped):
+                self.is_ending |= message.reason == SHUTDOWN
+                return []
+            symbol = message.symbol if hasattr(message, "symbol") else message.s
+            listing = self._listings.get(str(symbol))
+            if listing is None:
+                return []
+            rows = listing.session.take(ts, message)
+        except (VenueProtocolError, UnitError) as error:
+            self.unreadable += 1
+            self.why_unreadable = str(error)
+            return []
+        return self._pass(ts, listing.events(ts, rows)) if rows else []
+
+    def snapshot(self, ts: int, symbol: str, body: bytes) -> list[AnyEvent]:
+        """The answer to a question for the whole book."""
+        listing = self._listings[symbol]
+        try:
+            rows = listing.session.take(ts, decode(body))
+        except (VenueProtocolError, UnitError) as error:
+            self.unreadable += 1
+            self.why_unreadable = str(error)
+            return []
+        return self._pass(ts, listing.events(ts, rows)) if rows else []
+
+    def needs_snapshot(self, symbol: str) -> bool:
+        return self._wanted[symbol][0] and self._listings[symbol].session.needs_snapshot
+
+    def lost(self, ts: int, symbols: Sequence[str]) -> list[AnyEvent]:
+        """The connection that brought these is gone."""
+        self.is_ending = False
+        events: list[AnyEvent] = []
+        for symbol in symbols:
+            events += self._listings[symbol].distrust(ts)
+        return self._pass(ts, events)
+
+    def due(self, ts: int) -> list[AnyEvent]:
+        """The latest quotes and books that had to wait and whose time has come."""
+        return self._filter.due(ts)
+
+    def _pass(self, ts: int, events: Sequence[AnyEvent]) -> list[AnyEvent]:
+        passed: list[AnyEvent] = []
+        for event in events:
+            if isinstance(event, GapDetected):
+                self._filter.forget(event.instrument_id)
+            passed += self._filter.receive(ts, event)
+        return passed
+
+
+def stream_names(symbol: str, wanted: tuple[bool, bool, bool], *, speed: str, trade_events: str) -> tuple[list[str], list[str]]:
+    """Names of the streams of books and best prices, and of those of prints."""
+    depth, best, prints = wanted
+    low = symbol.lower()
+    # Without a suffix spot sends once a second.
+    books = ([f"{low}@depth" + ("" if speed in ("1000ms", "250ms") else f"@{speed}")] if depth else []) + (
+        [f"{low}@bookTicker"] if best else []
+    )
+    return books, [f"{low}@{trade_events}"] if prints else []
+
+
+Now = Callable[[], int]
+__all__ = ["NEVER", "Listing", "MarketFeed", "Now", "stream_names"]

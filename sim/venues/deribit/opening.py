@@ -1,0 +1,42 @@
+"""Opens the simulated Deribit: its markets, a crowd, two accounts and their keys, which are no secrets."""
+
+from __future__ import annotations
+
+from sim.venues.deribit.crowd import Crowd
+from sim.venues.deribit.faults import KNOWN
+from sim.venues.deribit.venue import DeribitVenue
+from sim.venues.faults import Faults
+
+__all__ = ["KEYS", "KNOWN", "open_venue"]
+
+# By account: the parts of its key, and of a second one for the guardian. They open the simulator and nothing else.
+KEYS: dict[str, dict[str, str]] = {
+    "main": {
+        "key": "sim-main",
+        "secret": "sim-main-secret",
+        "guardian_key": "sim-main-guardian",
+        "guardian_secret": "sim-main-guardian-secret",
+    },
+    "other": {
+        "key": "sim-other",
+        "secret": "sim-other-secret",
+        "guardian_key": "sim-other-guardian",
+        "guardian_secret": "sim-other-guardian-secret",
+    },
+}
+# A key that no careful adapter takes: it may withdraw.
+WITHDRAWING_KEY = ("sim-withdraw", "sim-withdraw-secret")
+CASH = {"BTC": 10 * 10**8, "USDC": 1_000_000 * 10**8}
+
+
+def open_venue(*, seed: int, faults: Faults | None, ts: int, is_alone: bool = False) -> DeribitVenue:
+    """`is_alone`: without a crowd, everybody else does what `act` says."""
+    venue = DeribitVenue(ts, faults=Faults(KNOWN, seed) if faults is None else faults)
+    for name, parts in KEYS.items():
+        account = venue.add_account(name, parts["key"], parts["secret"], CASH)
+        venue.add_key(account, parts["guardian_key"], parts["guardian_secret"])
+    main = venue.accounts[KEYS["main"]["key"]]
+    venue.add_key(main, *WITHDRAWING_KEY, scope="account:read_write trade:read_write wallet:read_write")
+    if not is_alone:
+        venue.market_crowd = Crowd(seed, ts)
+    return venue
