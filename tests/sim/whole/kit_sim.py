@@ -1,6 +1,6 @@
-"""tradingd's own venue protocol in a world: the exchange of daemon/venue_sim and the adapter of adapters/sim, on the world's network.
+"""tradingd's own venue protocol in a world: the exchange of daemon/venue_sim and the adapter of adapters/sim.
 
-Both ends use sockets of the system's own where they are shells; here both get streams of the network in virtual time instead.
+Both ends use sockets of the system's own where they are shells; here both get streams of the world's network instead.
 """
 
 from __future__ import annotations
@@ -50,9 +50,9 @@ position_qty_max = "60"
 class SimKit:
     venue = "SIM"
     account = "main"
-    limits = {INSTRUMENT: 60}
 
     def __init__(self, agenda: Agenda, seed: int) -> None:
+        self.limits = {INSTRUMENT: 60}
         self._agenda = agenda
         self._lines: list[dict[str, Any]] = []
         settings = Settings(
@@ -78,8 +78,17 @@ class SimKit:
     def calm(self) -> None:
         """It does nothing wrong by itself."""
 
-    def events(self) -> int:
-        return len(self._lines)
+    def cash(self) -> dict[str, str]:
+        return {"USD": "1000000"}
+
+    def secrets(self) -> dict[str, str]:
+        return {}
+
+    def failure(self) -> str:
+        return ""
+
+    def fired(self) -> dict[str, int]:
+        return {}
 
     # The shell.
 

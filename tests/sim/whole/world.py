@@ -28,7 +28,7 @@ from sim.venues.faults import Random
 from sim.virtual.agenda import NS_PER_S, Agenda
 from sim.virtual.loop import VirtualLoop
 from sim.virtual.network import MS, Conditions, Network
-from tests.sim.whole import kit_sim
+from tests.sim.whole import kit_deribit, kit_sim
 from tests.sim.whole.auditor import Kill, after_kill, audit, over_limit
 from tests.sim.whole.books import read_books
 from tests.sim.whole.machine import Machine
@@ -51,7 +51,7 @@ name = "whole"
 mode = "paper"
 
 [account.cash]
-USD = "1000000"
+{cash}
 
 [risk]
 order_qty_max = "50"
@@ -76,7 +76,7 @@ snapshot_records = {snapshot_records}
 
 MakeKit = Callable[[Agenda, int], VenueKit]
 # Each world has one to three of these.
-VENUES: dict[str, MakeKit] = {"sim": kit_sim.SimKit}
+VENUES: dict[str, MakeKit] = {"sim": kit_sim.SimKit, "deribit": kit_deribit.deribit}
 
 
 class World:
@@ -170,7 +170,7 @@ class World:
     def _let_pass(self, ns: int) -> None:
         until = self.agenda.ns + ns
         while self.agenda.ns < until:
-            self.agenda.run_until(lambda: self._is_down(), until)
+            self.agenda.run_until(self._is_down, until)
             if self._is_down():
                 self._buried()
                 self._start_later()
@@ -196,7 +196,13 @@ class World:
     def _load_config(self) -> LoadedConfig:
         path = self._folder / "config.toml"
         pause_ms, snapshot_records = 50 + self.random.below(400), (100, 1_000, 100_000)[self.random.below(3)]
-        text = CONFIG.format(seed=self.verdict.seed, pause_ms=pause_ms, snapshot_records=snapshot_records)
+        cash = {key: amount for venue in self.venues for key, amount in venue.cash().items()}
+        text = CONFIG.format(
+            seed=self.verdict.seed,
+            pause_ms=pause_ms,
+            snapshot_records=snapshot_records,
+            cash="\n".join(f'{key} = "{amount}"' for key, amount in cash.items()),
+        )
         path.write_text(text + "".join(venue.config() for venue in self.venues))
         return load_config(path)
 
@@ -421,6 +427,8 @@ class World:
         verdict.digest = self._digest.hexdigest()
         verdict.ns = self.agenda.ns - self.agenda.start_ns
         verdict.fired = dict(self.network.fired)
+        for venue in self.venues:
+            verdict.fired |= venue.fired()
         if self.process is not None:
             self.process.kill()
         self._venue_loop.abandon()
@@ -433,9 +441,10 @@ def open_world(
     """A world on a folder of its own, which goes with it."""
     with tempfile.TemporaryDirectory(prefix="tradingd-sim-", dir=SHM if SHM.is_dir() else None) as folder:
         world = World(seed, Path(folder), steps=steps, venues=venues, tell=tell)
+        secrets = {f"TRADINGD_SECRET_{key}": value for venue in world.venues for key, value in venue.secrets().items()}
         with (
             world.machine.running(log=None if tell is None else world.say),
-            patch.dict("os.environ", {"TRADINGD_STATE_DIR": f"{folder}/key"}),
+            patch.dict("os.environ", {"TRADINGD_STATE_DIR": f"{folder}/key", **secrets}),
             patch("adapters.sim.io.connect", kit_sim.connect),
         ):
             yield world
