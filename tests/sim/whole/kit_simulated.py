@@ -10,7 +10,7 @@ from typing import Any
 import anyio
 
 from daemon.venue_sim.loopback import Served, serve
-from sim.venues.faults import Faults, Random
+from sim.venues.faults import Random
 from sim.venues.protocol import SimVenue
 from sim.virtual.agenda import Agenda
 from sim.virtual.loop import VirtualLoop
@@ -63,8 +63,8 @@ class SimulatedKit:
         self.limits = dict(spec.limits)
         self._agenda = agenda
         module = importlib.import_module(f"sim.venues.{spec.package}.opening")
-        self.faults = Faults(module.KNOWN, seed, _rates(Random(seed + 1), spec.faults))
-        self.simulator: SimVenue = module.open_venue(seed=seed, faults=self.faults, ts=agenda.ns, **spec.options)
+        rates = _rates(Random(seed + 1), spec.faults)
+        self.simulator: SimVenue = module.open_venue(seed=seed, faults=rates, ts=agenda.ns, **spec.options)
         self._served: Served | None = None
 
     def config(self) -> str:
@@ -99,10 +99,10 @@ class SimulatedKit:
         return f"{self.venue}: {name} {arguments}"
 
     def calm(self) -> None:
-        self.faults.is_quiet = True
+        self.simulator.faults.is_quiet = True
 
     def fired(self) -> dict[str, int]:
-        return {f"{self.spec.kind} {number}": count for number, count in self.faults.fired.items()}
+        return {f"{self.spec.kind} {number}": count for number, count in self.simulator.faults.fired.items()}
 
     def ledger(self) -> Ledger:
         return self.simulator.ledger()

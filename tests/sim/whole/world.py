@@ -38,6 +38,7 @@ from tests.sim.whole.verdict import STEPS, Verdict, Violated
 
 NAME = "whole"
 DEED_NS = (50 * MS, 4 * NS_PER_S)
+TRADING_NS_MAX = 40 * NS_PER_S  # for which a daemon that starts is waited for
 LOOK_NS = 500 * MS  # between two looks of the auditor at the venues' side of the wire
 CALM_NS_MAX = 900 * NS_PER_S  # in which everything is found out
 SETTLED_NS = 3 * NS_PER_S  # for which it has to stay so
@@ -106,6 +107,7 @@ class World:
         self._may_trade_again_ns = 0
         self._kills: list[Kill] = []
         self._is_calm = False
+        self._quieted: Process | None = None  # it was told to halt
         self._compared_by: Process | None = None
         self._compared_first: Reconciliation | None = None
 
@@ -147,6 +149,8 @@ class World:
         self._start()
         try:
             for _ in range(self.verdict.steps):
+                if self.random.below(8):
+                    self._let_trade()
                 self._let_pass(self._between(*DEED_NS))
                 self._deed()
             self._calm()
@@ -176,6 +180,12 @@ class World:
                 self._start_later()
             elif self.agenda.ns < until:
                 self.agenda.run_to(until)
+
+    def _let_trade(self) -> None:
+        """Most deeds are for a daemon that trades: it is waited for, but not for ever."""
+        until = self.agenda.ns + TRADING_NS_MAX
+        while self.agenda.ns < until and not (self.process is not None and self.process.is_trading):
+            self._let_pass(200 * MS)
 
     def _is_down(self) -> bool:
         return self.process is not None and self.process.state is not State.ALIVE
@@ -373,8 +383,8 @@ class World:
         process = self.process
         if process is None or not process.is_trading:
             return
-        trader = process.daemon.session.trader
-        if trader.risk.trading_state is TradingState.ACTIVE:
+        is_asked, self._quieted = process is self._quieted, process
+        if process.trading_state is TradingState.ACTIVE and not is_asked:
             process.do(lambda: self._refused_by_disk(lambda: process.daemon.halt("calm", 0)))
 
     def _unsettled(self) -> str:
