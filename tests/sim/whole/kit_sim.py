@@ -18,7 +18,7 @@ from core.identifiers import format_order_id
 from daemon.venue_sim.account import VenueAccount
 from daemon.venue_sim.exchange import Exchange, Peer, Settings
 from sim.venues.faults import Random
-from sim.virtual.agenda import Agenda
+from sim.virtual.agenda import NS_PER_S, Agenda
 from sim.virtual.loop import VirtualLoop
 from tests.daemon.venue_sim.random_market import INSTRUMENT, RandomMarket
 from tests.sim.whole.venue_kit import Ledger
@@ -53,6 +53,7 @@ class SimKit:
 
     def __init__(self, agenda: Agenda, seed: int) -> None:
         self.limits = {INSTRUMENT: 60}
+        self.clock_step_ns_max = 3_600 * NS_PER_S
         self._agenda = agenda
         self._lines: list[dict[str, Any]] = []
         settings = Settings(

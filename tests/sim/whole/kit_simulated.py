@@ -12,7 +12,7 @@ import anyio
 from daemon.venue_sim.loopback import Served, serve
 from sim.venues.faults import Random
 from sim.venues.protocol import SimVenue
-from sim.virtual.agenda import Agenda
+from sim.virtual.agenda import NS_PER_S, Agenda
 from sim.virtual.loop import VirtualLoop
 from tests.sim.whole.venue_kit import Ledger
 
@@ -22,6 +22,10 @@ RATE_PPM_MAX = 40_000
 
 # (random, the venue's ledger) to what `act` is told; None: nothing fits just now.
 Deed = Callable[[Random, Ledger], tuple[str, dict[str, Any]] | None]
+
+
+def _as_it_is(_simulator: Any, _seed: int) -> None:
+    return
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +46,8 @@ class Spec:
     cash: Mapping[str, str]
     secrets: Mapping[str, str]
     faults: tuple[int, ...]
+    clock_step_ns_max: int = 5 * NS_PER_S
+    prepare: Callable[[Any, int], None] = _as_it_is  # told the simulator and a seed, before anybody connects
     deeds: tuple[Deed, ...]
 
 
@@ -61,10 +67,12 @@ class SimulatedKit:
         self.venue = spec.venue
         self.account = spec.account
         self.limits = dict(spec.limits)
+        self.clock_step_ns_max = spec.clock_step_ns_max
         self._agenda = agenda
         module = importlib.import_module(f"sim.venues.{spec.package}.opening")
         rates = _rates(Random(seed + 1), spec.faults)
         self.simulator: SimVenue = module.open_venue(seed=seed, faults=rates, ts=agenda.ns, **spec.options)
+        spec.prepare(self.simulator, seed)
         self._served: Served | None = None
 
     def config(self) -> str:

@@ -18,6 +18,8 @@ class VenueKit(Protocol):
     account: str
     limits: dict[str, int]  # position_qty_max of its instruments, in units
 
+    clock_step_ns_max: int  # further off, nobody can log in there
+
     def config(self) -> str:
         """TOML: instruments, connections and limits."""
 

@@ -39,7 +39,7 @@ from tests.sim.whole.verdict import STEPS, Verdict, Violated
 NAME = "whole"
 DEED_NS = (50 * MS, 4 * NS_PER_S)
 TRADING_NS_MAX = 40 * NS_PER_S  # for which a daemon that starts is waited for
-LOOK_NS = 500 * MS  # between two looks of the auditor at the venues' side of the wire
+LOOK_NS = NS_PER_S  # between two looks of the auditor at the venues' side of the wire
 CALM_NS_MAX = 900 * NS_PER_S  # in which everything is found out
 SETTLED_NS = 3 * NS_PER_S  # for which it has to stay so
 RESTART_NS = (10 * MS, 3 * NS_PER_S)
@@ -285,7 +285,8 @@ class World:
             connections[self.random.below(len(connections))].is_silent = True
 
     def _step_clock(self) -> None:
-        self.machine.step_clock((-3_600, -1, 1, 3_600)[self.random.below(4)] * NS_PER_S)
+        largest_ns = min(venue.clock_step_ns_max for venue in self.venues)
+        self.machine.step_clock((-largest_ns, -NS_PER_S, NS_PER_S, largest_ns)[self.random.below(4)])
 
     def _venue_deed(self) -> None:
         self.say(self.venues[self.random.below(len(self.venues))].act(self.random))
@@ -331,6 +332,8 @@ class World:
     def _resume(self) -> None:
         """A person resumes, as soon as there is something to resume."""
         process = self.process
+        if self._is_calm:
+            return
         if process is None or not process.is_trading:
             self.agenda.after(NS_PER_S, self._resume)
         elif process.trading_state is not TradingState.ACTIVE or process.daemon.session.kill.is_set:
