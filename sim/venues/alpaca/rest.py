@@ -136,6 +136,7 @@ class Rest:
                 if ticket.status not in ("pending_cancel", "pending_replace"):
                     engine.cancel(ts, ticket)
                 engine.cancel_now(ts, ticket)
+            engine.settle()
         lines: list[dict[str, Any]] = []
         for listing in engine.exchange.listings.values():
             if engine.exchange.accounts[account].qty(listing):

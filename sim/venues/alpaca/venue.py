@@ -1,16 +1,16 @@
 """A simulated Alpaca behind sim/venues/protocol.py: keys, limits, faults, what happens by itself, and the ledger. Pure.
 
 `act` knows: trade (symbol, side, qty: somebody at the market), limit (symbol, side, price, qty), fair (symbol, price), quiet
-(is_quiet), manual_order (account, and the members of an order), manual_cancel (account, id), hit (account, id, qty), bust (account),
-correct (account, price), overfill (account, id, qty, price), halt and resume (symbol), luld (symbol), split (symbol, numerator,
-denominator), dividend (symbol, cash of a share), restart (loses: open orders are forgotten), maintain (seconds), revoke and
-restore (account), cut (every stream), withdraw and deposit (account, dollars), block (account, is_blocked).
+(is_quiet, withdraws), manual_order (account, and the members of an order), manual_cancel (account, id), hit (account, id, qty),
+bust (account), correct (account, price), overfill (account, id, qty, price), halt and resume (symbol), luld (symbol), split
+(symbol, numerator, denominator), dividend (symbol, cash of a share), restart (loses: open orders are forgotten), maintain
+(seconds), revoke and restore (account), cut (every stream), withdraw and deposit (account, dollars).
 """
 
 from __future__ import annotations
 
 from collections import deque
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -40,6 +40,7 @@ class AlpacaVenue:
     """`ts`: ns UTC, where its time begins."""
 
     def __init__(self, settings: AlpacaSimSettings, *, seed: int, ts: int, ppm: dict[int, int] | None = None) -> None:
+        self.wire: Literal["http", "tcp"] = "http"
         self.settings = settings
         self.faults = Faults(KNOWN, seed, ppm)
         self.engine = Engine(settings, self.faults, seed, ts)
