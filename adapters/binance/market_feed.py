@@ -78,7 +78,12 @@ class MarketFeed:
     """`instruments` by the venue's symbol. `hears_all` (a recording of everything) wants each stream of each instrument."""
 
     def __init__(
-        self, instruments: Mapping[str, Instrument], subscriptions: Sequence[Subscription], *, levels_max: int, hears_all: bool = False
+        self,
+        instruments: Mapping[str, Instrument],
+        subscriptions: Sequence[Subscription],
+        *,
+        levels_max: int,
+        hears_all: bool = False,
     ) -> None:
         self._filter = MarketFilter(subscriptions, levels_max)
         self._listings: dict[str, Listing] = {}

@@ -149,6 +149,7 @@ class StrictHttp1(httpx.AsyncBaseTransport):
     `connect_timeout_s`: name, TCP and TLS together. `silence_timeout_s`: without a byte, once the request has left.
     `connection_idle_s`: shorter than the server keeps it, or a request meets a connection that is being closed. Through httpx
     the request's own timeouts (connect, read, pool) come first, and `answer_bytes_max` may stand in its extensions.
+    `connect_interval_s`: new connections are asked for no closer together than this.
     """
 
     def __init__(
@@ -160,8 +161,11 @@ class StrictHttp1(httpx.AsyncBaseTransport):
         connections_max: int = CONNECTIONS_MAX,
         answer_bytes_max: int = ANSWER_BYTES_MAX,
         ssl_context: ssl.SSLContext | None = None,
+        connect_interval_s: float = 0.0,
     ) -> None:
         self._connect_timeout_s = connect_timeout_s
+        self._connect_interval_s = connect_interval_s
+        self._connect_at = 0.0  # of the loop's time: when the next new connection may be asked for
         self._silence_timeout_s = silence_timeout_s
         self._connection_idle_s = connection_idle_s
         self._answer_bytes_max = answer_bytes_max
@@ -274,9 +278,18 @@ class StrictHttp1(httpx.AsyncBaseTransport):
                 return connection
         return None
 
+    async def _pace_connects(self) -> None:
+        """Some venues allow only so many new connections a second."""
+        if self._connect_interval_s:
+            now = asyncio.get_running_loop().time()
+            at, self._connect_at = max(self._connect_at, now), max(self._connect_at, now) + self._connect_interval_s
+            if at > now:
+                await anyio.sleep(at - now)
+
     async def _connect(self, origin: str, factory: Callable[[], P], timeout_s: float) -> P:
         scheme, host, port = _origin_of(origin)
         context = (self._ssl_context or default_context()) if scheme == "https" else None
+        await self._pace_connects()
         try:
             async with asyncio.timeout(timeout_s):
                 _, protocol = await asyncio.get_running_loop().create_connection(factory, host, port, ssl=context)
