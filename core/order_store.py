@@ -241,6 +241,9 @@ class OrderStore:
         order = self._find(event.client_order_id)
         if order.filled_qty:
             raise StateError(f"order {order.client_order_id}: refused after fills of {order.filled_qty}")
+        if order.status is OrderStatus.CANCELED and not (order.accepted or order.triggered):
+            # A comparison had found it gone before the venue said why: that it never was there is the same end.
+            return order
         was_open = order.status not in TERMINAL
         order.move(Trigger.REJECT)
         return self._close(order, event.ts_init) if was_open else order

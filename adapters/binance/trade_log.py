@@ -1,8 +1,8 @@
 """The account's executions in one symbol as far as they were asked for: what to ask next, and what is known. Pure.
 
-The venue gives executions by time, at most a window at once, or from an id on, at most a page at once. Asked every few seconds, the
-whole of it would be read again each time; so what was read is kept, and only its end is read again: what was booked a moment ago
-may have become visible since.
+The venue gives executions by time, at most a window at once, or from an id on, at most a page at once. Asked every few seconds,
+the whole of it would be read again each time; so what was read is kept, and only its end is read again: what was booked a moment
+ago may have become visible since.
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from adapters.binance.endpoints import Product
@@ -22,6 +23,7 @@ from core.events import (
     OrderRestated,
     OrderTriggered,
 )
+from core.order_store import FOREIGN_ORDER_ID
 from core.venue_adapter import VenueOrder
 from tests.adapters.binance.account_for_tests import (
     FILL,
@@ -130,7 +132,10 @@ def test_forced_orders_are_real_fills_of_somebody_else(wire_id: str) -> None:
     order = ForeignOrder("BTCUSDT", wire_id, "77", True, "CALCULATED NEW")
     filled = ForeignOrder("BTCUSDT", wire_id, "77", True, "CALCULATED PARTIALLY_FILLED")
     assert begun == [order]
-    assert fill == [ForeignFill(filled, "BTCUSDT-PERP.BINANCE", "BTCUSDT-901-77", Side.BUY, 618375, 100, STAMP)]
+    theirs = msgspec.structs.replace(
+        fill_of(901, 100, 150, STAMP), client_order_id=FOREIGN_ORDER_ID, commission=1_234_567, commission_currency="BNB"
+    )
+    assert fill == [ForeignFill(filled, theirs)]
 
 
 @pytest.mark.parametrize(
@@ -287,7 +292,9 @@ def test_executions_are_counted_back_from_what_the_order_executed() -> None:
     trades = read_trades(encoded(rows))
     order, foreign = body_of(executedQty="0.15"), body_of(orderId=78, clientOrderId="web")
     fills, missing = events(USDM).executions(trades, {77: order, 78: foreign}, NOW)
-    assert fills == [fill_of(901, 100, 150, STAMP), fill_of(902, 50, 100, STAMP + 1_000_000)]
+    theirs = msgspec.structs.replace(fills[0], client_order_id=FOREIGN_ORDER_ID, execution_id="BTCUSDT-5-78", leaves_qty=250)
+    ours = [fill_of(901, 100, 150, STAMP), fill_of(902, 50, 100, STAMP + 1_000_000)]
+    assert sorted(fills, key=lambda fill: fill.execution_id) == [*sorted([*ours, theirs], key=lambda fill: fill.execution_id)]
     assert missing == [79]
 
 
