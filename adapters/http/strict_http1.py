@@ -166,6 +166,7 @@ class StrictHttp1(httpx.AsyncBaseTransport):
         self._connect_timeout_s = connect_timeout_s
         self._connect_interval_s = connect_interval_s
         self._connect_at = 0.0  # of the loop's time: when the next new connection may be asked for
+        self._freed = anyio.Event()
         self._silence_timeout_s = silence_timeout_s
         self._connection_idle_s = connection_idle_s
         self._answer_bytes_max = answer_bytes_max
@@ -254,7 +255,7 @@ class StrictHttp1(httpx.AsyncBaseTransport):
         self, origin: str, data: bytes, reader: AnswerReader, journey: Journey, connect_timeout_s: float, silence_timeout_s: float
     ) -> RawAnswer:
         loop = asyncio.get_running_loop()
-        connection = self._take_idle(origin, loop.time())
+        connection = await self._idle_or_turn(origin)
         if connection is None:
             journey.connecting()
             connection = await self._connect(origin, lambda: _Connection(loop), connect_timeout_s)
@@ -262,6 +263,7 @@ class StrictHttp1(httpx.AsyncBaseTransport):
         if not connection.is_closed:
             connection.idle_since = loop.time()
             self._idle.setdefault(origin, deque()).append(connection)
+            self._freed.set()
         return raw
 
     def _take_idle(self, origin: str, now: float) -> _Connection | None:
@@ -278,18 +280,29 @@ class StrictHttp1(httpx.AsyncBaseTransport):
                 return connection
         return None
 
-    async def _pace_connects(self) -> None:
+    async def _idle_or_turn(self, origin: str) -> _Connection | None:
+        """A connection that is there, or None when a new one may be asked for: where that is not yet, the first to come free."""
+        loop = asyncio.get_running_loop()
+        while (connection := self._take_idle(origin, loop.time())) is None:
+            wait_s = self._connect_at - loop.time()
+            if wait_s <= 0:
+                return None
+            self._freed = self._freed if not self._freed.is_set() else anyio.Event()
+            with anyio.move_on_after(wait_s):
+                await self._freed.wait()
+        return connection
+
+    async def _turn_to_connect(self) -> None:
         """Some venues allow only so many new connections a second."""
-        if self._connect_interval_s:
-            now = asyncio.get_running_loop().time()
-            at, self._connect_at = max(self._connect_at, now), max(self._connect_at, now) + self._connect_interval_s
-            if at > now:
-                await anyio.sleep(at - now)
+        loop = asyncio.get_running_loop()
+        while (wait_s := self._connect_at - loop.time()) > 0:
+            await anyio.sleep(wait_s)
+        self._connect_at = loop.time() + self._connect_interval_s
 
     async def _connect(self, origin: str, factory: Callable[[], P], timeout_s: float) -> P:
         scheme, host, port = _origin_of(origin)
         context = (self._ssl_context or default_context()) if scheme == "https" else None
-        await self._pace_connects()
+        await self._turn_to_connect()
         try:
             async with asyncio.timeout(timeout_s):
                 _, protocol = await asyncio.get_running_loop().create_connection(factory, host, port, ssl=context)

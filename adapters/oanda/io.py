@@ -136,7 +136,11 @@ class OandaAdapter:
     async def query(self, since_ts: int) -> VenueState:
         if not self._is_open:
             raise TransportError(f"{self.venue}: there is no connection")
-        return await self._look(since_ts)
+        try:
+            return await self._look(since_ts)
+        except RefusedError as error:
+            # A token that was taken at the beginning: for now the venue cannot be asked.
+            raise TransportError(str(error)) from error
 
     async def close(self) -> None:
         self._is_open = self._is_sending = False
@@ -354,7 +358,8 @@ class OandaAdapter:
         sent = await self._http.send(request)
         if sent.value is None:
             text = f"{self.venue}: {request.name}: {sent.reason}"
-            raise RefusedError(text) if sent.code in (401, 403) else TransportError(text)
+            is_refused = sent.outcome is Outcome.REJECTED_PROVEN and sent.code in (401, 403)
+            raise RefusedError(text) if is_refused else TransportError(text)
         if check is not None and sent.answer is not None:
             check(sent.answer)
         return sent.value

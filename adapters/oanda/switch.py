@@ -123,5 +123,6 @@ class OandaSwitch:
         sent: Sent[T] = await self._http.send(request)
         if sent.value is None:
             text = f"{self._venue}: {request.name}: {sent.outcome.name} {sent.reason}"
-            raise RefusedError(text) if sent.code in (401, 403) else TransportError(text)
+            is_refused = sent.outcome is Outcome.REJECTED_PROVEN and sent.code in (401, 403)
+            raise RefusedError(text) if is_refused else TransportError(text)
         return sent.value
