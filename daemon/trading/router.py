@@ -12,6 +12,8 @@ from core.errors import RefusedError, TransportError, VenueProtocolError
 from core.events import OrderFilled
 from core.venue_adapter import Adapter, EventSink, OnReconnect, VenueOrder, VenueState
 
+UNREAD_S_MAX = 2.0  # for which an open connection may wait for the others: venues close one that is silent for longer
+
 
 def venue_of(instrument_id: str) -> str:
     """The part behind the last dot."""
@@ -31,16 +33,42 @@ class Router:
 
     async def open(self) -> None:
         """All at once. Raises what the first one that fails raises, with the venue's name; the others are closed again."""
-        opened: list[Adapter] = []
+        opened: dict[str, float] = {}
         try:
-            for adapter in self._venues.values():
-                await adapter.open()
-                opened.append(adapter)
+            await self._open(opened, self._venues)
+            # Nobody reads a connection before all are there: one that has waited for a slow venue may have been given up.
+            stale = {name: self._venues[name] for name, at in opened.items() if anyio.current_time() - at > UNREAD_S_MAX}
+            for name in stale:
+                await self._venues[name].close()
+                del opened[name]
+            await self._open(opened, stale)
         except BaseException:
             with anyio.CancelScope(shield=True):
-                for adapter in opened:
-                    await adapter.close()
+                for name in opened:
+                    await self._venues[name].close()
             raise
+
+    async def _open(self, opened: dict[str, float], venues: Mapping[str, Adapter]) -> None:
+        """`opened` gets each one's name and when it was there."""
+        failures: list[Exception] = []
+
+        async def open_one(name: str, adapter: Adapter) -> None:
+            try:
+                await adapter.open()
+            except Exception as error:
+                failures.append(error)
+                raise
+            opened[name] = anyio.current_time()
+
+        try:
+            async with anyio.create_task_group() as tasks:
+                for name, adapter in venues.items():
+                    tasks.start_soon(open_one, name, adapter)
+        except BaseExceptionGroup:
+            if not failures:
+                raise
+        if failures:
+            raise failures[0]
 
     async def run(self, sink: EventSink, on_reconnect: OnReconnect) -> None:
         """Until every venue's feed has ended. Raises what the first one raises that fails; the others end with it."""

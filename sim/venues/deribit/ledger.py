@@ -81,6 +81,7 @@ class VenueOrder:
     is_replaced: bool = False
     is_liquidation: bool = False
     created_ts: int = 0  # ns UTC
+    is_twin: bool = False  # the venue made it of a request that had made another
 
     @property
     def is_open(self) -> bool:
@@ -213,7 +214,7 @@ def _order_as_plain(order: VenueOrder) -> dict[str, Any]:
         "is_open": order.is_open,
         "ts": order.created_ts,
         "reduce_only": order.reduce_only,
-        "origin": "forced" if order.is_liquidation else "client" if order.connection else "manual",
+        "origin": "forced" if order.is_liquidation or order.is_twin else "client" if order.connection else "manual",
         "triggered_by": order.trigger_order_id,  # a stop goes on as a second order under its label
     }
 

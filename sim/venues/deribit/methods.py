@@ -259,7 +259,8 @@ class Methods:
         fills_before = len(self._engine.ledger.fills)
         order = self._engine.place(ts, self._account(connection), connection.number, market, wanted)
         if order.is_open and order.order_type == "limit" and self._faults.fires(13):
-            self._engine.place(ts, self._account(connection), connection.number, market, wanted)
+            twin = self._engine.place(ts, self._account(connection), connection.number, market, wanted)
+            twin.is_twin = True
         return self._order_result(order, fills_before)
 
     def _read_order(self, params: Params, market: Market, side: Side) -> NewOrder:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from core.enums import Side
 from core.units import NS_PER_DAY, NS_PER_SECOND
@@ -50,6 +50,8 @@ class Limits:
 
 
 class DeribitVenue:
+    wire: Literal["http", "tcp"] = "http"
+
     def __init__(
         self,
         ts: int,
@@ -117,7 +119,9 @@ class DeribitVenue:
 
     def disconnected(self, ts: int, connection: int) -> None:
         self._pass(ts)
-        self._drop(ts, self.connections[connection], tell=False)
+        found = self.connections.get(connection)
+        if found is not None:
+            self._drop(ts, found, tell=False)
 
     def http(self, ts: int, connection: int, request: HttpRequest) -> HttpReply:
         self._pass(ts)
@@ -127,6 +131,9 @@ class DeribitVenue:
         if not connection.is_open:
             return
         connection.is_open = False
+        if not self.gateway_ns_max:
+            # Nothing of it is on its way to the engine any more.
+            del self.connections[connection.number]
         if tell and not connection.is_half_open:
             self._outgoing.append(Outgoing(ts, connection.number, None))
         if connection.is_armed and not keep_orders and connection.account is not None:
@@ -157,7 +164,9 @@ class DeribitVenue:
 
     def receive(self, ts: int, connection: int, payload: str | bytes) -> None:
         self._pass(ts)
-        self._receive(ts, self.connections[connection], payload.encode() if isinstance(payload, str) else payload)
+        found = self.connections.get(connection)
+        if found is not None:
+            self._receive(ts, found, payload.encode() if isinstance(payload, str) else payload)
 
     def _receive(self, ts: int, connection: Connection, payload: bytes) -> None:
         faults = self.faults
@@ -205,6 +214,7 @@ class DeribitVenue:
             return True
         if self.faults.fires(41):
             connection.is_half_open = True
+            self._outgoing.append(Outgoing(ts, connection.number, None, freezes=True))
             return True
         if self.faults.fires(42):
             connection.is_mute = True

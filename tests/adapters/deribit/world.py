@@ -246,6 +246,8 @@ class World:
             arrival = max(frame.ts, self.now) + self.latency()
             if frame.ts <= self.now:
                 arrival = self._lines["down"] = max(self._lines["down"], arrival)
+            if frame.freezes:
+                continue  # nobody notices
             if frame.payload is None:
                 self.at(arrival, lambda connection=connection: self.lose(connection))
             else:

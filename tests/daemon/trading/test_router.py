@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from functools import partial
 from pathlib import Path
 
@@ -18,6 +19,8 @@ from daemon.config.loader import LoadedConfig, load_config
 from daemon.trading.connections import check_connections, open_connections
 from daemon.trading.router import Router
 from daemon.trading.wiring import build_bare_trader
+from sim.virtual.agenda import Agenda
+from sim.virtual.loop import VirtualLoop
 from tests.daemon.session import ROOT
 from tests.daemon.trading.harness import HandClock
 
@@ -70,6 +73,29 @@ class Sink:
 
     async def put(self, event: AnyEvent) -> None:
         self.offer(event)
+
+
+def test_a_connection_that_has_waited_for_a_slow_venue_is_made_anew() -> None:
+    """Nobody reads it while the others open, and a venue that hears nothing closes it."""
+
+    class Slow(Place):
+        def __init__(self, name: str, seconds: float) -> None:
+            super().__init__(name)
+            self.seconds = seconds
+            self.opened: list[float] = []
+
+        async def open(self) -> None:
+            assert not self.is_open
+            await anyio.sleep(self.seconds)
+            await super().open()
+            self.opened.append(anyio.current_time())
+
+    places = [Slow("A", 0.1), Slow("B", 7.0), Slow("C", 6.0)]
+    router = Router({place.name: place for place in places}, {}.get)
+    with asyncio.Runner(loop_factory=lambda: VirtualLoop(Agenda())) as runner:
+        runner.run(router.open())
+    assert [[round(at, 3) for at in place.opened] for place in places] == [[0.1, 7.1], [7.0], [6.0]]
+    assert all(place.is_open for place in places)
 
 
 def submit(instrument_id: str) -> SubmitOrder:

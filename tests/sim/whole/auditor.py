@@ -134,7 +134,9 @@ def over_limit(ledger: dict[str, Any], limits: dict[str, int]) -> list[str]:
             longest = held + sum(order["qty"] - order["filled_qty"] for order in mine if order["side"] == "BUY")
             shortest = held - sum(order["qty"] - order["filled_qty"] for order in mine if order["side"] == "SELL")
             if max(longest, -shortest) > limit:
-                found.append(f"{instrument_id}: {held} held, from {shortest} to {longest} with what is open; the limit is {limit}")
+                found.append(
+                    f"{instrument_id}: {held} held, from {shortest} to {longest} with what is open; the limit is {limit}"
+                )
     return found
 
 

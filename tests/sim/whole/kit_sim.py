@@ -1,6 +1,6 @@
-"""tradingd's own venue protocol in a world: the exchange of daemon/venue_sim and the adapter of adapters/sim, on the world's network.
+"""tradingd's own venue protocol in a world: the exchange of daemon/venue_sim and the adapter of adapters/sim.
 
-Both ends use sockets of the system's own where they are shells; here both get streams of the network in virtual time instead.
+Both ends use sockets of the system's own where they are shells; here both get streams of the world's network instead.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from core.identifiers import format_order_id
 from daemon.venue_sim.account import VenueAccount
 from daemon.venue_sim.exchange import Exchange, Peer, Settings
 from sim.venues.faults import Random
-from sim.virtual.agenda import Agenda
+from sim.virtual.agenda import NS_PER_S, Agenda
 from sim.virtual.loop import VirtualLoop
 from tests.daemon.venue_sim.random_market import INSTRUMENT, RandomMarket
 from tests.sim.whole.venue_kit import Ledger
@@ -50,9 +50,10 @@ position_qty_max = "60"
 class SimKit:
     venue = "SIM"
     account = "main"
-    limits = {INSTRUMENT: 60}
 
     def __init__(self, agenda: Agenda, seed: int) -> None:
+        self.limits = {INSTRUMENT: 60}
+        self.clock_step_ns_max = 3_600 * NS_PER_S
         self._agenda = agenda
         self._lines: list[dict[str, Any]] = []
         settings = Settings(
@@ -78,8 +79,17 @@ class SimKit:
     def calm(self) -> None:
         """It does nothing wrong by itself."""
 
-    def events(self) -> int:
-        return len(self._lines)
+    def cash(self) -> dict[str, str]:
+        return {"USD": "1000000"}
+
+    def secrets(self) -> dict[str, str]:
+        return {}
+
+    def failure(self) -> str:
+        return ""
+
+    def fired(self) -> dict[str, int]:
+        return {}
 
     # The shell.
 

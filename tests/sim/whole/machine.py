@@ -109,5 +109,3 @@ async def _no_listener(_path: Path) -> None:
 
 async def _serve_nobody(_listener: Any, _handler: Any) -> None:
     await anyio.sleep_forever()
-
-

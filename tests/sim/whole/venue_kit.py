@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 from sim.venues.faults import Random
@@ -17,6 +18,8 @@ class VenueKit(Protocol):
     account: str
     limits: dict[str, int]  # position_qty_max of its instruments, in units
 
+    clock_step_ns_max: int  # further off, nobody can log in there
+
     def config(self) -> str:
         """TOML: instruments, connections and limits."""
 
@@ -29,7 +32,16 @@ class VenueKit(Protocol):
     def calm(self) -> None:
         """From here on nothing goes wrong there."""
 
-    def ledger(self) -> Ledger: ...
+    def cash(self) -> Mapping[str, str]:
+        """What the account begins with, by currency, as a configuration has it."""
 
-    def events(self) -> int:
-        """How much has happened there."""
+    def secrets(self) -> Mapping[str, str]:
+        """By the name that TRADINGD_SECRET_ begins."""
+
+    def failure(self) -> str:
+        """A bug of the simulator itself; empty where there is none."""
+
+    def fired(self) -> dict[str, int]:
+        """What went wrong there, and how often."""
+
+    def ledger(self) -> Ledger: ...

@@ -7,12 +7,13 @@ steps it is the beginning of it.
 
 from __future__ import annotations
 
+import hashlib
 import random
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from unittest.mock import patch
@@ -27,21 +28,23 @@ from sim.venues.faults import Random
 from sim.virtual.agenda import NS_PER_S, Agenda
 from sim.virtual.loop import VirtualLoop
 from sim.virtual.network import MS, Conditions, Network
-from tests.sim.whole import kit_sim
+from tests.sim.whole import kit_deribit, kit_oanda, kit_sim
 from tests.sim.whole.auditor import Kill, after_kill, audit, over_limit
 from tests.sim.whole.books import read_books
 from tests.sim.whole.machine import Machine
 from tests.sim.whole.process import Process, State
 from tests.sim.whole.venue_kit import VenueKit
+from tests.sim.whole.verdict import STEPS, Verdict, Violated
 
 NAME = "whole"
-STEPS = 12
 DEED_NS = (50 * MS, 4 * NS_PER_S)
-LOOK_NS = 500 * MS  # between two looks of the auditor at the venues' side of the wire
+TRADING_NS_MAX = 40 * NS_PER_S  # for which a daemon that starts is waited for
+LOOK_NS = NS_PER_S  # between two looks of the auditor at the venues' side of the wire
 CALM_NS_MAX = 900 * NS_PER_S  # in which everything is found out
 SETTLED_NS = 3 * NS_PER_S  # for which it has to stay so
 RESTART_NS = (10 * MS, 3 * NS_PER_S)
 REPLAYED_OF = 16  # one seed of so many is replayed too, run by run
+REASONS = ("a deed", "calm", "killed: ")  # for which somebody halts; every other halt is the daemon's own
 SHM = Path("/dev/shm")
 
 CONFIG = """
@@ -50,7 +53,7 @@ name = "whole"
 mode = "paper"
 
 [account.cash]
-USD = "1000000"
+{cash}
 
 [risk]
 order_qty_max = "50"
@@ -73,47 +76,39 @@ snapshot_records = {snapshot_records}
 """
 
 
-class Violated(Exception):
-    """The verdict has what it was."""
-
-
-@dataclass
-class Verdict:
-    """`violations` is empty where all is well. `steps` counts simulated events, `ns` simulated time."""
-
-    seed: int
-    deeds: int
-    violations: list[str] = field(default_factory=list)
-    steps: int = 0
-    ns: int = 0
-    venues: int = 0
-    orders: int = 0
-    fills: int = 0
-    lives: int = 0
-    fired: dict[str, int] = field(default_factory=dict)
+MakeKit = Callable[[Agenda, int], VenueKit]
+# Each world has one to three of these.
+VENUES: dict[str, MakeKit] = {"sim": kit_sim.SimKit, "deribit": kit_deribit.deribit, "oanda": kit_oanda.oanda}
 
 
 class World:
     """Make it, then `run()` once, inside `open_world`."""
 
-    def __init__(self, seed: int, folder: Path, *, deeds: int = STEPS, tell: Callable[[str], None] | None = None) -> None:
+    def __init__(
+        self, seed: int, folder: Path, *, steps: int, venues: tuple[str, ...], tell: Callable[[str], None] | None = None
+    ) -> None:
         self.random = Random(seed)
         self.agenda = Agenda()
         self.machine = Machine(self.agenda, seed)
-        self.verdict = Verdict(seed, deeds)
+        self.verdict = Verdict(seed, steps)
         self._tell = tell
         self._folder = folder
         self._root = folder / "disk-0"
         self._roots = 0
         self._chance = random.Random(seed)
         self.network = Network(self.agenda, self.random.next(), self._conditions())
-        self.venues: list[VenueKit] = [kit_sim.SimKit(self.agenda, self.random.next())]
+        self._digest = hashlib.blake2b(digest_size=16)
+        self.network.on_wire = self._hear
+        chosen = self._choose(venues)
+        self.venues = [VENUES[name](self.agenda, self.random.next()) for name in chosen]
+        self.verdict.venues = tuple(chosen)
         self._venue_loop = VirtualLoop(self.agenda, self.network, "venues")
         self._loaded = self._load_config()
         self.process: Process | None = None
         self._may_trade_again_ns = 0
         self._kills: list[Kill] = []
         self._is_calm = False
+        self._quieted: Process | None = None  # it was told to halt
         self._compared_by: Process | None = None
         self._compared_first: Reconciliation | None = None
 
@@ -135,6 +130,16 @@ class World:
             hang_ppm=rate(50_000),
         )
 
+    def _choose(self, venues: tuple[str, ...]) -> list[str]:
+        """One of three worlds has more than one venue."""
+        left = list(venues)
+        count = min(len(left), (1, 1, 2 + self.random.below(2))[self.random.below(3)])
+        return [left.pop(self.random.below(len(left))) for _ in range(count)]
+
+    def _hear(self, ns: int, connection: int, what: str, payload: bytes) -> None:
+        self._digest.update(b"%d %d %s " % (ns, connection, what.encode()))
+        self._digest.update(payload)
+
     # The story.
 
     def run(self) -> Verdict:
@@ -144,7 +149,9 @@ class World:
         self.agenda.after(LOOK_NS, self._look)
         self._start()
         try:
-            for _ in range(self.verdict.deeds):
+            for _ in range(self.verdict.steps):
+                if self.random.below(8):
+                    self._let_trade()
                 self._let_pass(self._between(*DEED_NS))
                 self._deed()
             self._calm()
@@ -168,12 +175,18 @@ class World:
     def _let_pass(self, ns: int) -> None:
         until = self.agenda.ns + ns
         while self.agenda.ns < until:
-            self.agenda.run_until(lambda: self._is_down(), until)
+            self.agenda.run_until(self._is_down, until)
             if self._is_down():
                 self._buried()
                 self._start_later()
             elif self.agenda.ns < until:
                 self.agenda.run_to(until)
+
+    def _let_trade(self) -> None:
+        """Most deeds are for a daemon that trades: it is waited for, but not for ever."""
+        until = self.agenda.ns + TRADING_NS_MAX
+        while self.agenda.ns < until and not (self.process is not None and self.process.is_trading):
+            self._let_pass(200 * MS)
 
     def _is_down(self) -> bool:
         return self.process is not None and self.process.state is not State.ALIVE
@@ -194,7 +207,13 @@ class World:
     def _load_config(self) -> LoadedConfig:
         path = self._folder / "config.toml"
         pause_ms, snapshot_records = 50 + self.random.below(400), (100, 1_000, 100_000)[self.random.below(3)]
-        text = CONFIG.format(seed=self.verdict.seed, pause_ms=pause_ms, snapshot_records=snapshot_records)
+        cash = {key: amount for venue in self.venues for key, amount in venue.cash().items()}
+        text = CONFIG.format(
+            seed=self.verdict.seed,
+            pause_ms=pause_ms,
+            snapshot_records=snapshot_records,
+            cash="\n".join(f'{key} = "{amount}"' for key, amount in cash.items()),
+        )
         path.write_text(text + "".join(venue.config() for venue in self.venues))
         return load_config(path)
 
@@ -220,6 +239,9 @@ class World:
 
     def _judge_end(self, process: Process) -> None:
         self._violated(*(f"in the loop: {failure}" for failure in process.failures))
+        halts = [alert.text for alert in process.watcher.alerts if alert.kind == "trading_state" and "HALTED" in alert.text]
+        self._violated(*(f"it halted by itself: {text}" for text in halts if not any(each in text for each in REASONS)))
+        self._violated(*(f"it told of a bug: {alert.text}" for alert in process.watcher.alerts if alert.kind == "bug"))
         if process.state is not State.ENDED:
             return
         if isinstance(process.end, TransportError) and not process.has_been_live:
@@ -267,7 +289,8 @@ class World:
             connections[self.random.below(len(connections))].is_silent = True
 
     def _step_clock(self) -> None:
-        self.machine.step_clock((-3_600, -1, 1, 3_600)[self.random.below(4)] * NS_PER_S)
+        largest_ns = min(venue.clock_step_ns_max for venue in self.venues)
+        self.machine.step_clock((-largest_ns, -NS_PER_S, NS_PER_S, largest_ns)[self.random.below(4)])
 
     def _venue_deed(self) -> None:
         self.say(self.venues[self.random.below(len(self.venues))].act(self.random))
@@ -297,6 +320,8 @@ class World:
         process = self.process
         assert process is not None
         ts = process.daemon.session.clock.now()
+        # It is not this one that dies at some call of its own.
+        process.disk.die_at_call = None
         latch = KillLatch(process.daemon.session.kill.path.parent / LATCH_FILE, process.disk)
         latch.set("a deed", 0, ts)
         latch.close()
@@ -311,6 +336,8 @@ class World:
     def _resume(self) -> None:
         """A person resumes, as soon as there is something to resume."""
         process = self.process
+        if self._is_calm:
+            return
         if process is None or not process.is_trading:
             self.agenda.after(NS_PER_S, self._resume)
         elif process.trading_state is not TradingState.ACTIVE or process.daemon.session.kill.is_set:
@@ -363,8 +390,8 @@ class World:
         process = self.process
         if process is None or not process.is_trading:
             return
-        trader = process.daemon.session.trader
-        if trader.risk.trading_state is TradingState.ACTIVE:
+        is_asked, self._quieted = process is self._quieted, process
+        if process.trading_state is TradingState.ACTIVE and not is_asked:
             process.do(lambda: self._refused_by_disk(lambda: process.daemon.halt("calm", 0)))
 
     def _unsettled(self) -> str:
@@ -403,7 +430,6 @@ class World:
         books = read_books(runs, trader, replays=self.verdict.seed % REPLAYED_OF == 0)
         ledgers = {venue.venue: venue.ledger() for venue in self.venues}
         violations = audit(ledgers, books)
-        violations += [f"it halted by itself: {alert.text}" for alert in process.watcher.alerts if alert.kind == "bug"]
         for kill in self._kills:
             for ledger in ledgers.values():
                 violations += after_kill(ledger, books, kill)
@@ -413,31 +439,35 @@ class World:
 
     def _count(self) -> None:
         verdict = self.verdict
-        verdict.steps = self.agenda.steps
+        verdict.events = self.agenda.steps
+        verdict.digest = self._digest.hexdigest()
         verdict.ns = self.agenda.ns - self.agenda.start_ns
-        verdict.venues = len(self.venues)
         verdict.fired = dict(self.network.fired)
+        for venue in self.venues:
+            verdict.fired |= venue.fired()
         if self.process is not None:
             self.process.kill()
         self._venue_loop.abandon()
 
 
 @contextmanager
-def open_world(seed: int, *, deeds: int = STEPS, tell: Callable[[str], None] | None = None) -> Iterator[World]:
+def open_world(
+    seed: int, *, steps: int = STEPS, venues: tuple[str, ...] = tuple(VENUES), tell: Callable[[str], None] | None = None
+) -> Iterator[World]:
     """A world on a folder of its own, which goes with it."""
     with tempfile.TemporaryDirectory(prefix="tradingd-sim-", dir=SHM if SHM.is_dir() else None) as folder:
-        world = World(seed, Path(folder), deeds=deeds, tell=tell)
-        key = {"TRADINGD_STATE_DIR": f"{folder}/key"}
+        world = World(seed, Path(folder), steps=steps, venues=venues, tell=tell)
+        secrets = {f"TRADINGD_SECRET_{key}": value for venue in world.venues for key, value in venue.secrets().items()}
         with (
             world.machine.running(log=None if tell is None else world.say),
-            patch.dict("os.environ", key),
+            patch.dict("os.environ", {"TRADINGD_STATE_DIR": f"{folder}/key", **secrets}),
             patch("adapters.sim.io.connect", kit_sim.connect),
         ):
             yield world
 
 
-def run_world(seed: int, *, deeds: int = STEPS, tell: Callable[[str], None] | None = None) -> Verdict:
-    with open_world(seed, deeds=deeds, tell=tell) as world:
+def run_world(
+    seed: int, *, steps: int = STEPS, venues: tuple[str, ...] = tuple(VENUES), tell: Callable[[str], None] | None = None
+) -> Verdict:
+    with open_world(seed, steps=steps, venues=venues, tell=tell) as world:
         return world.run()
-
-
