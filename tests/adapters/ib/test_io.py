@@ -65,7 +65,7 @@ def test_kinds_of_orders_reach_the_exchange_as_they_were_meant() -> None:
                 buy(4, 679_025, time_in_force=TimeInForce.GTD, expire_ts=until),
                 buy(5, 679_000, time_in_force=TimeInForce.IOC),
                 buy(6, None, qty=3),
-                buy(7, 679_000, qty=50, time_in_force=TimeInForce.FOK),
+                buy(7, 679_000, qty=20, time_in_force=TimeInForce.FOK),
                 buy(8, 2_500_000, qty=10, instrument_id="AAPL.IB", display_qty=5),
             )
             await bench.sink.until(OrderAccepted, 5)
@@ -241,7 +241,7 @@ def test_a_gateway_that_loses_its_servers_is_a_lost_connection_until_they_are_ba
             bench.act("restore_servers", is_data_lost=is_data_lost)
             await bench.until(lambda: len(bench.states) == 2)
             assert [(fill.client_order_id, fill.qty) for fill in bench.states[1].executions] == [(order_id(1), 2)]
-            bench.quote("BUY", 679_975, 1)
+            bench.quote("BUY", 680_000, 1)
             await bench.until(lambda: len(bench.sink.of(Quote)) > quotes)
             bench.send(buy(3, 679_000))
             await bench.sink.until(OrderAccepted, 2)
