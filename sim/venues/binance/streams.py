@@ -123,7 +123,7 @@ class Streams:
             return
         try:
             message = msgspec.json.decode(payload, type=dict[str, Any])
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        except (msgspec.DecodeError, UnicodeError, RecursionError):
             self._say(ts, line, {"id": None, "status": 400, "error": {"code": -1135, "msg": "Invalid JSON in request"}})
             return
         if line.kind == "api":
