@@ -10,6 +10,7 @@ import asyncio
 import heapq
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, cast
 
 from core.units import NS_PER_SECOND
@@ -189,7 +190,7 @@ class _Peer(asyncio.Protocol):
             self._http.receive(data)
             self._serve()
         else:
-            self._served.run(lambda ts: self._served.venue.receive(ts, self._number, data))
+            self._served.run(partial(self._receive, data))
 
     def eof_received(self) -> bool:
         return self._is_frozen  # nobody notices
@@ -217,9 +218,9 @@ class _Peer(asyncio.Protocol):
             if request is None:
                 return
             self._is_busy = True
-            self._served.run(lambda ts, asked=request: self._ask(ts, asked))  # type: ignore[misc]  # mypy and the default
+            self._served.run(partial(self._ask, request))
 
-    def _ask(self, ts: int, request: HttpRequest) -> None:
+    def _ask(self, request: HttpRequest, ts: int) -> None:
         reply = self._served.venue.http(ts, self._number, request)
         if not reply.never:
             self._served.hold(ts + reply.delay_ns, lambda: self._answer(request, reply))
@@ -279,7 +280,10 @@ class _Peer(asyncio.Protocol):
         messages = websocket.receive(data)
         self._flush()
         for message in () if self._is_closed else messages:
-            self._served.run(lambda ts, heard=message: self._served.venue.receive(ts, self._number, heard))  # type: ignore[misc]
+            self._served.run(partial(self._receive, message))
+
+    def _receive(self, message: str | bytes, ts: int) -> None:
+        self._served.venue.receive(ts, self._number, message)
 
     def _flush(self) -> None:
         assert self._websocket is not None
