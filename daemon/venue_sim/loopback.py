@@ -21,6 +21,7 @@ from sim.venues.protocol import HttpReply, HttpRequest, Outgoing, SimVenue
 
 CONNECTIONS_MAX = 512
 OUT_BYTES_MAX = 1 << 25  # of what one connection has not read: more, and it is cut
+PINGS_UNANSWERED_MAX = 3  # whoever answers none of so many is gone
 TIMER_S_MIN = 1e-6  # a float of seconds may be a little early: never a timer that is due at once for ever
 CLOSE_CODE_GOING_AWAY = 1001
 
@@ -268,6 +269,9 @@ class _Peer(asyncio.Protocol):
     def _ping_later(self, ping_ns: int) -> None:
         def ping() -> None:
             if self._websocket is not None and self._websocket.is_open and not self._is_frozen:
+                if self._websocket.pings_unanswered >= PINGS_UNANSWERED_MAX:
+                    self.drop()
+                    return
                 self._websocket.ping()
                 self._flush()
                 self._ping_later(ping_ns)
