@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from fractions import Fraction
 from typing import Any
 
-from adapters.ccxt_any.reports import Units
+from adapters.ccxt_any.reports import Units, exact
 from core.enums import InstrumentClass
 from core.errors import ConfigError, UnitError
 from core.instruments import Instrument
-from core.units import POW10, SCALE_MAX, format_fixed, parse_fixed
+from core.units import POW10, SCALE_MAX, format_fixed
 
 # ccxt's ways of telling a precision.
 DECIMAL_PLACES, SIGNIFICANT_DIGITS, TICK_SIZE = 2, 3, 4
@@ -80,7 +80,7 @@ def _step(value: Any, mode: int, key: str) -> Fraction | None:
 
 def _fraction(value: Any, key: str) -> Fraction:
     try:
-        return Fraction(parse_fixed(str(value), SCALE_MAX), POW10[SCALE_MAX])
+        return exact(str(value))
     except UnitError as error:
         raise ConfigError(f"{key}: the exchange's rule {str(value)[:40]!r} cannot be read: {error}") from error
 
