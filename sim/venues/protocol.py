@@ -7,9 +7,11 @@ cut, never.
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import msgspec
+
+from sim.venues.faults import Faults
 
 
 class HttpRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -27,7 +29,7 @@ class HttpReply(msgspec.Struct, frozen=True, kw_only=True):
 
     `is_stream`: the answer has no end: `body` is its first chunk, and Outgoing bytes to this connection are the next ones.
     `bytes_max`: so many bytes of the answer leave, then the connection is cut; 0: none. `never`: the request is left unanswered
-    on a connection that stays open.
+    on a connection that stays open. `ping_ns`: of a 101: the shell pings so often, 0 never.
     """
 
     status: int = 200
@@ -38,22 +40,31 @@ class HttpReply(msgspec.Struct, frozen=True, kw_only=True):
     bytes_max: int | None = None
     never: bool = False
     closes: bool = False  # the connection, behind the answer
+    ping_ns: int = 0
 
 
 class Outgoing(msgspec.Struct, frozen=True):
     """For a connection, at the earliest at `ts`: str is a text frame; bytes a binary frame, a chunk, or raw bytes of a TCP venue.
 
-    payload None closes it: with a WebSocket's closing handshake and `code` where `code` is not 0, else by a cut.
+    payload None closes it: with a WebSocket's closing handshake (a stream's last chunk) where `code` is not 0, else by a cut.
+    `freezes`: from then on the connection is half open: nothing is read, nothing is answered, and nobody is told.
     """
 
     ts: int
     connection: int
     payload: str | bytes | None
     code: int = 0
+    freezes: bool = False
 
 
 class SimVenue(Protocol):
-    """`receive` is given str and bytes as Outgoing has them. Nothing here raises for what a client sends."""
+    """`receive` is given str and bytes as Outgoing has them. Nothing here raises for what a client sends.
+
+    `wire` "tcp": raw bytes both ways, and `http` is never called. `faults` is for a drill to arm.
+    """
+
+    wire: Literal["http", "tcp"]
+    faults: Faults
 
     def connected(self, ts: int, connection: int) -> None:
         """A TCP connection is there."""
