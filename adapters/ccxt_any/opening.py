@@ -6,8 +6,6 @@ import ipaddress
 from itertools import count
 from typing import Any
 
-import httpx
-
 from adapters.ccxt_any.account import Account
 from adapters.ccxt_any.calls import COST, COST_SCALE, Calls
 from adapters.ccxt_any.exchange import make_exchange, origins_of, require_exchange
@@ -22,6 +20,7 @@ from adapters.http.gate import GateLimits
 from adapters.http.io import HttpSettings, HttpTransport
 from adapters.http.meters import TokenBucket
 from adapters.http.record import Redactor
+from adapters.http.wire import AnyTransport
 from core.enums import InstrumentClass
 from core.errors import ConfigError
 from core.units import NS_PER_MS
@@ -42,7 +41,7 @@ def check(opening: VenueOpening) -> None:
             raise ConfigError(f"instruments: {key}: {instrument.instrument_class.name.lower()} is not supported by this adapter")
 
 
-def open_adapter(opening: VenueOpening, *, wire: httpx.AsyncBaseTransport | None = None) -> CcxtAdapter:
+def open_adapter(opening: VenueOpening, *, wire: AnyTransport | None = None) -> CcxtAdapter:
     """`wire`: any httpx transport instead of our own, for tests."""
     account, http, settings, clock = _account(opening, wire, is_guardian=False)
     return CcxtAdapter(
@@ -58,13 +57,13 @@ def open_adapter(opening: VenueOpening, *, wire: httpx.AsyncBaseTransport | None
     )
 
 
-def open_switch(opening: VenueOpening, *, wire: httpx.AsyncBaseTransport | None = None) -> CcxtSwitch:
+def open_switch(opening: VenueOpening, *, wire: AnyTransport | None = None) -> CcxtSwitch:
     account, http, settings, _ = _account(opening, wire, is_guardian=True)
     return CcxtSwitch(account, http, _ids(opening, settings), count(opening.first_order_id), settings.order_id_name)
 
 
 def _account(
-    opening: VenueOpening, wire: httpx.AsyncBaseTransport | None, *, is_guardian: bool
+    opening: VenueOpening, wire: AnyTransport | None, *, is_guardian: bool
 ) -> tuple[Account, HttpTransport, CcxtSettings, ClockOffset]:
     check(opening)
     settings = _settings(opening)

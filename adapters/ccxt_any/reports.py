@@ -84,9 +84,12 @@ class Units:
         # Contracts per whole unit of the instrument's quantity.
         self._per_unit = Fraction(instrument.multiplier) / contract_size
 
+    def contracts(self, qty: int) -> Fraction:
+        return Fraction(qty, POW10[self.instrument.qty_scale]) * self._per_unit
+
     def amount_text(self, qty: int) -> str:
         """Raises UnitError for what is no number of contracts that can be written."""
-        amount = Fraction(qty, POW10[self.instrument.qty_scale]) * self._per_unit
+        amount = self.contracts(qty)
         scale = 0
         while (amount * POW10[scale]).denominator != 1:
             scale += 1

@@ -35,13 +35,13 @@ def units_of(instrument: Instrument, market: Mapping[str, Any], precision_mode: 
     tick = _step(precision.get("price"), precision_mode, key)
     lot = _step(precision.get("amount"), precision_mode, key)
     here_tick = Fraction(instrument.tick, POW10[instrument.price_scale])
-    here_lot = _contracts(instrument, instrument.lot, contract_size)
+    here_lot = units.contracts(instrument.lot)
     if tick is not None and here_tick % tick:
         wrong.append(_says("tick", _text(here_tick), _text(tick)))
     if lot is not None and here_lot % lot:
         wrong.append(_says("lot, in the exchange's units,", _text(here_lot), _text(lot)))
     least = ((market.get("limits") or {}).get("amount") or {}).get("min")
-    here_least = _contracts(instrument, instrument.qty_min, contract_size)
+    here_least = units.contracts(instrument.qty_min)
     if least is not None and here_least < _fraction(least, key):
         wrong.append(_says("qty_min, in the exchange's units,", _text(here_least), str(least)))
     if wrong:
@@ -61,10 +61,6 @@ def _identity(instrument: Instrument, market: Mapping[str, Any], found_class: In
             ("is_inverse", instrument.is_inverse, market.get("inverse") is True),
         ]
     return [_says(name, str(here), str(there)) for name, here, there in pairs if here != there]
-
-
-def _contracts(instrument: Instrument, qty: int, contract_size: Fraction) -> Fraction:
-    return Fraction(qty, POW10[instrument.qty_scale]) * instrument.multiplier / contract_size
 
 
 def _step(value: Any, mode: int, key: str) -> Fraction | None:
