@@ -34,6 +34,9 @@ class Socket:
 
     def __init__(self, connection: Any) -> None:
         self._connection = connection
+        # What the library's own client would make of the bytes is made by our wire.
+        self._connection.hasData.clear()
+        self._connection.disconnected.clear()
         self._connection.hasData += self._came
         self._connection.disconnected += self._ended
         self._data = bytearray()

@@ -364,7 +364,7 @@ class Desk:
             waiting = queue[0]
             event = waiting.event
             if waiting.execution_id:
-                done = self.fills.get(waiting.execution_id)
+                done = self.fills.by_base(waiting.execution_id)
                 if done is not None and done.commission is None and ts < waiting.due:
                     return
                 if done is not None:

@@ -36,6 +36,8 @@ class Plan:
     after: Callable[[Scene], list[Deed]] | None = None
     alert_s: float = 0.0
     dwell_s: float = 3.0
+    at_kill: bool = False  # armed for the kill that ends every drill
+    is_foreign: bool = False  # fills that are not ours: a person has to look, and the daemon halts or does as it was told
     needs: frozenset[str] = field(default_factory=frozenset)  # deeds that the venue must know
 
 
@@ -83,8 +85,12 @@ PLANS: dict[int, Plan] = {
     10: Plan(dwell_s=6.0),
     20: Plan(together=(14,)),
     21: Plan(together=(14,)),
+    8: Plan(cuts=True, alert_s=ALERT_S),
+    13: Plan(is_foreign=True),
+    18: Plan(cuts=True, alert_s=ALERT_S),
     36: Plan(times=1, cuts=True, alert_s=ALERT_S),
     37: Plan(cuts=True, alert_s=ALERT_S),
+    38: Plan(times=2, at_kill=True),
     39: Plan(cuts=True, alert_s=ALERT_S),
     # The silence has to be noticed first.
     41: Plan(times=1, dwell_s=20.0, alert_s=20.0),
@@ -96,13 +102,13 @@ PLANS: dict[int, Plan] = {
     47: Plan(times=1, alert_s=ALERT_S),
     49: Plan(times=1, dwell_s=8.0),
     53: Plan(cuts=True, alert_s=ALERT_S),
-    58: Plan(times=0, deeds=_manual, alert_s=ALERT_S, needs=frozenset({"manual"})),
+    58: Plan(times=0, is_foreign=True, deeds=_manual, alert_s=ALERT_S, needs=frozenset({"manual"})),
     60: Plan(times=0, deeds=_restart, alert_s=ALERT_S, needs=frozenset({"restart"})),
     61: Plan(times=1, alert_s=ALERT_S),
     62: Plan(times=0, deeds=_maintain, after=_maintained, needs=frozenset({"maintenance"})),
     63: Plan(times=0, deeds=_halt, after=_open, needs=frozenset({"halt", "open"})),
     64: Plan(times=0, deeds=_fund, needs=frozenset({"fund"})),
-    65: Plan(times=0, deeds=_force, alert_s=ALERT_S, needs=frozenset({"force"})),
+    65: Plan(times=0, is_foreign=True, deeds=_force, alert_s=ALERT_S, needs=frozenset({"force"})),
     69: Plan(times=1, alert_s=ALERT_S),
 }
 

@@ -28,7 +28,7 @@ from sim.venues.faults import Random
 from sim.virtual.agenda import NS_PER_S, Agenda
 from sim.virtual.loop import VirtualLoop
 from sim.virtual.network import MS, Conditions, Network
-from tests.sim.whole import kit_deribit, kit_sim
+from tests.sim.whole import kit_deribit, kit_oanda, kit_sim
 from tests.sim.whole.auditor import Kill, after_kill, audit, over_limit
 from tests.sim.whole.books import read_books
 from tests.sim.whole.machine import Machine
@@ -44,6 +44,7 @@ CALM_NS_MAX = 900 * NS_PER_S  # in which everything is found out
 SETTLED_NS = 3 * NS_PER_S  # for which it has to stay so
 RESTART_NS = (10 * MS, 3 * NS_PER_S)
 REPLAYED_OF = 16  # one seed of so many is replayed too, run by run
+REASONS = ("a deed", "calm", "killed: ")  # for which somebody halts; every other halt is the daemon's own
 SHM = Path("/dev/shm")
 
 CONFIG = """
@@ -77,7 +78,7 @@ snapshot_records = {snapshot_records}
 
 MakeKit = Callable[[Agenda, int], VenueKit]
 # Each world has one to three of these.
-VENUES: dict[str, MakeKit] = {"sim": kit_sim.SimKit, "deribit": kit_deribit.deribit}
+VENUES: dict[str, MakeKit] = {"sim": kit_sim.SimKit, "deribit": kit_deribit.deribit, "oanda": kit_oanda.oanda}
 
 
 class World:
@@ -238,6 +239,9 @@ class World:
 
     def _judge_end(self, process: Process) -> None:
         self._violated(*(f"in the loop: {failure}" for failure in process.failures))
+        halts = [alert.text for alert in process.watcher.alerts if alert.kind == "trading_state" and "HALTED" in alert.text]
+        self._violated(*(f"it halted by itself: {text}" for text in halts if not any(each in text for each in REASONS)))
+        self._violated(*(f"it told of a bug: {alert.text}" for alert in process.watcher.alerts if alert.kind == "bug"))
         if process.state is not State.ENDED:
             return
         if isinstance(process.end, TransportError) and not process.has_been_live:
@@ -426,7 +430,6 @@ class World:
         books = read_books(runs, trader, replays=self.verdict.seed % REPLAYED_OF == 0)
         ledgers = {venue.venue: venue.ledger() for venue in self.venues}
         violations = audit(ledgers, books)
-        violations += [f"it halted by itself: {alert.text}" for alert in process.watcher.alerts if alert.kind == "bug"]
         for kill in self._kills:
             for ledger in ledgers.values():
                 violations += after_kill(ledger, books, kill)
