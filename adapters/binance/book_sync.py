@@ -2,7 +2,7 @@
 
 Rules (developers.binance.com, "How to manage a local order book correctly"). Buffer the diffs; take a snapshot with id L.
   spot     drop u <= L; the first diff needs U <= L + 1 <= u; then U <= book id + 1.
-  futures  drop u < L;  the first diff needs U <= L <= u;     then pu == u of the diff before.
+  futures  drop u < L;  the first diff needs U <= L <= u (or pu == L); then pu == u of the diff before.
 A snapshot older than the buffer is refused and another one is needed. A broken chain is a GAP row; the book is not to be
 trusted until the CLEAR row of the next snapshot. The same object serves a recording and a live feed: io asks `needs_snapshot`.
 
@@ -105,6 +105,11 @@ class BinanceBookSession:
     def needs_snapshot(self) -> bool:
         """True while diffs wait: fetch REST /depth and give its body to `receive`."""
         return self.state is SyncState.BUFFERING and not self._start_from_diffs
+
+    @property
+    def has_waiting_diffs(self) -> bool:
+        """Whether a snapshot taken now would have diffs to join."""
+        return bool(self._buffer)
 
     def receive(self, ts: int, payload: bytes) -> list[Row]:
         """Rows that this frame made known, stamped ts_init = `ts`; see core.feed.FrameDecoder for the errors."""
@@ -350,7 +355,10 @@ def _is_before(diff: DepthUpdate[Any], snapshot_id: int) -> bool:
 
 
 def _joins(diff: DepthUpdate[Any], snapshot_id: int) -> bool:
-    return diff.U <= snapshot_id + 1 <= diff.u if diff.pu is UNSET else diff.U <= snapshot_id <= diff.u
+    if diff.pu is UNSET:
+        return diff.U <= snapshot_id + 1 <= diff.u
+    # The diff behind one that ended with the snapshot's own update joins as well: nothing lies between.
+    return diff.U <= snapshot_id <= diff.u or diff.pu == snapshot_id
 
 
 def _depth_stamp(diff: DepthUpdate[Any]) -> int:

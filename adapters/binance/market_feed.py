@@ -168,6 +168,10 @@ class MarketFeed:
     def needs_snapshot(self, symbol: str) -> bool:
         return self._wanted[symbol][0] and self._listings[symbol].session.needs_snapshot
 
+    def has_waiting_diffs(self, symbol: str) -> bool:
+        """A snapshot asked for now will have something to join."""
+        return self._listings[symbol].session.has_waiting_diffs
+
     def lost(self, ts: int, symbols: Sequence[str]) -> list[AnyEvent]:
         """The connection that brought these is gone."""
         self.is_ending = False
