@@ -221,7 +221,7 @@ class Orders:
                 return
             if outcome_of_error(refusal.code) is not Outcome.REJECTED_PROVEN:
                 lost(now, f"{refusal.code} {refusal.text}")
-            elif tracked.is_unknown:
+            elif tracked.is_unknown and (tracked.is_accepted or tracked.filled):
                 self.tracker.replaced(now, now, tracked)  # a late refusal: as it was is how it is
             else:
                 tracked.edit_wanted = None

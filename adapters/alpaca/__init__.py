@@ -1,0 +1,1 @@
+"""Alpaca (US equities): trading REST, trade_updates and the market data stream."""

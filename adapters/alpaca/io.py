@@ -1,0 +1,487 @@
+"""Alpaca's sockets: REST for orders and questions, two streams, each connected again when it is lost. The only file with network.
+
+Orders go by HTTP and come back by trade_updates. While that stream is away nothing that could add risk is sent, because what it
+would do could not be seen; cancels go on.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from typing import Any
+
+import anyio
+import msgspec
+from anyio.abc import TaskGroup
+
+from adapters.alpaca.checks import account_problems, account_warnings, asset_problems, clock_problems
+from adapters.alpaca.codec import AlpacaCodec
+from adapters.alpaca.desk import Ask, OrderDesk, Reaction
+from adapters.alpaca.exact import date_of_days
+from adapters.alpaca.fees import Fees
+from adapters.alpaca.hours import Hours, trade_date, trading_days
+from adapters.alpaca.market import MarketSession
+from adapters.alpaca.orders import Orders
+from adapters.alpaca.outcomes import REQUESTS, read_signals
+from adapters.alpaca.questions import Questions
+from adapters.alpaca.settings import AlpacaSettings, Endpoints
+from adapters.alpaca.switch import AlpacaSwitch, Call
+from adapters.alpaca.trade_stream import State, TradeStream
+from adapters.alpaca.truth import AccountReader
+from adapters.http.io import HttpSettings, HttpTransport
+from adapters.http.meters import SlidingWindow
+from adapters.http.record import HttpRecord, Redactor
+from adapters.http.request import Request, Sent
+from adapters.websocket.link import WebSocketLink
+from core.approved import Approved
+from core.commands import ReplaceOrder, SubmitOrder
+from core.enums import Reason
+from core.errors import ConfigError, RefusedError, TransportError, VenueProtocolError
+from core.events import AnyEvent
+from core.instruments import Instrument
+from core.units import NS_PER_SECOND
+from core.venue_adapter import EventSink, OnReconnect, VenueOrder, VenueState
+from core.venue_opening import RECEIVED, SENT, Role, VenueOpening
+
+CONNECT_S_MAX = 10.0  # from connect to the last answer of a login
+BACKOFF_S_FIRST = 0.2  # doubled with every try that fails, and with every connection that does not hold
+BACKOFF_S_MAX = 30.0
+HOLDS_S = 5.0  # a connection that has lived so long was a good one
+QUIET_S_MAX = 60.0  # how long a timer sleeps where nothing is due
+EVENTS_WAITING_MAX = 200_000
+OVERLAP_NS = 60 * NS_PER_SECOND  # after a reconnect: executions from so long before the last word of the stream
+CALENDAR_DAYS = 14
+CALENDAR_REFRESH_NS = 6 * 3_600 * NS_PER_SECOND
+CONNECTIONS_MAX = 24
+MINUTE_NS = 60 * NS_PER_SECOND
+_LOST = (TransportError, RefusedError, VenueProtocolError)
+
+
+def monotonic_ns() -> int:
+    """The event loop's own clock, so that virtual time counts too."""
+    return int(anyio.current_time() * NS_PER_SECOND)
+
+
+def open_transport(opening: VenueOpening, settings: AlpacaSettings, redactor: Redactor) -> HttpTransport:
+    def record(each: HttpRecord) -> None:
+        opening.on_frame(each.ts, SENT if each.kind == "request" else RECEIVED, msgspec.json.encode(each))
+
+    window = SlidingWindow(
+        settings.requests_per_min,
+        MINUTE_NS,
+        cancel_reserve=settings.cancel_reserve,
+        order_reserve=settings.order_reserve,
+    )
+    return HttpTransport(
+        opening.venue,
+        HttpSettings(connections_max=CONNECTIONS_MAX),
+        read_signals=read_signals,
+        meters={REQUESTS: window},
+        record=record,
+        redactor=redactor,
+        monotonic_ns=monotonic_ns,
+        wall_ns=opening.now,
+    )
+
+
+class AlpacaAdapter:
+    """core.venue_adapter.Adapter for one account."""
+
+    def __init__(
+        self,
+        opening: VenueOpening,
+        settings: AlpacaSettings,
+        endpoints: Endpoints,
+        *,
+        key: str,
+        secret: str,
+        symbols: dict[str, str],
+    ) -> None:
+        self._opening = opening
+        self._settings = settings
+        self._endpoints = endpoints
+        self._now = opening.now
+        self._redactor = Redactor((key, secret))
+        self._http = open_transport(opening, settings, self._redactor)
+        self._codec = AlpacaCodec(
+            settings,
+            endpoints,
+            key=key,
+            secret=secret,
+            prefix=opening.order_id_prefix,
+            instruments=opening.instruments,
+            symbols=symbols,
+        )
+        self._orders = Orders(self._codec, Fees(settings))
+        self._desk = OrderDesk(
+            self._codec,
+            self._orders,
+            Questions(settings.unknown_bound_ns, settings.not_found_needed),
+            replaces=settings.replace == "unfilled",
+            fills_late_ns=int(settings.activities_late_s * NS_PER_SECOND),
+        )
+        self._reader = AccountReader(
+            self._codec,
+            self._orders,
+            send=self._http.send,
+            sleep=anyio.sleep,
+            now=self._now,
+            not_found_ns=settings.not_found_ns,
+        )
+        self._hours = Hours(is_extended=settings.extended_hours)
+        self._market = MarketSession(
+            settings,
+            key=key,
+            secret=secret,
+            instruments=opening.instruments,
+            symbols=symbols,
+            subscriptions=opening.subscriptions,
+            hours=self._hours,
+        )
+        self._stream = TradeStream(key, secret)
+        self._trades = opening.role is Role.TRADE
+        self._trade_link: WebSocketLink | None = None
+        self._market_link: WebSocketLink | None = None
+        self._heard_ts = 0
+        self._is_sending = False
+        self._sink: EventSink | None = None
+        self._tasks: TaskGroup | None = None
+        self._waiting: deque[AnyEvent] = deque()  # for room in the sink, or for somebody who listens
+        self._asks: list[Ask] = []  # before anybody runs
+        self._given = anyio.Event()
+        self._asked = anyio.Event()
+        self._told: dict[str, str] = {}
+
+    # The Adapter.
+
+    async def open(self) -> None:
+        try:
+            await self._check()
+            await self._load_calendar()
+            if self._trades:
+                await self._connect_trades()
+                self._is_sending = True
+            await self._connect_market()
+        except BaseException:
+            await self.close()
+            raise
+
+    async def close(self) -> None:
+        self._is_sending = False
+        for link in (self._trade_link, self._market_link):
+            if link is not None:
+                await link.close()
+        self._trade_link = self._market_link = None
+        await self._http.aclose()
+
+    async def run(self, sink: EventSink, on_reconnect: OnReconnect) -> None:
+        self._sink = sink
+        try:
+            async with anyio.create_task_group() as tasks:
+                self._tasks = tasks
+                asks, self._asks = self._asks, []
+                self._start(asks)
+                tasks.start_soon(self._give)
+                tasks.start_soon(self._ask_questions)
+                tasks.start_soon(self._run_market)
+                tasks.start_soon(self._keep_time)
+                if self._trades:
+                    tasks.start_soon(self._run_trades, on_reconnect)
+        finally:
+            self._sink = self._tasks = None
+
+    def adopt(self, client_order_id: int, order: VenueOrder) -> None:
+        self._orders.adopt(client_order_id, order)
+
+    def send(self, approved: Approved) -> None:
+        command, ts = approved.command, self._now()
+        if isinstance(command, SubmitOrder | ReplaceOrder) and not (self._is_sending and self._trades):
+            self._emit(self._desk.refusal(command, Reason.NOT_SENT, "there is no stream that would tell of it", ts))
+            return
+        self._react(self._desk.send(command, ts))
+
+    async def query(self, since_ts: int) -> VenueState:
+        if not self._trades:
+            raise TransportError(f"{self._opening.venue}: this connection only watches")
+        return await self._reader.state(since_ts)
+
+    # Opening.
+
+    async def _check(self) -> None:
+        """Raises ConfigError for everything that must not be, at once; RefusedError where the key is not taken."""
+        sent_ts = self._now()
+        clock = await self._first_answer(self._codec.clock())
+        problems = clock_problems(clock, self._settings, sent_ts, self._now())
+        if self._trades:
+            account = await self._first_answer(self._codec.account())
+            problems += account_problems(account, self._settings, self._opening.environment, self._opening.account)
+            for warning in account_warnings(account):
+                self._opening.on_trouble(f"{self._opening.venue}: {warning}")
+        for instrument_id, instrument in self._opening.instruments.items():
+            problems += await self._asset_problems(instrument_id, instrument)
+        if problems:
+            raise ConfigError("; ".join(problems))
+
+    async def _asset_problems(self, instrument_id: str, instrument: Instrument) -> list[str]:
+        symbol = self._codec.symbols[instrument_id]
+        sent = await self._http.send(self._codec.asset(symbol))
+        if sent.value is None and sent.answer is not None and sent.answer.status == 404:
+            return [f"{instrument_id}: Alpaca has no {symbol}"]
+        if sent.value is None:
+            raise TransportError(f"asset {symbol}: {sent.outcome.name} {sent.reason}")
+        return asset_problems(instrument, sent.value)
+
+    async def _first_answer(self, request: Request[Any]) -> Any:
+        sent: Sent[Any] = await self._http.send(request)
+        if sent.value is None and sent.answer is not None and sent.answer.status in (401, 403):
+            raise RefusedError(f"{self._opening.venue}: {request.name}: {sent.reason}")
+        if sent.value is None:
+            raise TransportError(f"{self._opening.venue}: {request.name}: {sent.outcome.name} {sent.reason}")
+        return sent.value
+
+    async def _load_calendar(self) -> None:
+        today = trade_date(self._now())
+        first, last = (f"{y:04d}-{m:02d}-{d:02d}" for y, m, d in map(date_of_days, (today - 1, today + CALENDAR_DAYS)))
+        days = await self._reader.ask(self._codec.calendar(first, last))
+        self._hours.load(trading_days(days))
+        self._market.hours_changed()
+
+    async def _link(self, url: str, headers: tuple[tuple[str, str], ...] = ()) -> WebSocketLink:
+        return await WebSocketLink.connect(
+            url,
+            headers=headers,
+            connect_timeout_s=CONNECT_S_MAX,
+            silence_timeout_s=self._settings.silence_s,
+            ping_interval_s=self._settings.ping_s,
+            on_frame=self._opening.on_frame,
+            now=self._now,
+            redactor=self._redactor,
+        )
+
+    async def _connect_trades(self) -> None:
+        """Connected and listening. Raises TransportError, RefusedError or VenueProtocolError."""
+        link = await self._link(self._endpoints.trading_stream)
+        try:
+            with anyio.fail_after(CONNECT_S_MAX):
+                link.send(self._stream.connected())
+                while self._stream.state is not State.LISTENING:
+                    _, reply = self._stream.receive(await link.receive())
+                    if reply is not None:
+                        link.send(reply)
+        except TimeoutError:
+            await link.close()
+            raise TransportError(f"trade_updates: no answer to the login within {CONNECT_S_MAX:g} s") from None
+        except BaseException:
+            await link.close()
+            raise
+        self._trade_link, self._heard_ts = link, self._now()
+
+    async def _connect_market(self) -> None:
+        """Connected and subscribed, with the last quotes. Raises as _connect_trades."""
+        self._market.connected()
+        link = await self._link(self._endpoints.data_stream, (("Content-Type", "application/msgpack"),))
+        try:
+            with anyio.fail_after(CONNECT_S_MAX):
+                while not self._hear_market(link, await link.receive()):
+                    pass
+            if self._opening.instruments:
+                quotes = await self._reader.ask(self._codec.latest_quotes())
+                self._emit(self._market.snapshot(self._now(), quotes))
+        except TimeoutError:
+            await link.close()
+            raise TransportError(f"market data: no answer to the login within {CONNECT_S_MAX:g} s") from None
+        except BaseException:
+            await link.close()
+            raise
+        self._market_link = link
+
+    # The streams.
+
+    async def _run_trades(self, on_reconnect: OnReconnect) -> None:
+        backoff_s = BACKOFF_S_FIRST
+        while True:
+            begun = anyio.current_time()
+            try:
+                if self._trade_link is None:
+                    await self._connect_trades_again(on_reconnect)
+                    self._told.pop("trades", None)
+                await self._pump_trades()
+            except _LOST as error:
+                self._is_sending = False
+                self._tell("trades", str(error))
+                await self._drop_trades()
+            if anyio.current_time() - begun >= HOLDS_S:
+                backoff_s = BACKOFF_S_FIRST
+            await anyio.sleep(backoff_s)
+            backoff_s = min(2 * backoff_s, BACKOFF_S_MAX)
+
+    async def _connect_trades_again(self, on_reconnect: OnReconnect) -> None:
+        """Connected, and the account as it is now; what the stream said meanwhile comes behind that."""
+        since = self._heard_ts - OVERLAP_NS
+        await self._connect_trades()
+        self._heard_ts = since + OVERLAP_NS  # until the account was asked nothing newer is certain
+        state = await self._reader.state(max(since, 0))
+        await self._drain()
+        on_reconnect(state)
+        self._heard_ts = self._now()
+        self._is_sending = True
+
+    async def _drop_trades(self) -> None:
+        link, self._trade_link = self._trade_link, None
+        self._stream.closed()
+        if link is not None:
+            await link.close()
+
+    async def _pump_trades(self) -> None:
+        """Until the connection is lost, which raises."""
+        link = self._trade_link
+        assert link is not None
+        while True:
+            frame = await link.receive()
+            ts = self._now()
+            update, reply = self._stream.receive(frame)
+            if reply is not None:
+                link.send(reply)
+            if update is not None:
+                self._react(self._desk.heard(update, monotonic_ns(), ts))
+            self._heard_ts = ts
+
+    async def _run_market(self) -> None:
+        backoff_s = BACKOFF_S_FIRST
+        while True:
+            begun = anyio.current_time()
+            try:
+                if self._market_link is None:
+                    await self._connect_market()
+                    self._told.pop("market", None)
+                link = self._market_link
+                assert link is not None
+                while True:
+                    self._hear_market(link, await link.receive())
+            except _LOST as error:
+                self._tell("market", str(error))
+                dropped, self._market_link = self._market_link, None
+                self._emit(self._market.lost(self._now()))
+                if dropped is not None:
+                    await dropped.close()
+            if anyio.current_time() - begun >= HOLDS_S:
+                backoff_s = BACKOFF_S_FIRST
+            await anyio.sleep(backoff_s)
+            backoff_s = min(2 * backoff_s, BACKOFF_S_MAX)
+
+    def _hear_market(self, link: WebSocketLink, frame: str | bytes) -> bool:
+        """True where everything is subscribed to by this frame."""
+        out = self._market.receive(self._now(), frame)
+        for payload in out.sends:
+            link.send(payload)
+        for text in out.troubles:
+            self._opening.on_trouble(f"{self._opening.venue}: {text}")
+        self._emit(out.events)
+        return out.is_ready
+
+    async def _keep_time(self) -> None:
+        """Sessions begin and end, quotes that had to wait come, and the calendar is read again."""
+        refreshed = self._now()
+        while True:
+            ts = self._now()
+            self._emit(self._market.due(ts))
+            if ts - refreshed >= CALENDAR_REFRESH_NS:
+                refreshed = ts
+                try:
+                    await self._load_calendar()
+                except _LOST as error:
+                    self._tell("calendar", str(error))
+            until = max(self._market.next_deadline - self._now(), 0) / NS_PER_SECOND
+            # A quote that begins to wait has a deadline that this sleep does not know: short, where one may.
+            await anyio.sleep(min(until, QUIET_S_MAX, self._quote_wait_s()))
+
+    def _quote_wait_s(self) -> float:
+        intervals = [each.interval_ns for each in self._opening.subscriptions if each.interval_ns]
+        return min(intervals) / NS_PER_SECOND if intervals else QUIET_S_MAX
+
+    # Requests.
+
+    def _react(self, reaction: Reaction) -> None:
+        self._emit(reaction.events)
+        for text in reaction.troubles:
+            self._opening.on_trouble(f"{self._opening.venue}: {text}")
+        self._start(reaction.asks)
+        self._asked.set()
+
+    def _start(self, asks: Iterable[Ask]) -> None:
+        if self._tasks is None:
+            self._asks += asks
+            return
+        for ask in asks:
+            self._tasks.start_soon(self._perform, ask)
+
+    async def _perform(self, ask: Ask) -> None:
+        sent = await self._http.send(ask.request)
+        self._react(self._desk.answered(ask, sent, monotonic_ns(), self._now()))
+
+    async def _ask_questions(self) -> None:
+        while True:
+            self._asked = anyio.Event()
+            self._start(self._desk.due(monotonic_ns()))
+            due = self._desk.questions.next_at()
+            wait_s = QUIET_S_MAX if due is None else max(due - monotonic_ns(), 0) / NS_PER_SECOND
+            with anyio.move_on_after(wait_s):
+                await self._asked.wait()
+
+    # Events.
+
+    def _emit(self, events: Iterable[AnyEvent]) -> None:
+        for event in events:
+            if self._waiting or self._sink is None or not self._sink.offer(event):
+                self._waiting.append(event)
+        if self._waiting:
+            self._given.set()
+        if len(self._waiting) > EVENTS_WAITING_MAX:
+            raise AssertionError(f"{EVENTS_WAITING_MAX} events wait for somebody to take them")
+
+    async def _give(self) -> None:
+        while True:
+            await self._drain()
+            self._given = anyio.Event()
+            if not self._waiting:
+                await self._given.wait()
+
+    async def _drain(self) -> None:
+        """Everything that waits is in. Two tasks may do it: an event leaves the queue before it is put, so each puts it once."""
+        assert self._sink is not None
+        while self._waiting:
+            event = self._waiting.popleft()
+            if not self._sink.offer(event):
+                await self._sink.put(event)
+
+    def _tell(self, what: str, trouble: str) -> None:
+        """Once for each kind: a venue that is away for an hour is no news every thirty seconds."""
+        if self._told.get(what) != trouble:
+            self._told[what] = trouble
+            self._opening.on_trouble(f"{self._opening.venue}: {trouble}")
+
+
+def open_switch(
+    opening: VenueOpening, settings: AlpacaSettings, endpoints: Endpoints, *, key: str, secret: str, symbols: dict[str, str]
+) -> AlpacaSwitch:
+    """The guardian's, over a transport of its own."""
+    http = open_transport(opening, settings, Redactor((key, secret)))
+    codec = AlpacaCodec(
+        settings,
+        endpoints,
+        key=key,
+        secret=secret,
+        prefix=opening.order_id_prefix,
+        instruments=opening.instruments,
+        symbols=symbols,
+    )
+    orders = Orders(codec, Fees(settings))
+    reader = AccountReader(codec, orders, send=http.send, sleep=anyio.sleep, now=opening.now, not_found_ns=settings.not_found_ns)
+    return AlpacaSwitch(opening, settings, codec, orders, reader, http, all_done)
+
+
+async def all_done(calls: Iterable[Call]) -> None:
+    """Each awaited, all at once."""
+    async with anyio.create_task_group() as tasks:
+        for call in calls:
+            tasks.start_soon(call)
