@@ -26,6 +26,7 @@ INSTRUMENT = Instrument(
     qty_scale=0,
 )
 PREFIXES = {"VENUE": "us"}
+ACCOUNTS = {"VENUE": "main"}
 MONEY = 10**8
 
 
@@ -85,13 +86,14 @@ def books() -> Books:
         executions=(),
         marks={},
     )
-    return Books(Counter({"us-1-1": 1, "us-1-2": 1}), Counter({("us-1-1", "T1"): 1, ("us-1-2", "T2"): 1}), state)
+    filled = {(name, f"T{name}"): (name, "BUY", 10, 10_000) for name in ("us-1-1", "us-1-2")}
+    return Books(Counter({"us-1-1": 1, "us-1-2": 1}), filled, state)
 
 
 def judged(there: dict[str, Any], here: Books, foreign: dict[str, int] | None = None) -> list[Oracle]:
     ledgers = {"VENUE": there}
-    found = judge_books(here, ledgers, "main", PREFIXES)
-    found += judge_state(here, ledgers, "main", [INSTRUMENT], {"USD": 1_000 * MONEY}, foreign or {})
+    found = judge_books(here, ledgers, ACCOUNTS, PREFIXES)
+    found += judge_state(here, ledgers, ACCOUNTS, [INSTRUMENT], {"USD": 1_000 * MONEY}, foreign or {})
     return [breach.oracle for breach in found]
 
 
@@ -133,7 +135,7 @@ def fill_lost(there: dict[str, Any], _here: Books) -> None:
 
 
 def fill_invented(_there: dict[str, Any], here: Books) -> None:
-    here.filled["us-1-2", "T9"] = 1
+    here.filled["us-1-2", "T9"] = ("us-1-2", "BUY", 10, 10_000)
 
 
 def position_off(there: dict[str, Any], _here: Books) -> None:

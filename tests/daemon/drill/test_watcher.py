@@ -7,7 +7,7 @@ from typing import Any
 from core.risk import InstrumentLimits
 from daemon.config.models_connections import Connection
 from daemon.drill.auditor import Oracle
-from daemon.drill.venues import Simulated
+from daemon.drill.venues import Profile, Simulated
 from daemon.drill.watcher import Watcher
 from tests.daemon.drill.test_auditor import KEY, PREFIXES, ledger, order
 
@@ -25,7 +25,7 @@ class OneLedger:
 def watch(*ledgers: dict[str, Any], foreign: int = 0) -> tuple[dict[str, int], list[Oracle]]:
     venue = OneLedger(ledgers[0])
     connection = Connection(venue="VENUE", adapter="deribit")
-    watcher = Watcher([Simulated(connection, venue, "main", {})], {KEY: LIMITS}, PREFIXES)  # type: ignore[arg-type]
+    watcher = Watcher([Simulated(connection, venue, Profile("main"))], {KEY: LIMITS}, PREFIXES)  # type: ignore[arg-type]
     for each in ledgers:
         venue.found = each
         watcher.look()
