@@ -7,7 +7,7 @@ ARGS ?=
 PEERS ?= .venv-peers
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-slow test-asan lint format bench bench-peers soak clean
+.PHONY: help run test test-slow test-asan lint format bench bench-peers sim soak clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -45,6 +45,9 @@ format: $(VENV)/.dev
 
 bench: $(VENV)/.dev  ## our benchmarks; ARGS=--json for JSON
 	$(BIN)/python -m tests.bench $(ARGS)
+
+sim: $(VENV)/.dev  ## whole worlds in virtual time, 10,000 seeds; SEED=7 STEPS=5 repeats one and tells what happens
+	$(BIN)/python -m tests.sim.whole $(if $(SEED),--seed $(SEED)) $(if $(STEPS),--steps $(STEPS)) $(ARGS)
 
 soak: $(VENV)/.dev  ## the paper daemon for an hour at ten times a normal rate: what grows; ARGS='--minutes 20 --json'
 	$(BIN)/python -m tests.bench.soak $(ARGS)

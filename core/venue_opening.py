@@ -72,6 +72,7 @@ class VenueOpening:
     role: Role = Role.TRADE
     symbols: Mapping[str, str] = field(default_factory=dict)
     first_order_id: int = 0
+    kind: str = ""
 
     def host_and_port(self) -> tuple[str, int]:
         """Of `address`. Raises ConfigError where it is no HOST:PORT."""
@@ -83,6 +84,15 @@ class VenueOpening:
     def read_settings(self, kind: type[S]) -> S:
         """`settings` as the adapter's own struct (forbid_unknown_fields). Raises ConfigError that names the key."""
         try:
-            return msgspec.convert(dict(self.settings), kind)
+            return msgspec.convert(_plain(self.settings), kind)
         except msgspec.ValidationError as error:
             raise ConfigError(f"settings: {error}") from None
+
+
+def _plain(value: Any) -> Any:
+    """A configuration's floats remember their text, and msgspec takes no kind of float but float."""
+    if isinstance(value, Mapping):
+        return {key: _plain(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_plain(each) for each in value]
+    return float(value) if isinstance(value, float) else value

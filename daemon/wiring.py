@@ -13,6 +13,7 @@ from core.instruments import Instrument
 from core.strategy import Subscription
 from core.trader import Trader
 from core.units import NS_PER_SECOND, NS_PER_US, parse_duration_ns
+from core.venue_opening import Environment
 from daemon.config.build import build_cash, build_instruments, build_limits, build_rate, resolve_path
 from daemon.config.build_account import build_account_limits
 from daemon.config.loader import LoadedConfig
@@ -102,6 +103,24 @@ def for_run(loaded: LoadedConfig) -> LoadedConfig:
     if loaded.config.run.mode == "live":
         raise ConfigError(f"{loaded.file}: run.mode: is 'live': {_LIVE_VERB}")
     return loaded
+
+
+def is_execution_simulated(loaded: LoadedConfig) -> bool:
+    """Orders meet the simulated venue in this process. Raises ConfigError for a mix, and where paper orders would be real."""
+    config = loaded.config
+    kinds = set()
+    for place, connection in enumerate(config.connections):
+        where = f"{loaded.file}: connections[{place}].execution"
+        is_live = connection.environment == Environment.LIVE.value
+        kind = connection.execution or ("simulated" if config.run.mode == "paper" and is_live else "venue")
+        if config.run.mode == "live" and kind == "simulated":
+            raise ConfigError(f"{where}: 'simulated' is paper trading: set run.mode = \"paper\"")
+        if config.run.mode == "paper" and kind == "venue" and is_live:
+            raise ConfigError(f"{where}: 'venue' with environment 'live' is no paper trading: set run.mode = \"live\"")
+        kinds.add(kind)
+    if len(kinds) > 1:
+        raise ConfigError(f"{loaded.file}: connections: execution must be the same for all: 'venue' or 'simulated'")
+    return kinds != {"venue"}
 
 
 def goes_by_the_clock(loaded: LoadedConfig) -> bool:

@@ -81,8 +81,7 @@ NETWORK = {
 }
 # What all venues share has names of its own.
 SHARED_IO = {
-    "adapters/http/strict_http1.py",
-    "adapters/http/tls.py",
+    *(f"adapters/http/{name}.py" for name in ("line_stream", "strict_http1", "tls", "wire")),
     "adapters/websocket/dialogue.py",
     "adapters/websocket/link.py",
 }

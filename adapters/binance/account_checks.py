@@ -5,73 +5,62 @@ Each check returns sentences, empty where all is well: every problem is told at 
 
 from __future__ import annotations
 
-from enum import IntEnum
-
-import msgspec
-
 from adapters.binance.endpoints import Product
 from adapters.binance.rest_bodies import KeyPermissions, PositionMode, SpotAccount
+from core.venue_opening import Environment
 
-
-class Environment(IntEnum):
-    LIVE = 0
-    TEST = 1  # the venue's test network or demo mode
-    LOOPBACK = 2  # a simulator on this machine
-
-
-class Origins(msgspec.Struct, frozen=True):
-    """`sapi` tells what a key may do; the test networks have none."""
-
-    spot: str
-    futures: str
-    spot_stream: str
-    futures_stream: str
-    sapi: str | None
-
-
-LIVE = Origins(
-    "https://api.binance.com",
-    "https://fapi.binance.com",
-    "wss://ws-api.binance.com:443/ws-api/v3",
-    "wss://fstream.binance.com",
-    "https://api.binance.com",
-)
 # Of the venue's own, by host: an origin that is in neither list is nobody's.
 LIVE_HOSTS = frozenset(
-    {"api.binance.com", *(f"api{number}.binance.com" for number in range(1, 5)), "api-gcp.binance.com", "fapi.binance.com"}
+    {
+        *(f"api{number}.binance.com" for number in range(1, 5)),
+        "api.binance.com",
+        "api-gcp.binance.com",
+        "fapi.binance.com",
+        "fstream.binance.com",
+        "stream.binance.com",
+        "ws-api.binance.com",
+        "ws-fapi.binance.com",
+    }
 )
 TEST_HOSTS = frozenset(
     {
+        "api1.testnet.binance.vision",
         "demo-api.binance.com",
         "demo-fapi.binance.com",
+        "demo-fstream.binance.com",
+        "demo-stream.binance.com",
+        "demo-ws-api.binance.com",
+        "fstream.binancefuture.com",
+        "stream.testnet.binance.vision",
         "testnet.binance.vision",
-        "api1.testnet.binance.vision",
         "testnet.binancefuture.com",
+        "ws-api.testnet.binance.vision",
     }
 )
 LOOPBACK_HOSTS = frozenset({"127.0.0.1", "localhost", "[::1]"})
 
 
-def environment_of(origin: str) -> Environment | None:
-    """Where an origin leads; None for one that is not known."""
-    scheme, _, address = origin.partition("://")
+def environment_of(url: str) -> Environment | None:
+    """Where a URL leads; None for one that is not known."""
+    scheme, _, rest = url.partition("://")
+    address = rest.partition("/")[0]
     host = address.rpartition(":")[0] if address.rpartition(":")[2].isdecimal() else address
     if host in LOOPBACK_HOSTS:
-        return Environment.LOOPBACK
-    if scheme != "https":
+        return Environment.SIMULATOR
+    if scheme not in ("https", "wss"):
         return None
     if host in LIVE_HOSTS:
         return Environment.LIVE
     return Environment.TEST if host in TEST_HOSTS else None
 
 
-def origin_problems(origin: str, wanted: Environment) -> list[str]:
+def url_problems(url: str, wanted: Environment) -> list[str]:
     """A key of one environment at the endpoint of another is refused by the venue at best."""
-    found = environment_of(origin)
+    found = environment_of(url)
     if found is None:
-        return [f"{origin} is no endpoint of Binance that is known, or not https: nothing is sent there"]
+        return [f"{url} is no endpoint of Binance that is known, or not encrypted: nothing is sent there"]
     if found is not wanted:
-        return [f"{origin} is {found.name.lower()}, and this run is {wanted.name.lower()}: give it the endpoint of its own"]
+        return [f"{url} is {found.value}, and this connection is {wanted.value}: give it the endpoint of its own"]
     return []
 
 

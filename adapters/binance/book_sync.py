@@ -13,14 +13,14 @@ Without that an old diff would put levels back that are gone, and the book made 
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import Callable
 from enum import IntEnum
 from typing import NamedTuple, assert_never
 
 from msgspec import UNSET, UnsetType
 
-from adapters.binance.wire import AggregateTrade, BookTicker, DepthUpdate, Levels, Skipped, Snapshot, Trade, decode
+from adapters.binance.wire import AggregateTrade, BookTicker, DepthUpdate, Levels, Message, Skipped, Snapshot, Trade, decode
 from core.errors import UnitError, VenueProtocolError
 from core.feed import (
     ROW_BBO,
@@ -42,6 +42,7 @@ from core.units import NS_PER_MS, NS_PER_US, parse_fixed
 # A snapshot takes a second or two; at 0 ms pace this is minutes of diffs. Beyond it the oldest are given up.
 BUFFERED_DIFFS_MAX = 50_000
 PARSED_TEXTS_MAX = 1 << 16
+RECENT_TRADES_MAX = 1000  # a print may be told twice, as where two connections overlap
 # One diff from the past is a repeat. So many without a new one between them: the venue's numbers started over.
 STALE_DIFFS_MAX = 100
 
@@ -95,6 +96,7 @@ class BinanceBookSession:
         self._stale_diffs = 0  # in a row
         self._buffer: deque[DepthUpdate] = deque(maxlen=BUFFERED_DIFFS_MAX)
         self._trade_event = ""
+        self._recent_trades: OrderedDict[int, None] = OrderedDict()
         self._price = fixed_parser(instrument.price_scale, instrument.tick)
         self._level_price = fixed_parser(instrument.price_scale, instrument.tick, least=1)
         self._qty = fixed_parser(instrument.qty_scale, 1)
@@ -106,7 +108,10 @@ class BinanceBookSession:
 
     def receive(self, ts: int, payload: bytes) -> list[Row]:
         """Rows that this frame made known, stamped ts_init = `ts`; see core.feed.FrameDecoder for the errors."""
-        message = decode(payload)
+        return self.take(ts, decode(payload))
+
+    def take(self, ts: int, message: Message) -> list[Row]:
+        """As `receive`, of a frame that was decoded."""
         match message:
             case BookTicker():
                 return self._book_ticker(ts, message) if self._is_ours(message.s) else []
@@ -129,6 +134,13 @@ class BinanceBookSession:
             return True
         self.skipped["other symbol"] += 1
         return False
+
+    def restart(self) -> None:
+        """The connection was lost, or the book cannot be right: what is known is forgotten, and a snapshot is needed."""
+        self.state = SyncState.BUFFERING
+        self._stale_diffs = 0
+        self._buffer.clear()
+        self._best = _NO_BEST
 
     # Depth.
 
@@ -263,10 +275,16 @@ class BinanceBookSession:
             # Both streams tell the same prints: the first one seen is used, or volume would count twice.
             self.skipped[f"{event} beside {self._trade_event}"] += 1
             return []
+        if trade_id in self._recent_trades:
+            self.skipped[f"{event} seen before"] += 1
+            return []
         points, units = self._price(price), self._qty(qty)
         if points <= 0 or units <= 0:
             raise VenueProtocolError(f"trade {trade_id}: price {price} and quantity {qty} must be positive")
         self._trade_event = event
+        self._recent_trades[trade_id] = None
+        if len(self._recent_trades) > RECENT_TRADES_MAX:
+            self._recent_trades.popitem(last=False)
         self.frames[event] += 1
         side = ROW_SELL if buyer_is_maker else ROW_BUY
         return [(_stamp(stamp), ts, points, units, trade_id, self._index, ROW_TRADE, side, ROW_FLAG_LAST)]

@@ -6,7 +6,7 @@ was asked for: on a connection where the venue (or a proxy) sends an answer too 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 
 import msgspec
@@ -30,6 +30,8 @@ RECV_WINDOW_MS = 5000  # the venue's default; it takes up to 60000
 GTD_LEAST_NS = 600 * NS_PER_SECOND
 COUNTDOWN_MS_MAX = 24 * 3600 * 1000
 TRADES_MAX = 1000
+# How far apart the two ends of a question for executions may lie.
+TRADES_WINDOW_MS = {Product.SPOT: 24 * 3600 * 1000, Product.USDM: 7 * 24 * 3600 * 1000}
 DEPTH_LEVELS = {Product.SPOT: 5000, Product.USDM: 1000}
 
 _SIDES = {Side.BUY: "BUY", Side.SELL: "SELL"}
@@ -88,14 +90,14 @@ class BinanceCodec:
             "symbol": symbol,
             "side": _SIDES[command.side],
             "type": "STOP" if command.order_type is OrderType.STOP_LIMIT else "STOP_MARKET",
-            "quantity": format_fixed(command.quantity, instrument.qty_scale),
-            "triggerPrice": format_fixed(command.trigger_price, instrument.price_scale),
+            "quantity": _plain(command.quantity, instrument.qty_scale),
+            "triggerPrice": _plain(command.trigger_price, instrument.price_scale),
             "workingType": "CONTRACT_PRICE",
             "clientAlgoId": wire_id,
         }
         if command.order_type is OrderType.STOP_LIMIT:
             assert command.price is not None
-            params |= {"price": format_fixed(command.price, instrument.price_scale), **_futures_time(command, now_ns)}
+            params |= {"price": _plain(command.price, instrument.price_scale), **_futures_time(command, now_ns)}
         if command.reduce_only:
             params["reduceOnly"] = "true"
         return self._request("algo.place", params, partial(_algo_named, symbol, wire_id))
@@ -110,8 +112,8 @@ class BinanceCodec:
             "symbol": symbol,
             "origClientOrderId": wire_id,
             "side": _SIDES[side],
-            "quantity": format_fixed(command.filled_qty + command.quantity, instrument.qty_scale),
-            "price": format_fixed(command.price, instrument.price_scale),
+            "quantity": _plain(command.filled_qty + command.quantity, instrument.qty_scale),
+            "price": _plain(command.price, instrument.price_scale),
         }
         return self._request("order.replace", params, partial(_order_named, symbol, wire_id))
 
@@ -198,12 +200,23 @@ class BinanceCodec:
     def open_conditional(self, symbol: str | None = None) -> Request[list[bodies.AlgoOrderBody]]:
         return self._request("algo.open", _maybe(symbol=symbol), bodies.read_algo_orders, is_all=symbol is None)
 
-    def trades(self, symbol: str, *, from_id: int | None = None, since_ns: int | None = None) -> Request[list[bodies.TradeBody]]:
-        """At most TRADES_MAX executions of ours, from a trade id or a moment on; a full page means that there are more."""
-        assert (from_id is None) != (since_ns is None), "one of the two"
-        start = None if since_ns is None else str(since_ns // NS_PER_MS)
-        params = _maybe(symbol=symbol, fromId=None if from_id is None else str(from_id), startTime=start, limit=str(TRADES_MAX))
-        return self._request("trades", params, bodies.read_trades)
+    def trades(self, symbol: str, *, from_id: int) -> Request[list[bodies.TradeBody]]:
+        """At most TRADES_MAX executions of ours, from a trade id on; a full page means that there are more."""
+        return self._trades(symbol, _maybe(fromId=str(from_id)))
+
+    def trades_between(self, symbol: str, since_ms: int, until_ms: int) -> Request[list[bodies.TradeBody]]:
+        """At most TRADES_MAX executions of ours, both ends included; at most TRADES_WINDOW_MS apart."""
+        assert 0 <= until_ms - since_ms <= TRADES_WINDOW_MS[self.product]
+        return self._trades(symbol, _maybe(startTime=str(since_ms), endTime=str(until_ms)))
+
+    def _trades(self, symbol: str, which: dict[str, str]) -> Request[list[bodies.TradeBody]]:
+        def read(body: bytes) -> list[bodies.TradeBody]:
+            trades = bodies.read_trades(body)
+            if any(trade.symbol != symbol for trade in trades):
+                raise VenueProtocolError(f"asked for executions in {symbol}, answered with another's")
+            return trades
+
+        return self._request("trades", {"symbol": symbol, **which, "limit": str(TRADES_MAX)}, read)
 
     def trades_of_order(self, order_id: int, symbol: str) -> Request[list[bodies.TradeBody]]:
         """Every execution of one order, by the venue's id."""
@@ -236,8 +249,11 @@ class BinanceCodec:
     def server_time(self) -> Request[bodies.ServerTime]:
         return self._request("time", {}, bodies.read_server_time)
 
-    def exchange_info(self) -> Request[bodies.ExchangeInfo]:
-        request = self._request("exchange_info", {}, bodies.read_exchange_info)
+    def exchange_info(self, symbols: Iterable[str] = ()) -> Request[bodies.ExchangeInfo]:
+        """The rules of `symbols`; of every symbol without any, and of the futures always."""
+        asked = sorted(symbols) if self.product is Product.SPOT else []
+        params = {"symbols": msgspec.json.encode(asked).decode()} if asked else {}
+        request = self._request("exchange_info", params, bodies.read_exchange_info)
         return msgspec.structs.replace(request, answer_bytes_max=bodies.EXCHANGE_INFO_BYTES_MAX, deadline_s=60.0)
 
     def depth(self, symbol: str) -> Request[bytes]:
@@ -288,6 +304,12 @@ class BinanceCodec:
         )
 
 
+def _plain(value: int, scale: int) -> str:
+    """Without zeros behind the last digit that counts: our scale may be finer than the precision that the venue allows."""
+    text = format_fixed(value, scale)
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
 def _maybe(**params: str | None) -> dict[str, str]:
     return {name: value for name, value in params.items() if value is not None}
 
@@ -295,7 +317,7 @@ def _maybe(**params: str | None) -> dict[str, str]:
 def _spot_order(command: SubmitOrder, instrument: Instrument) -> dict[str, str]:
     if command.reduce_only and command.side is Side.BUY:
         raise RefusedError("spot has no short position for a reduce-only buy to reduce")
-    params = {"side": _SIDES[command.side], "quantity": format_fixed(command.quantity, instrument.qty_scale)}
+    params = {"side": _SIDES[command.side], "quantity": _plain(command.quantity, instrument.qty_scale)}
     kinds = {
         OrderType.LIMIT: "LIMIT_MAKER" if command.post_only else "LIMIT",
         OrderType.MARKET: "MARKET",
@@ -306,32 +328,32 @@ def _spot_order(command: SubmitOrder, instrument: Instrument) -> dict[str, str]:
     if command.post_only and command.order_type is not OrderType.LIMIT:
         raise RefusedError("only a limit order can be post-only")
     if command.price is not None:
-        params["price"] = format_fixed(command.price, instrument.price_scale)
+        params["price"] = _plain(command.price, instrument.price_scale)
         time = _TIMES.get(command.time_in_force)
         if time is None or (command.post_only and command.time_in_force is not TimeInForce.GTC):
             raise RefusedError(f"Binance spot has no {command.time_in_force.name} for a {params['type']} order")
         if not command.post_only:
             params["timeInForce"] = time
     if command.trigger_price is not None:
-        params["stopPrice"] = format_fixed(command.trigger_price, instrument.price_scale)
+        params["stopPrice"] = _plain(command.trigger_price, instrument.price_scale)
     if command.display_qty:
         if command.price is None or command.time_in_force is not TimeInForce.GTC:
             raise RefusedError("an iceberg order must be a limit order that is good till canceled")
-        params["icebergQty"] = format_fixed(command.display_qty, instrument.qty_scale)
+        params["icebergQty"] = _plain(command.display_qty, instrument.qty_scale)
     return params
 
 
 def _futures_order(command: SubmitOrder, instrument: Instrument, now_ns: int) -> dict[str, str]:
     if command.display_qty:
         raise RefusedError("Binance futures have no iceberg orders")
-    params = {"side": _SIDES[command.side], "quantity": format_fixed(command.quantity, instrument.qty_scale)}
+    params = {"side": _SIDES[command.side], "quantity": _plain(command.quantity, instrument.qty_scale)}
     if command.order_type is OrderType.MARKET:
         if command.post_only:
             raise RefusedError("only a limit order can be post-only")
         params["type"] = "MARKET"
     else:
         assert command.price is not None
-        params |= {"type": "LIMIT", "price": format_fixed(command.price, instrument.price_scale)}
+        params |= {"type": "LIMIT", "price": _plain(command.price, instrument.price_scale)}
         params |= _futures_time(command, now_ns)
     if command.reduce_only:
         params["reduceOnly"] = "true"

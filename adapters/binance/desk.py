@@ -36,6 +36,7 @@ from core.events import (
     ReplaceRejected,
 )
 from core.units import NS_PER_MS
+from core.venue_adapter import VenueOrder
 
 ORDERS_KEPT_MAX = 100_000
 STILL_UNKNOWN = "what became of a request about it is not known yet"
@@ -73,6 +74,10 @@ class Reaction(msgspec.Struct, frozen=True):
     must_recover: bool = False
 
 
+class _NotKnown(RefusedError):
+    """A command about an order that nobody has told this connection of: there is no symbol to send it with."""
+
+
 class _Known(msgspec.Struct):
     instrument_id: str
     side: Side
@@ -80,6 +85,9 @@ class _Known(msgspec.Struct):
     is_open: bool = True
     is_seen: bool = False  # a fact has told that it exists
     is_cancel_asked: bool = False  # and not answered
+    foreign: str = ""  # the venue's name of an order that is not ours and was adopted
+    touched_ts: int = 0  # ns UTC: when something was last learned or asked of it
+    ended_ts: int = 0  # ns UTC: when its end was learned
     replaced: tuple[int, int] = (0, 0)  # ts_event and price of the last change that was told
 
 
@@ -99,9 +107,35 @@ class OrderDesk:
 
     # Commands.
 
-    def adopt(self, client_order_id: int, instrument_id: str, side: Side, *, is_conditional: bool) -> None:
-        """An order from before: of an earlier run, or found at the venue."""
-        self._remember(client_order_id, _Known(instrument_id, side, is_conditional))
+    def adopt(self, client_order_id: int, order: VenueOrder) -> None:
+        """An order from before: of an earlier run, or somebody else's that goes by this id from now on."""
+        if client_order_id in self._orders:
+            return
+        is_foreign = order.client_order_id != client_order_id
+        if is_foreign:
+            self._events.adopt(client_order_id, order.venue_order_id)
+        known = _Known(order.instrument_id, order.side, order.venue_order_id.startswith("a"))
+        known.foreign = order.venue_order_id if is_foreign else ""
+        known.is_seen = True
+        self._remember(client_order_id, known)
+
+    def instrument_of(self, client_order_id: int) -> str | None:
+        """None for an order that nobody has told this connection of."""
+        known = self._orders.get(client_order_id)
+        return None if known is None else known.instrument_id
+
+    def has_open_cancels(self) -> bool:
+        """Whether an order is open that a cancel was asked for."""
+        return any(known.is_open and known.is_cancel_asked for known in self._orders.values())
+
+    def touched_since(self, ts: int) -> frozenset[str]:
+        """Instruments with an order that something was learned or asked of at `ts` or later."""
+        return frozenset(known.instrument_id for known in self._orders.values() if known.touched_ts >= ts)
+
+    def has_ended_since(self, client_order_id: int, ts: int) -> bool:
+        """Its end was learned at `ts` or later: what was asked before then may show it open still."""
+        known = self._orders.get(client_order_id)
+        return known is not None and not known.is_open and known.ended_ts >= ts
 
     def send(self, command: OrderCommand, ts: int) -> Reaction:
         """What to send for an approved command; what cannot be said to this venue comes back as a refusal."""
@@ -110,39 +144,68 @@ class OrderDesk:
                 case SubmitOrder():
                     return self._place(command, ts)
                 case CancelOrder():
-                    return self._cancel(command)
+                    return self._cancel(command, ts)
                 case ReplaceOrder():
-                    return self._replace(command)
+                    return self._replace(command, ts)
                 case CancelAll():
                     return self._cancel_all(command)
                 case _:
                     assert_never(command)
+        except _NotKnown as error:
+            return self.refuse(command, Reason.NOT_SENT, str(error), ts)
         except RefusedError as error:
-            return Reaction((self._refusal(command, Reason.BAD_FIELD, str(error), ts),))
+            return self.refuse(command, Reason.BAD_FIELD, str(error), ts)
+
+    def refuse(self, command: OrderCommand, reason: Reason, text: str, ts: int) -> Reaction:
+        """Nothing of it leaves."""
+        match command:
+            case SubmitOrder():
+                return Reaction((OrderRejected(ts, ts, command.client_order_id, reason, text),))
+            case CancelOrder():
+                return Reaction((CancelRejected(ts, ts, command.client_order_id, reason),))
+            case ReplaceOrder():
+                return Reaction((ReplaceRejected(ts, ts, command.client_order_id, reason),))
+            case CancelAll():
+                scope = self._symbols if command.instrument_id is None else (command.instrument_id,)
+                orders = [order_id for key in scope for kind in self._open_in(key) for order_id in kind]
+                return Reaction(tuple(CancelRejected(ts, ts, order_id, reason) for order_id in orders))
+        assert_never(command)
 
     def _place(self, command: SubmitOrder, ts: int) -> Reaction:
         is_stop = command.order_type in (OrderType.STOP, OrderType.STOP_LIMIT)
         is_conditional = is_stop and self._codec.product is Product.USDM
         request: Request[Any]
         request = self._codec.place_conditional(command, ts) if is_conditional else self._codec.place(command, ts)
-        self._remember(command.client_order_id, _Known(command.instrument_id, command.side, is_conditional))
+        known = _Known(command.instrument_id, command.side, is_conditional, touched_ts=ts)
+        self._remember(command.client_order_id, known)
         return Reaction(asks=(Ask(Purpose.PLACE, request, command.client_order_id),))
 
-    def _cancel(self, command: CancelOrder) -> Reaction:
+    def _cancel(self, command: CancelOrder, ts: int) -> Reaction:
         known = self._known(command.client_order_id)
         request: Request[Any]
-        if known.is_conditional:
+        if known.foreign:
+            request = self._by_name(known)
+        elif known.is_conditional:
             request = self._codec.cancel_conditional(command.client_order_id)
         else:
             request = self._codec.cancel(command.client_order_id, known.instrument_id)
-        known.is_cancel_asked = True
+        known.is_cancel_asked, known.touched_ts = True, ts
         return Reaction(asks=(Ask(Purpose.CANCEL, request, command.client_order_id),))
 
-    def _replace(self, command: ReplaceOrder) -> Reaction:
+    def _by_name(self, known: _Known) -> Request[Any]:
+        """A cancel of an adopted order, which has no id of ours at the venue."""
+        if known.is_conditional:
+            return self._codec.cancel_venue_conditional(int(known.foreign[1:]))
+        return self._codec.cancel_venue_order(int(known.foreign), self._symbols[known.instrument_id])
+
+    def _replace(self, command: ReplaceOrder, ts: int) -> Reaction:
         known = self._known(command.client_order_id)
+        if known.foreign:
+            raise RefusedError("an order that is not ours is canceled, never changed")
         if known.is_conditional:
             raise RefusedError("a conditional order cannot be changed: cancel it and place a new one")
         request = self._codec.replace(command, known.instrument_id, known.side)
+        known.touched_ts = ts
         return Reaction(asks=(Ask(Purpose.REPLACE, request, command.client_order_id),))
 
     def _cancel_all(self, command: CancelAll) -> Reaction:
@@ -165,17 +228,6 @@ class OrderDesk:
                 known.is_cancel_asked = True
                 found[known.is_conditional].append(order_id)
         return tuple(found[0]), tuple(found[1])
-
-    @staticmethod
-    def _refusal(command: OrderCommand, reason: Reason, text: str, ts: int) -> OrderFact:
-        match command:
-            case SubmitOrder():
-                return OrderRejected(ts, ts, command.client_order_id, reason, text)
-            case CancelOrder():
-                return CancelRejected(ts, ts, command.client_order_id, reason)
-            case ReplaceOrder():
-                return ReplaceRejected(ts, ts, command.client_order_id, reason)
-        raise AssertionError("a cancel of everything is never refused here")
 
     # Outcomes.
 
@@ -300,7 +352,9 @@ class OrderDesk:
     def _question(self, order: Unknown, now: int) -> Ask:
         known = self._known(order.client_order_id)
         request: Request[Any]
-        if known.is_conditional:
+        if known.foreign and not known.is_conditional:
+            request = self._codec.query_venue_order(int(known.foreign), self._symbols[known.instrument_id])
+        elif known.is_conditional:
             request = self._codec.query_conditional(order.client_order_id, order.instrument_id)
         else:
             request = self._codec.query_order(order.client_order_id, order.instrument_id)
@@ -405,11 +459,13 @@ class OrderDesk:
                 isinstance(fact, OrderFilled) and fact.leaves_qty == 0
             )
             known = self._orders.get(order_id)
-            if known is not None and isinstance(fact, OrderAccepted | OrderFilled | OrderReplaced | OrderTriggered):
-                known.is_seen = True
+            if known is not None:
+                known.touched_ts = fact.ts_init
+                if isinstance(fact, OrderAccepted | OrderFilled | OrderReplaced | OrderTriggered):
+                    known.is_seen = True
             if is_end:
-                if known is not None:
-                    known.is_open = False
+                if known is not None and known.is_open:
+                    known.is_open, known.ended_ts = False, fact.ts_init
                 self.unknown.ended(order_id)
             elif isinstance(fact, OrderReplaced):
                 self.unknown.changed(order_id)
@@ -457,7 +513,7 @@ class OrderDesk:
     def _known(self, client_order_id: int) -> _Known:
         known = self._orders.get(client_order_id)
         if known is None:
-            raise RefusedError(f"order {client_order_id} is not known to this connection")
+            raise _NotKnown(f"order {client_order_id} is not known to this connection")
         return known
 
     def _remember(self, client_order_id: int, known: _Known) -> None:

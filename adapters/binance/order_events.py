@@ -30,6 +30,7 @@ from core.events import (
 )
 from core.identifiers import parse_order_id
 from core.instruments import Instrument
+from core.order_store import FOREIGN_ORDER_ID
 from core.venue_adapter import VenueOrder
 
 # How Binance names orders that it makes itself.
@@ -54,15 +55,10 @@ class ForeignOrder(msgspec.Struct, frozen=True):
 
 
 class ForeignFill(msgspec.Struct, frozen=True):
-    """An execution of such an order: the position changed by it."""
+    """An execution of such an order: the position changed by it. `fill` bears FOREIGN_ORDER_ID."""
 
     order: ForeignOrder
-    instrument_id: str
-    execution_id: str
-    side: Side
-    price: int
-    qty: int
-    ts_event: int
+    fill: OrderFilled
 
 
 OrderFact = AnyOrderEvent | ForeignOrder | ForeignFill
@@ -99,6 +95,20 @@ class OrderEvents:
         self._prefix = prefix
         # Orders that conditional orders of ours became: their client ids are the venue's choice.
         self._children: dict[int, str] = {}
+        self._adopted: dict[str, int] = {}  # orders that are not ours and go by an id of ours, by the venue's name
+
+    def adopt(self, client_order_id: int, venue_order_id: str) -> None:
+        """`venue_order_id` as VenueOrder has it: the venue's number, "a" before that of a conditional order."""
+        self._adopted[venue_order_id] = client_order_id
+
+    def _own_id(self, number: int, wire_id: str) -> int | None:
+        """Our id of an order on the book; None for somebody else's."""
+        adopted = self._adopted.get(str(number)) if self._adopted else None
+        return adopted if adopted is not None else parse_order_id(self._children.get(number, wire_id), self._prefix)
+
+    def _own_conditional_id(self, number: int, wire_id: str) -> int | None:
+        adopted = self._adopted.get(f"a{number}") if self._adopted else None
+        return adopted if adopted is not None else parse_order_id(wire_id, self._prefix)
 
     def instrument(self, symbol: str) -> Instrument | None:
         return self._instruments.get(symbol)
@@ -137,7 +147,7 @@ class OrderEvents:
             raise VenueProtocolError(f"{fields.s}: position side {fields.ps}: the account is in hedge mode")
         change = _Change(
             symbol=fields.s,
-            wire_id=self._children.get(fields.i, fields.c),
+            wire_id=fields.c,
             venue_order_id=fields.i,
             side=fields.S,
             price=fields.p,
@@ -159,7 +169,7 @@ class OrderEvents:
         """USDⓈ-M conditional orders. What one became bears its id from then on."""
         fields, stamp = update.o, stamp_of(update.T)
         instrument = self._instruments.get(fields.s)
-        order_id = parse_order_id(fields.caid, self._prefix)
+        order_id = self._own_conditional_id(fields.aid, fields.caid)
         if instrument is None or order_id is None:
             return [ForeignOrder(fields.s, fields.caid, str(fields.aid), is_forced(fields.caid), f"conditional {fields.X}")]
         quantity = qty_of(instrument, fields.q, "q")
@@ -182,7 +192,7 @@ class OrderEvents:
 
     def _facts(self, change: _Change, ts: int) -> list[OrderFact]:
         instrument = self._instruments.get(change.symbol)
-        order_id = parse_order_id(change.wire_id, self._prefix)
+        order_id = self._own_id(change.venue_order_id, change.wire_id)
         if change.status not in STATUSES:
             raise VenueProtocolError(f"{change.symbol}: order {change.wire_id!r} in unknown status {change.status!r}")
         foreign = None
@@ -228,13 +238,10 @@ class OrderEvents:
                 f"{change.symbol}: a fill of {change.last_qty} at {change.last_price} with trade id {change.trade_id}"
             )
         key = execution_id(change.symbol, change.trade_id, change.venue_order_id)
-        if foreign is not None or order_id is None:
-            assert foreign is not None
-            return ForeignFill(foreign, instrument.instrument_id, key, side, price, qty, stamp)
-        return OrderFilled(
+        fill = OrderFilled(
             stamp,
             ts,
-            order_id,
+            FOREIGN_ORDER_ID if order_id is None else order_id,
             instrument.instrument_id,
             key,
             side,
@@ -245,6 +252,7 @@ class OrderEvents:
             money_of(change.commission, "commission"),
             change.commission_asset or instrument.settlement_currency,
         )
+        return fill if foreign is None else ForeignFill(foreign, fill)
 
     def _life(self, change: _Change, instrument: Instrument, order_id: int, leaves: int, stamp: int, ts: int) -> list[OrderFact]:
         price = price_of(instrument, change.price, "p")
@@ -258,7 +266,7 @@ class OrderEvents:
             case "EXPIRED":
                 return [OrderExpired(stamp, ts, order_id, leaves)]
             case "REPLACED" | "AMENDMENT":
-                return [OrderReplaced(stamp, ts, order_id, price, leaves)]
+                return [OrderReplaced(stamp, ts, order_id, price, leaves, qty_of(instrument, change.filled, "z"))]
             case "REJECTED":
                 return [OrderRejected(stamp, ts, order_id, reason_of(0, change.reject), change.reject)]
             case "TRADE_PREVENTION":
@@ -274,7 +282,7 @@ class OrderEvents:
     def accepted(self, body: OrderBody, ts: int) -> list[OrderFact]:
         """The acknowledgement of a new order. Its fills, and its end if it ended at once, come by the stream or by a query."""
         instrument = self._instruments.get(body.symbol)
-        order_id = parse_order_id(body.own_id, self._prefix)
+        order_id = self._own_id(body.order_id, body.own_id)
         if instrument is None or order_id is None:
             raise VenueProtocolError(f"{body.symbol}: order {body.own_id!r} is not what was asked for")
         stamp, price = _stamp_or(body.stamp, ts), price_of(instrument, body.price, "price")
@@ -289,7 +297,7 @@ class OrderEvents:
 
     def algo_accepted(self, body: AlgoOrderBody, ts: int) -> list[OrderFact]:
         instrument = self._instruments.get(body.symbol)
-        order_id = parse_order_id(body.client_algo_id, self._prefix)
+        order_id = self._own_conditional_id(body.algo_id, body.client_algo_id)
         if instrument is None or order_id is None:
             raise VenueProtocolError(f"{body.symbol}: conditional order {body.client_algo_id!r} is not what was asked for")
         price, quantity = price_of(instrument, body.price, "price"), qty_of(instrument, body.quantity, "quantity")
@@ -298,19 +306,20 @@ class OrderEvents:
     def replaced(self, body: OrderBody, ts: int) -> list[OrderFact]:
         """The answer to a change of price or quantity. One that ended the order says so by its status."""
         instrument = self._instruments.get(body.symbol)
-        order_id = parse_order_id(body.own_id, self._prefix)
+        order_id = self._own_id(body.order_id, body.own_id)
         if instrument is None or order_id is None:
             raise VenueProtocolError(f"{body.symbol}: order {body.own_id!r} is not what was asked for")
         stamp = _stamp_or(body.stamp, ts)
         leaves = self._leaves(instrument, body)
         if body.status in ENDED_STATUSES:
             return [] if body.status == "FILLED" else [OrderCanceled(stamp, ts, order_id, leaves, Reason.REQUESTED)]
-        return [OrderReplaced(stamp, ts, order_id, price_of(instrument, body.price, "price"), leaves)]
+        executed = qty_of(instrument, body.executed_qty, "executedQty")
+        return [OrderReplaced(stamp, ts, order_id, price_of(instrument, body.price, "price"), leaves, executed)]
 
     def canceled(self, body: OrderBody, ts: int) -> list[OrderFact]:
         """The answer to a cancel. Anything but an end is no end: then the stream or a query says what became of it."""
         instrument = self._instruments.get(body.symbol)
-        order_id = parse_order_id(body.own_id, self._prefix)
+        order_id = self._own_id(body.order_id, body.own_id)
         if instrument is None or order_id is None:
             raise VenueProtocolError(f"{body.symbol}: order {body.own_id!r} is not what was asked for")
         if body.status != "CANCELED":
@@ -324,7 +333,7 @@ class OrderEvents:
         `fills` are not all of what the order executed: ask for them again.
         """
         instrument = self._instruments.get(body.symbol)
-        order_id = parse_order_id(self._children.get(body.order_id, body.own_id), self._prefix)
+        order_id = self._own_id(body.order_id, body.own_id)
         if instrument is None or order_id is None:
             raise VenueProtocolError(f"{body.symbol}: order {body.own_id!r} is not what was asked for")
         if body.status not in STATUSES:
@@ -345,7 +354,7 @@ class OrderEvents:
         elif body.status in ("EXPIRED", "EXPIRED_IN_MATCH"):
             facts.append(OrderExpired(stamp, ts, order_id, leaves))
         elif was_changed and body.status != "FILLED":
-            facts.append(OrderReplaced(stamp, ts, order_id, price, leaves))
+            facts.append(OrderReplaced(stamp, ts, order_id, price, leaves, executed))
         return facts
 
     # What the venue has: for reconciliation.
@@ -357,12 +366,13 @@ class OrderEvents:
             return None
         price = price_of(instrument, body.price, "price")
         return VenueOrder(
-            client_order_id=parse_order_id(self._children.get(body.order_id, body.own_id), self._prefix),
+            client_order_id=self._own_id(body.order_id, body.own_id),
             instrument_id=instrument.instrument_id,
             side=side_of(body.symbol, body.side),
             price=price if price > 0 else None,
             leaves_qty=self._leaves(instrument, body),
             venue_order_id=str(body.order_id),
+            reduce_only=body.reduce_only is True,
         )
 
     def open_algo_order(self, body: AlgoOrderBody) -> VenueOrder | None:
@@ -371,7 +381,7 @@ class OrderEvents:
             return None
         price = price_of(instrument, body.price, "price")
         return VenueOrder(
-            client_order_id=parse_order_id(body.client_algo_id, self._prefix),
+            client_order_id=self._own_conditional_id(body.algo_id, body.client_algo_id),
             instrument_id=instrument.instrument_id,
             side=side_of(body.symbol, body.side),
             price=price if price > 0 else None,
@@ -395,10 +405,10 @@ class OrderEvents:
     def executions(
         self, trades: list[TradeBody], orders: Mapping[int, OrderBody], ts: int
     ) -> tuple[list[OrderFilled], list[int]]:
-        """Our executions in order, and the ids of orders that must be asked for first: a trade does not name its client id.
+        """Executions in order, and the ids of orders that must be asked for first: a trade does not name its client id.
 
         `orders` by the venue's order id. What was left after each is counted back from what the order has executed in all,
-        so `trades` must reach to the order's latest.
+        so `trades` must reach to the order's latest. Those of orders that are not ours bear FOREIGN_ORDER_ID.
         """
         filled: list[OrderFilled] = []
         missing: list[int] = []
@@ -412,11 +422,9 @@ class OrderEvents:
                 if trade.order_id not in missing:
                     missing.append(trade.order_id)
                 continue
-            order_id = parse_order_id(self._children.get(order.order_id, order.own_id), self._prefix)
-            if order_id is None:
-                continue
+            order_id = self._own_id(order.order_id, order.own_id)
             leaves = left.setdefault(trade.order_id, self._leaves(instrument, order))
-            fill = self._execution(trade, instrument, order_id, leaves, ts)
+            fill = self._execution(trade, instrument, FOREIGN_ORDER_ID if order_id is None else order_id, leaves, ts)
             left[trade.order_id] = leaves + fill.qty
             filled.append(fill)
         return filled[::-1], missing

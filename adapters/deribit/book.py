@@ -11,11 +11,14 @@ from bisect import bisect_left, insort
 
 from adapters.deribit.exact import ScaledNumbers
 from adapters.deribit.instruments import VenueInstrument
-from adapters.deribit.wire import Book, Levels
+from adapters.deribit.wire import Book, Levels, PlainLevels
 from core.errors import VenueProtocolError
 from core.events import Book as BookEvent
 from core.events import Quote
 from core.units import NS_PER_MS
+
+# Price and quantity, best first: bids, asks.
+Sides = tuple[tuple[tuple[int, int], ...], tuple[tuple[int, int], ...]]
 
 
 class _Side:
@@ -99,6 +102,17 @@ class DeribitBook:
 
     def levels(self, ts: int, depth: int) -> BookEvent:
         """The best `depth` levels of each side, stamped ts_init = `ts`."""
-        bids = tuple((price, self._bids.qty[price]) for price in self._bids.prices[: -depth - 1 : -1])
-        asks = tuple((price, self._asks.qty[price]) for price in self._asks.prices[:depth])
+        bids, asks = self.sides(depth)
         return BookEvent(self.ts_event, ts, self.instrument_id, bids, asks)
+
+    def sides(self, depth: int) -> Sides:
+        return (
+            tuple((price, self._bids.qty[price]) for price in self._bids.prices[: -depth - 1 : -1]),
+            tuple((price, self._asks.qty[price]) for price in self._asks.prices[:depth]),
+        )
+
+    def read_sides(self, bids: PlainLevels, asks: PlainLevels) -> Sides:
+        """Levels of an answer, in this book's units. Raises VenueProtocolError."""
+        price_of, qty_of = self._price, self._qty
+        read = [tuple((price_of[bytes(price)], qty_of[bytes(qty)]) for price, qty in side) for side in (bids, asks)]
+        return read[0], read[1]

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from msgspec import UNSET
 
 from adapters.deribit import requests
-from adapters.deribit.book import DeribitBook
+from adapters.deribit.book import DeribitBook, Sides
 from adapters.deribit.credits import SUBSCRIBE_COST
 from adapters.deribit.exact import exact
 from adapters.deribit.instruments import VenueInstrument
@@ -31,6 +31,7 @@ from core.units import NS_PER_MS, NS_PER_SECOND
 
 # After a gap the book is subscribed to again; a book that breaks at once is not to eat the credits.
 RESUBSCRIBE_NS_MIN = NS_PER_SECOND
+PICTURES_MAX = 5_000  # of one book while it is compared: a thousand changes a second
 CLOSED_STATES = frozenset(("settled", "closed", "deactivated", "terminated"))
 
 
@@ -45,14 +46,24 @@ class Market:
         self._resubscribe_ts: dict[str, int] = {}
         self._under_way: set[str] = set()  # books for which a subscription is being renewed: what comes is of the old one
         self._status: dict[str, MarketStatus] = {}
-        self._seen_elsewhere: dict[str, tuple[int, int]] = {}  # (change id that a query knows, when the stream must know it)
+        self._seen_elsewhere: dict[str, tuple[int, int, Sides]] = {}  # (change id that a query knows, its due time, its levels)
+        self._missing: dict[str, int] = {}  # books without a picture, and when there must be one
+        self._pictures: dict[str, dict[int, Sides]] = {}  # by change id, of books that are being compared
         self.gaps = 0
 
     def compare(self, ts: int) -> None:
-        """Ask for each book which change it is at: a stream that has died says nothing, and no gap shows."""
-        for name, book in self.books.items():
-            if book.change_id is not None:
-                self._link.ask(ts, self._ask_book(name), self._compared, _not_compared, _not_compared)
+        """Ask for each book which change it is at, and what it looks like then.
+
+        A stream that has died shows no gap, and neither does one that leaves changes out under numbers that go on.
+        """
+        for name in self._instruments:
+            book = self.books.get(name)
+            if book is None or book.change_id is None:
+                # Its snapshot should have come long ago.
+                self._missing.setdefault(name, ts + self._settings.stream_late_ms_max * NS_PER_MS)
+            elif name not in self._pictures:
+                self._pictures[name] = {book.change_id: book.sides(requests.BOOK_DEPTH)}
+                self._link.ask(ts, self._ask_book(name), self._compared, self._not_compared, self._not_compared)
 
     def _ask_book(self, name: str) -> Callable[[int], bytes]:
         return lambda request_id: requests.get_order_book(request_id, name)
@@ -60,21 +71,46 @@ class Market:
     def _compared(self, ts: int, answer: Answer) -> None:
         try:
             found = decode_result(OrderBookResult, answer.result)
+            book = self.books.get(found.instrument_name)
+            if book is None:
+                raise VenueProtocolError(f"nobody asked for the book of {found.instrument_name}")
+            sides = book.read_sides(found.bids, found.asks)
         except VenueProtocolError as error:
             self._link.fact(FactKind.PROTOCOL, str(error))
+            self._pictures.clear()
             return
         late_ns = self._settings.stream_late_ms_max * NS_PER_MS
-        self._seen_elsewhere.setdefault(found.instrument_name, (found.change_id, ts + late_ns))
+        self._seen_elsewhere.setdefault(found.instrument_name, (found.change_id, ts + late_ns, sides))
+
+    def _not_compared(self, _ts: int, _why: Refusal | str) -> None:
+        # Which one it was does not matter: the next comparison is never far.
+        self._pictures = {name: kept for name, kept in self._pictures.items() if name in self._seen_elsewhere}
 
     def dead_book(self, ts: int) -> str:
-        """A book whose stream is behind what a query knew long enough ago; "": there is none."""
-        for name, (change_id, due_ts) in list(self._seen_elsewhere.items()):
+        """A book that never came, or whose stream is behind what a query knew long enough ago; "": there is none.
+
+        One that is not behind and looked otherwise at that change is broken, and begun again.
+        """
+        for name, due_ts in list(self._missing.items()):
+            if due_ts <= ts:
+                del self._missing[name]
+                book = self.books.get(name)
+                is_renewed = name in self._resubscribe_ts or name in self._under_way
+                if (book is None or book.change_id is None) and not is_renewed:
+                    return name
+        for name, (change_id, due_ts, sides) in list(self._seen_elsewhere.items()):
             if due_ts > ts:
                 continue
             del self._seen_elsewhere[name]
+            kept = self._pictures.pop(name, {})
             book = self.books.get(name)
-            if book is not None and book.change_id is not None and book.change_id < change_id:
+            if book is None or book.change_id is None:
+                continue
+            if book.change_id < change_id:
                 return name
+            if kept.get(change_id, sides) != sides:
+                self._link.fact(FactKind.STREAM, f"the book of {name} was not what a query shows at change {change_id}")
+                self._broken(ts, name)
         return ""
 
     def receive(self, ts: int, message: Book | Quote | PublicTrades | PlatformState | InstrumentState) -> None:
@@ -111,10 +147,12 @@ class Market:
         self._under_way.clear()
         self._trade_seq.clear()
         self._seen_elsewhere.clear()
+        self._pictures.clear()
+        self._missing.clear()
 
     def next_ts(self) -> int | None:
-        late = [due_ts for _, due_ts in self._seen_elsewhere.values()]
-        return min([*self._resubscribe_ts.values(), *late], default=None)
+        late = [due_ts for _, due_ts, _ in self._seen_elsewhere.values()]
+        return min([*self._resubscribe_ts.values(), *self._missing.values(), *late], default=None)
 
     def tick(self, ts: int) -> None:
         for name, due_ts in list(self._resubscribe_ts.items()):
@@ -140,6 +178,9 @@ class Market:
             self._link.fact(FactKind.PROTOCOL, str(error))
             self._broken(ts, name)
             return
+        kept = self._pictures.get(name)
+        if kept is not None and len(kept) < PICTURES_MAX:
+            kept[message.change_id] = book.sides(requests.BOOK_DEPTH)
         best = book.best()
         if best != self._best.get(name):
             self._best[name] = best
@@ -228,7 +269,3 @@ class Market:
         if self._status.get(name, MarketStatus.TRADING) is not status:
             self._status[name] = status
             self._link.output.events.append(StatusChanged(ts_event, ts, self._instruments[name].instrument.instrument_id, status))
-
-
-def _not_compared(_ts: int, _why: Refusal | str) -> None:
-    return

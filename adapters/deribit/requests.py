@@ -20,6 +20,7 @@ from core.units import format_fixed
 
 TRADES_PAGE = 1_000  # `count`, its documented maximum
 COD_SCOPE = "connection"
+BOOK_DEPTH = 100  # one of those that the venue takes (documented)
 
 _ORDER_TYPES = {
     OrderType.LIMIT: "limit",
@@ -214,8 +215,8 @@ def get_instruments(request_id: int, currency: str, kind: str) -> bytes:
 
 
 def get_order_book(request_id: int, name: str) -> bytes:
-    """The best level and the change_id it is of."""
-    return request(request_id, "public/get_order_book", {"instrument_name": name, "depth": 1})
+    """The best levels and the change_id they are of."""
+    return request(request_id, "public/get_order_book", {"instrument_name": name, "depth": BOOK_DEPTH})
 
 
 def get_open_orders(request_id: int) -> bytes:

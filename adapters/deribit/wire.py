@@ -28,6 +28,7 @@ Direction = Literal["buy", "sell"]
 # new, change or delete; price; new amount (0 for delete).
 LevelChange = tuple[Literal["new", "change", "delete"], Raw, Raw]
 Levels = Annotated[list[LevelChange], Meta(max_length=LEVELS_MAX)]
+PlainLevels = Annotated[list[tuple[Raw, Raw]], Meta(max_length=LEVELS_MAX)]  # price, amount
 
 
 class Answer(Struct, frozen=True):
@@ -418,10 +419,12 @@ class InstrumentResult(Struct, frozen=True):
 
 
 class OrderBookResult(Struct, frozen=True):
-    """public/get_order_book, as far as it is used: which change its picture is of."""
+    """public/get_order_book, as far as it is used: which change its picture is of, and the best levels then."""
 
     instrument_name: Name
     change_id: Count
+    bids: PlainLevels
+    asks: PlainLevels
 
 
 ResultType = TypeVar("ResultType")

@@ -8,6 +8,7 @@ feed. tests/adapters/http/test_http1.py holds it against h11.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 import msgspec
 
@@ -19,6 +20,7 @@ HEAD_BYTES_MAX = 1 << 16
 INTERIM_ANSWERS_MAX = 8
 CHUNK_LINE_BYTES_MAX = 256
 
+_WITHOUT_BODY = frozenset({"GET", "DELETE", "HEAD"})
 _METHOD = re.compile(r"[A-Z]{1,16}\Z")
 _TARGET = re.compile(r"/[\x21-\x7e]*\Z")
 _NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,128}\Z")
@@ -45,29 +47,39 @@ def is_header(name: str, value: str) -> bool:
     return _NAME.match(name) is not None and _VALUE.match(value) is not None
 
 
-def request_bytes(wire: Wire, host: str) -> bytes:
-    """The whole request in one piece. Raises TransportError for one that HTTP has no way to say; nothing has left then."""
-    if not (_METHOD.match(wire.method) and is_target(wire.target)):
-        raise TransportError(f"{wire.method[:16]!r} {wire.target[:80]!r} cannot be sent by HTTP")
-    lines = [
-        f"{wire.method} {wire.target} HTTP/1.1",
-        f"Host: {host}",
-        "Accept: application/json",
-        f"Accept-Encoding: {ACCEPT_ENCODING}",
-    ]
-    for name, value in wire.headers:
+def request_bytes(wire: Wire, host: str, *, accept_encoding: str = ACCEPT_ENCODING) -> bytes:
+    """The whole request in one piece, with what every request says. Raises TransportError as `serialized` does."""
+    fixed = (f"Host: {host}", "Accept: application/json", f"Accept-Encoding: {accept_encoding}")
+    return serialized(wire.method, wire.target, wire.headers, wire.body, fixed=fixed)
+
+
+def serialized(
+    method: str, target: str, headers: Iterable[tuple[str, str]], body: bytes, *, fixed: tuple[str, ...] = ()
+) -> bytes:
+    """A request in one piece, its length added; `fixed` are lines of ours in front of `headers`.
+
+    Raises TransportError for one that HTTP has no way to say; nothing has left then.
+    """
+    if not (_METHOD.match(method) and is_target(target)):
+        raise TransportError(f"{method[:16]!r} {target[:80]!r} cannot be sent by HTTP")
+    lines = [f"{method} {target} HTTP/1.1", *fixed]
+    for name, value in headers:
         if not is_header(name, value):
             raise TransportError(f"header {name[:80]!r} cannot be sent by HTTP")  # its value may be a secret
         lines.append(f"{name}: {value}")
-    if wire.body or wire.method not in ("GET", "DELETE"):
-        lines.append(f"Content-Length: {len(wire.body)}")
-    return "\r\n".join(lines).encode("ascii") + b"\r\n\r\n" + wire.body
+    if body or method not in _WITHOUT_BODY:
+        lines.append(f"Content-Length: {len(body)}")
+    return "\r\n".join(lines).encode("ascii") + b"\r\n\r\n" + body
 
 
 class AnswerReader:
-    """Bytes of one answer as they come. `answer` is there when it is whole; each refusal is a VenueProtocolError."""
+    """Bytes of one answer as they come. `answer` is there when it is whole; each refusal is a VenueProtocolError.
 
-    def __init__(self, body_bytes_max: int) -> None:
+    `is_head`: of a request with the method HEAD, whose answer has a length and no body. What has come of a body that has no end
+    is to be had by `take_body`; the bound is then one on what was not taken.
+    """
+
+    def __init__(self, body_bytes_max: int, *, is_head: bool = False) -> None:
         self.answer: RawAnswer | None = None
         self.has_surplus = False  # something came behind it
         self.may_stay_open = False
@@ -75,11 +87,17 @@ class AnswerReader:
         self._body_bytes_max = body_bytes_max
         self._buffer = bytearray()
         self._interim = 0
-        self._status = 0
-        self._headers: dict[str, str] = {}
+        self._is_head = is_head
+        self.status = 0
+        self.headers: dict[str, str] = {}
         self._left: int | None = None  # of a body with a length
         self._is_chunked = False
+        self._chunk_left = 0
+        self._is_between = True  # chunks: the next line says a size
         self._body = bytearray()
+
+    def is_whole(self) -> bool:
+        return self.answer is not None
 
     def feed(self, data: bytes) -> None:
         assert self.answer is None
@@ -94,12 +112,24 @@ class AnswerReader:
         elif len(self._buffer) >= self._left:
             self._finish(bytes(self._buffer[: self._left]), self._left)
 
+    def take_body(self) -> bytes:
+        """What has come of the body since the last time, where its end is not known beforehand; else b"" until it is whole."""
+        if self.answer is not None:
+            body = self.answer.body
+            self.answer = RawAnswer(self.status, self.headers, b"")
+            return body
+        source = self._body if self._is_chunked else self._buffer if self.has_head and self._left is None else b""
+        taken = bytes(source)
+        if isinstance(source, bytearray):
+            source.clear()
+        return taken
+
     def end(self) -> None:
         """The connection has been closed by the other side. Raises VenueProtocolError where that cuts the answer."""
         if self.has_head and not self._is_chunked and self._left is None:
             self._finish(bytes(self._buffer), len(self._buffer))
             return
-        what = f"after {len(self._buffer)} bytes of its head" if not self.has_head else f"in the body of status {self._status}"
+        what = f"after {len(self._buffer)} bytes of its head" if not self.has_head else f"in the body of status {self.status}"
         raise VenueProtocolError(f"the connection was closed {what}")
 
     def _read_head(self) -> bool:
@@ -125,7 +155,7 @@ class AnswerReader:
         match = _STATUS_LINE.match(first)
         if match is None:
             raise VenueProtocolError(f"not an HTTP answer: {first[:80]!r}")
-        self._status = int(match[2])
+        self.status = int(match[2])
         headers: dict[str, str] = {}
         for line in lines:
             header = _HEADER.match(line)
@@ -133,11 +163,11 @@ class AnswerReader:
                 raise VenueProtocolError(f"not an HTTP header: {line[:80]!r}")
             name, value = header[1].decode("ascii").lower(), header[2].decode("latin-1")
             headers[name] = f"{headers[name]}, {value}" if name in headers else value
-        if self._status == 101:
+        if self.status == 101:
             raise VenueProtocolError("an upgrade that nobody asked for")
-        if self._status < 200:
+        if self.status < 200:
             return False
-        self._headers = headers
+        self.headers = headers
         tokens = {token.strip().lower() for token in headers.get("connection", "").split(",")}
         self.may_stay_open = match[1] == b"1" and "close" not in tokens
         self._frame(headers)
@@ -145,7 +175,7 @@ class AnswerReader:
 
     def _frame(self, headers: dict[str, str]) -> None:
         length, coding = headers.get("content-length"), headers.get("transfer-encoding")
-        if self._status in (204, 304):
+        if self.status in (204, 304) or self._is_head:
             self._left = 0
         elif coding is not None:
             if length is not None or coding.lower() != "chunked":
@@ -163,26 +193,39 @@ class AnswerReader:
             self.may_stay_open = False
 
     def _read_chunks(self) -> None:
-        while True:
-            line_end = self._buffer.find(b"\r\n", 0, CHUNK_LINE_BYTES_MAX)
-            if line_end < 0:
-                if len(self._buffer) >= CHUNK_LINE_BYTES_MAX:
-                    raise VenueProtocolError("a chunk without a size")
-                return
-            match = _CHUNK.match(bytes(self._buffer[:line_end]))
-            if match is None:
-                raise VenueProtocolError(f"not the size of a chunk: {bytes(self._buffer[:line_end])[:40]!r}")
-            size, start = int(match[1], 16), line_end + 2
-            if size == 0:
-                self._read_trailers(start)
-                return
-            self._limit(len(self._body) + size)
-            if len(self._buffer) < start + size + 2:
-                return
-            if self._buffer[start + size : start + size + 2] != b"\r\n":
+        while self._read_chunk():
+            pass
+
+    def _read_chunk(self) -> bool:
+        """A size, or what is there of the chunk behind it. False where more has to come, or the last one was read."""
+        buffer = self._buffer
+        if not self._is_between:
+            part = buffer[: self._chunk_left]
+            self._body += part
+            self._chunk_left -= len(part)
+            del buffer[: len(part)]
+            if self._chunk_left or len(buffer) < 2:
+                return False
+            if buffer[:2] != b"\r\n":
                 raise VenueProtocolError("a chunk longer than its size")
-            self._body += self._buffer[start : start + size]
-            del self._buffer[: start + size + 2]
+            del buffer[:2]
+            self._is_between = True
+        line_end = buffer.find(b"\r\n", 0, CHUNK_LINE_BYTES_MAX)
+        if line_end < 0:
+            if len(buffer) >= CHUNK_LINE_BYTES_MAX:
+                raise VenueProtocolError("a chunk without a size")
+            return False
+        match = _CHUNK.match(bytes(buffer[:line_end]))
+        if match is None:
+            raise VenueProtocolError(f"not the size of a chunk: {bytes(buffer[:line_end])[:40]!r}")
+        size = int(match[1], 16)
+        if size == 0:
+            self._read_trailers(line_end + 2)
+            return False
+        self._limit(len(self._body) + size)
+        del buffer[: line_end + 2]
+        self._chunk_left, self._is_between = size, False
+        return True
 
     def _read_trailers(self, at: int) -> None:
         """Lines behind the last chunk up to an empty one; they say nothing that is used."""
@@ -201,7 +244,7 @@ class AnswerReader:
 
     def _finish(self, body: bytes, consumed: int) -> None:
         self.has_surplus = len(self._buffer) > consumed
-        self.answer = RawAnswer(self._status, self._headers, body)
+        self.answer = RawAnswer(self.status, self.headers, body)
 
     def _limit(self, size: int) -> None:
         if size > self._body_bytes_max:

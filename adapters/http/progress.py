@@ -1,6 +1,7 @@
 """How far one request got: the proof behind "not sent". Pure.
 
-The connection calls this before it hands bytes to the socket, and nothing else does: there is no byte without a call.
+The connection calls this before it hands bytes to the socket (strict_http1.py): there is no byte without a call. Other httpx
+transports say nothing; for them it is called before they are asked.
 """
 
 from __future__ import annotations
@@ -26,6 +27,11 @@ class Journey:
     def sending(self) -> None:
         self.progress = Progress.SENDING
         self.sending_ns = self._now()
+
+    def did_not_send(self) -> None:
+        """Whoever was handed the request has proven that none of it left (wire.py)."""
+        self.progress = Progress.CONNECTING
+        self.sending_ns = 0
 
     def reached(self, progress: Progress) -> None:
         self.progress = max(self.progress, progress)

@@ -84,12 +84,13 @@ class MarketFilter:
         self.next_deadline = min((wanted.due for wanted in self._wanted.values()), default=NEVER)
         return events
 
-    def forget(self) -> None:
-        """The market is unknown: what waits is old, and whatever comes next is news."""
-        for wanted in self._wanted.values():
-            wanted.last = wanted.quote = wanted.book = None
-            wanted.due = NEVER
-        self.next_deadline = NEVER
+    def forget(self, instrument_id: str | None = None) -> None:
+        """The market is unknown, of one instrument or of all: what waits is old, and whatever comes next is news."""
+        for key, wanted in self._wanted.items():
+            if instrument_id is None or key == instrument_id:
+                wanted.last = wanted.quote = wanted.book = None
+                wanted.due = NEVER
+        self.next_deadline = min((wanted.due for wanted in self._wanted.values()), default=NEVER)
 
     def _quote(self, ts: int, wanted: Wanted, quote: Quote) -> list[AnyEvent]:
         if not wanted.quotes:

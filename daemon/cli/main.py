@@ -16,6 +16,7 @@ EPILOG = "Exit codes and every verb in full: docs/CLI.md. Keys of a configuratio
 USAGE = 2  # argparse's own code; daemon/exit_codes.py is not imported for a wrong command line
 
 Verb = Callable[[argparse.Namespace], int]
+DATA_SOURCES = ("binance", "polygon", "alphavantage", "theta", "yfinance")
 
 # What each verb calls, in daemon/cli; a file is loaded when its verb is asked for.
 FUNCTIONS = {
@@ -27,7 +28,10 @@ FUNCTIONS = {
     "config schema": "config:schema",
     "config show": "config:show",
     "data check": "data:check",
+    "data fetch": "data_fetch:fetch",
+    "data list": "data_fetch:list_data",
     "doctor": "doctor:doctor",
+    "drill": "drill:drill",
     "fills": "control:fills",
     "flatten": "control:act",
     "guardian": "guardian:guardian",
@@ -49,6 +53,7 @@ FUNCTIONS = {
     "stop": "control:act",
     "strategies": "control:strategies",
     "venue-sim": "venue_sim:venue_sim",
+    "venues": "venues:venues",
     "version": "report:version",
 }
 
@@ -87,6 +92,8 @@ def build_parser(kind: type[argparse.ArgumentParser] = argparse.ArgumentParser) 
     _add_backtest(verbs)
     _add_paper(verbs)
     _add_venue_sim(verbs)
+    _add_venues(verbs)
+    _add_drill(verbs)
     _add_record(verbs)
     _add_data(verbs)
     _add_control(verbs)
@@ -182,8 +189,26 @@ def _add_venue_sim(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -
         _add_json(double)
 
 
+def _add_drill(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    drill = verbs.add_parser("drill", help="run the fault catalogue against a configuration, at simulated venues")
+    drill.add_argument("config", metavar="CONFIG", nargs="?", help="a TOML file with [[connections]]; absent: the live rehearsal")
+    _add_set(drill)
+    drill.add_argument("--venue", metavar="NAME", action="append", help="faults of this venue only; may be repeated")
+    drill.add_argument(
+        "--fault",
+        metavar="N",
+        action="append",
+        default=[],
+        help="this number of the catalogue, or a range: 22-29; may be repeated",
+    )
+    drill.add_argument("--seed", metavar="N", type=int, default=1, help="of the simulated venues' markets")
+    drill.add_argument("--jobs", metavar="N", type=int, default=1, help="drills at the same time")
+    drill.add_argument("--keep", metavar="DIR", help="keep there what the drills leave that did not hold")
+    _add_json(drill)
+
+
 def _add_data(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    data = verbs.add_parser("data", help="look at market-data files").add_subparsers(
+    data = verbs.add_parser("data", help="fetch market data, and look at files of it").add_subparsers(
         dest="action", metavar="ACTION", required=True
     )
     check = data.add_parser("check", help="compare a file with the second record that it holds, and count gaps and crossed books")
@@ -193,6 +218,31 @@ def _add_data(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     check.add_argument("--column", metavar="OURS=THEIRS", action="append", default=[], help="tables: a column's name in the file")
     check.add_argument("--zone", metavar="ZONE", help="tables: what stamps without an offset are meant in, for example UTC")
     _add_json(check)
+    fetch = data.add_parser("fetch", help="get recorded data from a source and keep it as Parquet; goes on where it was stopped")
+    fetch.add_argument("source", metavar="SOURCE", choices=DATA_SOURCES, help=", ".join(DATA_SOURCES))
+    fetch.add_argument("symbol", metavar="SYMBOL", help="as the source writes it, for example BTCUSDT")
+    fetch.add_argument(
+        "--kind", metavar="KIND", default="bars", choices=("bars", "trades", "quotes"), help="bars (default), trades or quotes"
+    )
+    fetch.add_argument("--interval", metavar="DURATION", default="1m", help="of bars; default 1m")
+    fetch.add_argument("--start", metavar="TIME", required=True, help="first day, or time; UTC where it says nothing else")
+    fetch.add_argument("--end", metavar="TIME", help="first day or time that is not wanted any more; default now")
+    fetch.add_argument("--market", metavar="MARKET", help="binance: spot (default), usdm or coinm")
+    fetch.add_argument("--key", metavar="NAME", help="name of the secret that holds the source's key (docs/CONFIG.md, secrets)")
+    fetch.add_argument("--rate", metavar="N", type=int, help="requests a minute; default what the source's free plan allows")
+    fetch.add_argument("--price-scale", metavar="N", type=int, default=2, help="yfinance: decimals of its prices")
+    fetch.add_argument("--out", metavar="FOLDER", default="data", help="where it is kept; default data")
+    _add_json(fetch)
+    shown = data.add_parser("list", help="what was fetched: rows, times, gaps")
+    shown.add_argument("--out", metavar="FOLDER", default="data", help="where it is kept; default data")
+    _add_json(shown)
+
+
+def _add_venues(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    venues = verbs.add_parser("venues", help="what can be connected to, or what a configuration connects to")
+    venues.add_argument("config", metavar="CONFIG", nargs="?", help="a TOML file; absent: every adapter there is")
+    _add_set(venues)
+    _add_json(venues)
 
 
 def _add_control(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

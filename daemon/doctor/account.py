@@ -27,7 +27,8 @@ from daemon.secrets import find_secret, read_secret
 from daemon.timestamps import iso
 from daemon.trading.recovery import recover_run
 from daemon.trading.state_folder import RUNS_FOLDER, read_latch
-from daemon.trading.venue_opening import is_execution_simulated, secret_names
+from daemon.trading.venue_opening import secret_names
+from daemon.wiring import is_execution_simulated
 
 # A journal may be ahead of the clock by what its last batch took.
 AHEAD_NS_MAX = 100 * NS_PER_MS

@@ -13,7 +13,8 @@ from daemon.config.build import build_instruments
 from daemon.config.loader import LoadedConfig
 from daemon.guardian.daemon_hand import DaemonHand
 from daemon.guardian.embedded import EmbeddedSwitch
-from daemon.trading.venue_opening import is_execution_simulated, opening_of, package_of
+from daemon.trading.venue_opening import opening_of, package_of
+from daemon.wiring import is_execution_simulated
 
 # Orders that a switch places itself (to flatten) are numbered in a run that no daemon ever has, from the second it was opened on.
 SWITCH_RUN_NUMBER = RUN_NUMBER_MAX

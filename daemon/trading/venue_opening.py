@@ -38,24 +38,6 @@ PACKAGES = {
 }
 
 
-def is_execution_simulated(loaded: LoadedConfig) -> bool:
-    """Orders meet the simulated venue in this process. Raises ConfigError for a mix, and where paper orders would be real."""
-    config = loaded.config
-    kinds = set()
-    for place, connection in enumerate(config.connections):
-        where = f"{loaded.file}: connections[{place}].execution"
-        is_live = connection.environment == Environment.LIVE.value
-        kind = connection.execution or ("simulated" if config.run.mode == "paper" and is_live else "venue")
-        if config.run.mode == "live" and kind == "simulated":
-            raise ConfigError(f"{where}: 'simulated' is paper trading: set run.mode = \"paper\"")
-        if config.run.mode == "paper" and kind == "venue" and is_live:
-            raise ConfigError(f"{where}: 'venue' with environment 'live' is no paper trading: set run.mode = \"live\"")
-        kinds.add(kind)
-    if len(kinds) > 1:
-        raise ConfigError(f"{loaded.file}: connections: execution must be the same for all: 'venue' or 'simulated'")
-    return kinds != {"venue"}
-
-
 def secret_names(connection: Connection) -> list[str]:
     """Of every secret that it names."""
     names = (connection.key, connection.secret, connection.token)
@@ -128,6 +110,7 @@ def opening_of(
         role=role,
         symbols=connection.symbols,
         first_order_id=first_order_id,
+        kind=connection.adapter,
     )
 
 

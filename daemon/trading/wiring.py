@@ -15,8 +15,7 @@ from daemon.trading.connections import FramesOf, Trouble, check_connections, ope
 from daemon.trading.feed_paper import FeedPaperAdapter
 from daemon.trading.market import check_market, open_market
 from daemon.trading.simulated_adapter import SimulatedAdapter
-from daemon.trading.venue_opening import is_execution_simulated
-from daemon.wiring import add_clients, build_empty_trader, require_extension, simulated_venue
+from daemon.wiring import add_clients, build_empty_trader, is_execution_simulated, require_extension, simulated_venue
 
 
 class Silent:

@@ -77,11 +77,19 @@ class VirtualLoop(asyncio.BaseEventLoop):
         if self.is_closed():
             raise RuntimeError("Event loop is closed")
         handle = asyncio.TimerHandle(when, callback, args, self, context)
-        # Rounded up: a timer never fires before its time.
-        ns = self.agenda.start_ns + -int(-when * NS_PER_S // 1) if when < _FOREVER_S else _FOREVER_NS
+        ns = self._ns_of(when)
         self._number += 1
         heapq.heappush(self._queue, (ns, self._number, handle))
         return handle
+
+    def _ns_of(self, when: float) -> int:
+        """The first ns at which `time()` is not before it: a timer that looks at the clock must find itself due."""
+        if when >= _FOREVER_S:
+            return _FOREVER_NS
+        since = -int(-when * NS_PER_S // 1)
+        while since / NS_PER_S < when:
+            since += 1
+        return self.agenda.start_ns + since
 
     def call_later(
         self,
@@ -225,7 +233,10 @@ class VirtualLoop(asyncio.BaseEventLoop):
         future: asyncio.Future[T] = self.create_future()
         try:
             future.set_result(func(*args))
-        except Exception as error:  # noqa: BLE001  # it is the caller's, as from any executor
+        except BaseException as error:
+            if not isinstance(error, Exception):
+                raise
+            # It is the caller's, as from any executor.
             future.set_exception(error)
         return future
 
@@ -249,10 +260,12 @@ class VirtualLoop(asyncio.BaseEventLoop):
         """Nobody sleeps who would have to be woken."""
 
     def add_reader(self, fd: Any, callback: Callable[[*Ts], Any], *args: *Ts) -> None:
-        raise NotImplementedError("a loop in virtual time watches no file: connect by loop.create_connection")
+        """A loop in virtual time watches no file: connect by loop.create_connection."""
+        raise NotImplementedError("watches no file: connect by loop.create_connection")
 
     def add_writer(self, fd: Any, callback: Callable[[*Ts], Any], *args: *Ts) -> None:
-        raise NotImplementedError("a loop in virtual time watches no file: connect by loop.create_connection")
+        """A loop in virtual time watches no file: connect by loop.create_connection."""
+        raise NotImplementedError("watches no file: connect by loop.create_connection")
 
 
 _FOREVER_S = 1e9

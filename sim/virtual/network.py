@@ -306,9 +306,9 @@ class Transport(asyncio.Transport):
                 end._arrives_ns = max(end._arrives_ns, network.agenda.ns + delay_ns)
 
     def _send(self, payload: bytes) -> None:
-        random, conditions = self.connection.network.random, self.connection.network.conditions
-        if conditions.split_ppm and len(payload) > 1 and random.below(PPM) < conditions.split_ppm:
-            place = 1 + random.below(len(payload) - 1)
+        chance, conditions = self.connection.network.random, self.connection.network.conditions
+        if conditions.split_ppm and len(payload) > 1 and chance.below(PPM) < conditions.split_ppm:
+            place = 1 + chance.below(len(payload) - 1)
             self._put(payload[:place])
             self._put(payload[place:])
         elif len(payload) > 16 * SEGMENT_BYTES:

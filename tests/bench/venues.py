@@ -17,6 +17,8 @@ from collections.abc import Awaitable, Callable
 from multiprocessing.queues import Queue
 from typing import Any
 
+import httpx
+
 from adapters.binance.codec import BinanceCodec
 from adapters.binance.endpoints import ORDERS_1M, ORDERS_10S, RAW, WEIGHT, Product
 from adapters.binance.outcomes import read_signals
@@ -40,6 +42,7 @@ from tests.adapters.binance.account_for_tests import (
     submit,
 )
 from tests.adapters.binance.plain_signer import KEY, SECRET, PlainSigner
+from tests.adapters.http.requests_for_tests import Veiled
 
 ORDERS = 1500
 ROUNDS, EVENTS = 60, 300
@@ -78,13 +81,21 @@ def signer(origin: str) -> Signer:
     return CcxtSigner(api_key=KEY, secret=SECRET, spot_origin=origin, futures_origin=origin)
 
 
-async def ours(origin: str, orders: int) -> list[float]:
+async def ours_by_httpx(origin: str, orders: int) -> list[float]:
+    return await ours(origin, orders, Veiled())
+
+
+async def ours_by_httpcore(origin: str, orders: int) -> list[float]:
+    return await ours(origin, orders, httpx.AsyncHTTPTransport())
+
+
+async def ours(origin: str, orders: int, wire: httpx.AsyncBaseTransport | None = None) -> list[float]:
     codec = BinanceCodec(Product.USDM, signer(origin), INSTRUMENTS[Product.USDM], PREFIX)
     meters: dict[str, Meter] = {name: SlidingWindow(10**9, NS_PER_MINUTE) for name in (WEIGHT, RAW, ORDERS_10S, ORDERS_1M)}
     records: list[HttpRecord] = []
     redactor = Redactor([KEY, SECRET])
     http = HttpTransport(
-        "BINANCE", HttpSettings(), read_signals=read_signals, meters=meters, record=records.append, redactor=redactor
+        "BINANCE", HttpSettings(), read_signals=read_signals, meters=meters, record=records.append, redactor=redactor, wire=wire
     )
     times = []
     for _ in range(orders):
@@ -156,6 +167,10 @@ def placed_us(run: Callable[[str, int], Awaitable[list[float]]], origin: str, or
     return {"fastest_us": times[0] * 1e6, "p50_us": times[len(times) // 2] * 1e6, "processor_us": used / orders * 1e6}
 
 
+# As it is, through httpx's objects, and over httpx's own transport.
+OURS = {"ours": ours, "ours by httpx": ours_by_httpx, "ours by httpcore": ours_by_httpcore}
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.bench.venues", description=__doc__)
     parser.add_argument("--orders", type=int, default=ORDERS)
@@ -167,7 +182,9 @@ def main() -> int:
     server.start()
     try:
         origin = f"http://127.0.0.1:{port_from.get(timeout=60)}"
-        report: dict[str, Any] = {"update_us": decode_us(), "ours": placed_us(ours, origin, arguments.orders)}
+        report: dict[str, Any] = {"update_us": decode_us()}
+        for name, run in OURS.items():
+            report[name] = placed_us(run, origin, arguments.orders)
         try:
             report["ccxt"] = placed_us(by_ccxt, origin, arguments.orders)
         except ImportError:
@@ -179,7 +196,7 @@ def main() -> int:
         json.dump(report, sys.stdout, indent=1)
         return 0
     print(f"one order update, frame to events: {report['update_us']:.1f} µs")
-    for name in ("ours", "ccxt"):
+    for name in (*OURS, "ccxt"):
         if report[name] is None:
             print(f"{name}: not installed")
             continue

@@ -223,9 +223,22 @@ def test_34_two_different_ends_contradict_each_other() -> None:
             apply(store, ends[second])  # fault 25
             assert order.status.name == "FILLED"
             continue
+        if (first, second) == ("CANCELED", "REJECTED"):
+            continue  # the same end: the test below
         with pytest.raises(StateError):
             apply(store, ends[second])
         assert order.status.name == first
+
+
+def test_an_order_found_gone_may_be_refused_after_that() -> None:
+    """Who asks the venue for everything and who asks for this order may both find it gone, and say so in their own words."""
+    store, order, state = submitted()
+    apply(store, lost(), canceled(), rejected())
+    assert (order.status.name, state.open_buy_qty, state.open_orders, len(store._closed)) == ("CANCELED", 0, 0, 1)
+    store, order, _ = submitted()
+    apply(store, accepted(), canceled())
+    with pytest.raises(StateError):
+        apply(store, rejected())
 
 
 def life(*events: OrderEvent, replace_to: int = 0, cancel: bool = False) -> tuple[tuple[OrderEvent, ...], int, bool]:

@@ -10,15 +10,6 @@ from sim.venues.deribit.ledger import Account
 SILENCE_NS_MAX = 600 * NS_PER_SECOND  # documented: 10 minutes of inactivity end a connection
 
 
-@dataclass(frozen=True, slots=True)
-class Outgoing:
-    """A frame for a connection, at the earliest at `ts`; payload None: the venue closes it."""
-
-    ts: int
-    connection: int
-    payload: bytes | None
-
-
 @dataclass(slots=True)
 class Connection:
     number: int
@@ -35,5 +26,6 @@ class Connection:
     is_half_open: bool = False  # nothing passes any more, and neither side is told
     is_mute: bool = False  # heartbeats, but no data
     is_open: bool = True
+    stale_books: int = 0  # so many book notifications more say nothing of what has changed
     channels: dict[str, None] = field(default_factory=dict)
     held: list[bytes] = field(default_factory=list)  # notifications that a later one overtakes

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from core.enums import Reason, Side
 from native.book import NativeBook
 from native.book_types import Flag, Kind, OrderType, Report, SelfTrade, TimeInForce
-from sim.venues.deribit.faults import Faults
 from sim.venues.deribit.ledger import Account, Fill, Ledger, VenueOrder, book_fill
 from sim.venues.deribit.markets import Market
 from sim.venues.deribit.wire import RpcError, invalid
+from sim.venues.faults import Faults
 
 ORDERS_MAX = 100_000
 LEVELS_MAX = 20_000
@@ -167,6 +167,7 @@ class Engine:
             trigger_price=0 if trigger_id else wanted.trigger_price,
             trigger_order_id=trigger_id,
             is_liquidation=wanted.is_liquidation,
+            created_ts=ts,
         )
 
     def _record(self, order: VenueOrder) -> None:
@@ -332,6 +333,7 @@ class Engine:
                 market.fee(report.price, report.qty, is_maker),
                 currency,
                 order.state,
+                ts,
             )
             self.ledger.fills.append(fill)
             self.fills.append(fill)

@@ -4,6 +4,7 @@ nothing else.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +14,7 @@ from core.enums import Side
 from sim.venues.deribit.markets import Market, number
 
 OPEN_STATES = ("open", "untriggered")
+TRADING_SCOPE = "account:read_write trade:read_write wallet:read"
 
 
 @dataclass(slots=True)
@@ -28,19 +30,25 @@ class Holding:
 class Account:
     number: int
     name: str
-    client_id: str
-    client_secret: str
-    scope: str = "account:read_write trade:read_write wallet:read"
     cash: dict[str, int] = field(default_factory=dict)  # 10^-8
     holdings: dict[str, Holding] = field(default_factory=dict)
     fees: dict[str, int] = field(default_factory=dict)
     pool: int = 0  # credits * 10^9
     engine: int = 0
     credits_ts: int = 0
-    refresh_token: str = ""
 
     def holding(self, name: str) -> Holding:
         return self.holdings.setdefault(name, Holding())
+
+
+@dataclass(slots=True)
+class Key:
+    """An API key of an account. `refresh_token`: the last one given out with it."""
+
+    account: Account
+    secret: str
+    scope: str = TRADING_SCOPE
+    refresh_token: str = ""
 
 
 @dataclass(slots=True)
@@ -72,6 +80,8 @@ class VenueOrder:
     cancel_reason: str = ""
     is_replaced: bool = False
     is_liquidation: bool = False
+    created_ts: int = 0  # ns UTC
+    is_twin: bool = False  # the venue made it of a request that had made another
 
     @property
     def is_open(self) -> bool:
@@ -129,6 +139,7 @@ class Fill:
     fee: int
     fee_currency: str
     order_state: str
+    ts: int = 0  # ns UTC
 
     def as_json(self) -> dict[str, Any]:
         order, market = self.order, self.order.market
@@ -176,6 +187,53 @@ class Ledger:
 
     def fills_of(self, account: Account) -> list[Fill]:
         return [fill for fill in self.fills if fill.order.account is account]
+
+
+def ledger_as_plain(ledger: Ledger, accounts: Iterable[Account]) -> dict[str, Any]:
+    """As sim/venues/protocol.py says; the crowd's orders are nobody's account."""
+    named = {account.number: account for account in accounts}
+    return {
+        "orders": [_order_as_plain(order) for order in ledger.orders if order.account.number in named],
+        "fills": [_fill_as_plain(fill) for fill in ledger.fills if fill.order.account.number in named],
+        "positions": {
+            account.name: {f"{name}.DERIBIT": held.size for name, held in account.holdings.items()} for account in named.values()
+        },
+        "balances": {account.name: dict(account.cash) for account in named.values()},
+    }
+
+
+def _order_as_plain(order: VenueOrder) -> dict[str, Any]:
+    return {
+        "account": order.account.name,
+        "instrument_id": f"{order.market.name}.DERIBIT",
+        "venue_order_id": order.order_id,
+        "client_order_id": order.label,
+        "side": order.side.name,
+        "qty": order.amount,
+        "filled_qty": order.filled,
+        "is_open": order.is_open,
+        "ts": order.created_ts,
+        "reduce_only": order.reduce_only,
+        "origin": "forced" if order.is_liquidation or order.is_twin else "client" if order.connection else "manual",
+        "triggered_by": order.trigger_order_id,  # a stop goes on as a second order under its label
+    }
+
+
+def _fill_as_plain(fill: Fill) -> dict[str, Any]:
+    return {
+        "account": fill.order.account.name,
+        "instrument_id": f"{fill.order.market.name}.DERIBIT",
+        "venue_order_id": fill.order.order_id,
+        "client_order_id": fill.order.label,
+        "trade_id": fill.trade_id,
+        "side": fill.order.side.name,
+        "qty": fill.amount,
+        "price": fill.price,
+        "fee": fill.fee,
+        "fee_currency": fill.fee_currency,
+        "ts": fill.ts,
+        "is_busted": False,  # trades are not busted on the wire here
+    }
 
 
 def book_fill(fill: Fill) -> None:

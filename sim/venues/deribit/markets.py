@@ -13,6 +13,7 @@ from core.instruments import Instrument
 from core.units import POW10, format_fixed
 
 PERPETUAL_EXPIRY_MS = 32_503_708_800_000
+FAR_EXPIRY_MS = 1_924_848_000_000  # 2030-12-30
 OPTION_FEE_PPM = 300  # 0.03 % of the underlying
 OPTION_FEE_CAP_PPM = 125_000  # 12.5 % of the option's price
 
@@ -137,6 +138,27 @@ def _perpetual(name: str, base: str, tick: int, min_amount: int, index: str, num
         taker_fee_rate=500_000,
     )
     return Market(name, "future", rules, "reversed", "USD", min_amount, index, number_)
+
+
+MARK_TICKS = 20_000  # the price of a market that nobody has told one for
+
+
+def market_of(instrument: Instrument, number_: int) -> Market:
+    """A market for an instrument of somebody's configuration. Raises ValueError for a kind that is not traded here."""
+    name = instrument.instrument_id.rpartition(".")[0]
+    kinds = {InstrumentClass.PERPETUAL: "future", InstrumentClass.FUTURE: "future", InstrumentClass.OPTION: "option"}
+    kind = kinds.get(instrument.instrument_class)
+    if kind is None:
+        raise ValueError(f"{instrument.instrument_id}: {instrument.instrument_class.name.lower()} is not traded at Deribit")
+    kind_of_contract = "reversed" if instrument.is_inverse or kind == "option" else "linear"
+    index = f"{instrument.base_currency}_{instrument.quote_currency}".lower()
+    market = Market(name, kind, instrument, kind_of_contract, instrument.quote_currency, instrument.qty_min, index, number_)
+    if instrument.instrument_class is not InstrumentClass.PERPETUAL:
+        market.settlement_period, market.expiry_ms = "month", FAR_EXPIRY_MS
+    if kind == "option":
+        market.option_type, market.strike, market.leverage_max = "call", 100_000, 1
+    market.mark = market.index = MARK_TICKS * instrument.tick
+    return market
 
 
 def default_markets() -> Mapping[str, Market]:

@@ -11,11 +11,11 @@ from core.enums import Side
 from core.units import NS_PER_MS, NS_PER_SECOND
 from sim.venues.deribit.connection import Connection
 from sim.venues.deribit.engine import STOPS, TIME_IN_FORCE, Engine, NewOrder
-from sim.venues.deribit.faults import Faults
-from sim.venues.deribit.ledger import Account, Fill, VenueOrder
+from sim.venues.deribit.ledger import Account, Fill, Key, VenueOrder
 from sim.venues.deribit.markets import Market
-from sim.venues.deribit.streams import Streams, portfolio_json, position_json
+from sim.venues.deribit.streams import Streams, portfolio_json, position_json, public_trade
 from sim.venues.deribit.wire import Params, RpcError, invalid
+from sim.venues.faults import Faults
 
 TOKEN_S = 900
 CLOCK_DIFFERENCE_MS_MAX = 60_000  # of a signature's stamp: documented as a minute
@@ -47,12 +47,13 @@ Method = Callable[[int, Connection, Params], Any]
 
 
 class Methods:
-    def __init__(self, engine: Engine, streams: Streams, accounts: dict[str, Account], faults: Faults) -> None:
+    def __init__(self, engine: Engine, streams: Streams, keys: dict[str, Key], faults: Faults) -> None:
         self._engine = engine
         self._streams = streams
-        self._accounts = accounts
+        self._keys = keys
         self._faults = faults
         self.in_maintenance = False
+        self.tells_first = False  # what the last call did is told before its answer
         self.lost: set[str] = set()  # order ids that a restart has forgotten
         self.public: dict[str, Method] = {
             "public/auth": self._auth,
@@ -64,6 +65,10 @@ class Methods:
             "public/get_instrument": lambda _ts, _connection, params: self._market(params).as_json(),
             "public/get_instruments": self._get_instruments,
             "public/get_order_book": self._get_order_book,
+            "public/get_currencies": self._get_currencies,
+            "public/get_last_trades_by_instrument": self._last_trades,
+            "public/status": lambda _ts, _connection, _params: {"locked": "false", "locked_indices": []},
+            "public/ticker": lambda ts, _connection, params: streams.ticker_json(ts, self._market(params)),
             "public/subscribe": self._subscribe,
             "public/unsubscribe": self._unsubscribe,
         }
@@ -89,6 +94,11 @@ class Methods:
             "private/get_order_state_by_label": self._get_order_state_by_label,
             "private/get_user_trades_by_order": self._trades_by_order,
             "private/get_user_trades_by_currency_and_time": self._trades_by_time,
+            "private/get_open_orders_by_currency": self._open_orders_by_currency,
+            "private/get_open_orders_by_instrument": self._open_orders_by_instrument,
+            "private/get_order_history_by_instrument": self._order_history,
+            "private/get_user_trades_by_instrument": self._trades_by_instrument,
+            "private/get_position": self._get_position,
             "private/get_positions": self._get_positions,
             "private/get_account_summary": self._get_account_summary,
         }
@@ -99,36 +109,36 @@ class Methods:
         grant = params.text("grant_type")
         if grant == "refresh_token":
             token = params.text("refresh_token")
-            account = next((each for each in self._accounts.values() if each.refresh_token and each.refresh_token == token), None)
-            if account is None:
+            key = next((each for each in self._keys.values() if each.refresh_token and each.refresh_token == token), None)
+            if key is None:
                 raise RpcError(13009, "unauthorized", {"reason": "invalid_token"})
         else:
-            account = self._accounts.get(params.text("client_id"))
-            if account is None or not self._proves(ts, account, grant, params):
+            key = self._keys.get(params.text("client_id"))
+            if key is None or not self._proves(ts, key, grant, params):
                 raise RpcError(13004, "invalid_credentials")
         token = f"{self._faults.random.next():016x}{self._faults.random.next():016x}"
-        account.refresh_token = f"{self._faults.random.next():016x}{self._faults.random.next():016x}"
-        connection.account, connection.token = account, token
+        key.refresh_token = f"{self._faults.random.next():016x}{self._faults.random.next():016x}"
+        connection.account, connection.token = key.account, token
         connection.token_until_ts = ts + TOKEN_S * NS_PER_SECOND
         return {
             "access_token": token,
-            "refresh_token": account.refresh_token,
+            "refresh_token": key.refresh_token,
             "expires_in": TOKEN_S,
-            "scope": f"connection mainaccount {account.scope}",
+            "scope": f"connection mainaccount {key.scope}",
             "token_type": "bearer",
             "enabled_features": [],
         }
 
-    def _proves(self, ts: int, account: Account, grant: str, params: Params) -> bool:
+    def _proves(self, ts: int, key: Key, grant: str, params: Params) -> bool:
         if grant == "client_credentials":
-            return hmac.compare_digest(params.text("client_secret"), account.client_secret)
+            return hmac.compare_digest(params.text("client_secret"), key.secret)
         if grant != "client_signature":
             raise invalid("grant_type", "wrong value")
         stamp = params.integer("timestamp")
         if abs(stamp - ts // NS_PER_MS) > CLOCK_DIFFERENCE_MS_MAX:
             return False
         message = f"{stamp}\n{params.text('nonce')}\n{params.text('data', '')}"
-        expected = hmac.new(account.client_secret.encode(), message.encode(), hashlib.sha256).hexdigest()
+        expected = hmac.new(key.secret.encode(), message.encode(), hashlib.sha256).hexdigest()
         return hmac.compare_digest(expected, params.text("signature"))
 
     def _set_heartbeat(self, ts: int, connection: Connection, params: Params) -> str:
@@ -188,12 +198,25 @@ class Methods:
         return market
 
     def _get_instruments(self, _ts: int, _connection: Connection, params: Params) -> list[dict[str, Any]]:
-        currency, kind = params.text("currency"), params.text("kind", "any")
+        currency, kind = params.text("currency", "any"), params.text("kind", "any")
         return [
             market.as_json()
             for market in self._engine.markets.values()
             if currency in ("any", market.rules.settlement_currency, market.rules.base_currency) and kind in ("any", market.kind)
         ]
+
+    def _get_currencies(self, _ts: int, _connection: Connection, _params: Params) -> list[dict[str, Any]]:
+        rules = [market.rules for market in self._engine.markets.values()]
+        names = dict.fromkeys(name for rule in rules for name in (rule.base_currency, rule.settlement_currency))
+        return [
+            {"currency": name, "currency_long": name, "fee_precision": 4, "min_confirmations": 1, "withdrawal_fee": 0.0}
+            for name in names
+        ]
+
+    def _last_trades(self, _ts: int, _connection: Connection, params: Params) -> dict[str, Any]:
+        market, count = self._market(params), params.integer("count", 10)
+        found = [fill for fill in self._engine.ledger.fills if fill.order.market is market and not fill.is_maker]
+        return {"trades": [public_trade(fill) for fill in found[-count:]], "has_more": len(found) > count}
 
     def _get_order_book(self, ts: int, _connection: Connection, params: Params) -> dict[str, Any]:
         market, depth = self._market(params), params.integer("depth", 5)
@@ -217,7 +240,7 @@ class Methods:
         return connection.account
 
     def _check_open_for_trading(self, ts: int, params: Params) -> None:
-        if self.in_maintenance:
+        if self.in_maintenance or self._faults.fires(62):
             raise RpcError(11051, "system_maintenance")
         if params.has("valid_until") and ts // NS_PER_MS > params.integer("valid_until"):
             raise RpcError(13888, "timed_out")
@@ -237,7 +260,8 @@ class Methods:
         fills_before = len(self._engine.ledger.fills)
         order = self._engine.place(ts, self._account(connection), connection.number, market, wanted)
         if order.is_open and order.order_type == "limit" and self._faults.fires(13):
-            self._engine.place(ts, self._account(connection), connection.number, market, wanted)
+            twin = self._engine.place(ts, self._account(connection), connection.number, market, wanted)
+            twin.is_twin = True
         return self._order_result(order, fills_before)
 
     def _read_order(self, params: Params, market: Market, side: Side) -> NewOrder:
@@ -310,6 +334,11 @@ class Methods:
 
     def _cancel(self, ts: int, connection: Connection, params: Params) -> dict[str, Any]:
         order = self._own(connection, params.text("order_id"))
+        if order.is_open and self._faults.fires(28):
+            raise RpcError(10004, "order_not_found")
+        left = order.amount - order.filled
+        if order.state == "open" and order.price is not None and self._faults.fires(27):
+            self._engine.hit(ts, order, left)
         if not order.is_open:
             raise RpcError(11044, "not_open_order")
         self._cancel_order(ts, order)
@@ -318,6 +347,10 @@ class Methods:
     def _cancel_order(self, ts: int, order: VenueOrder) -> None:
         if self._faults.fires(29):
             return
+        is_divisible = order.amount - order.filled > order.market.rules.lot
+        if order.state == "open" and order.price is not None and is_divisible and self._faults.fires(26):
+            self._engine.hit(ts, order, order.market.rules.lot)
+            self.tells_first = True
         left = order.amount - order.filled
         if order.state == "open" and order.price is not None and left > order.market.rules.lot and self._faults.fires(25):
             self._engine.hit(ts, order, order.market.rules.lot)
@@ -337,6 +370,8 @@ class Methods:
         return self._cancel_many(ts, found)
 
     def _cancel_all(self, ts: int, connection: Connection, _params: Params) -> int:
+        if self._faults.fires(38):
+            raise RpcError(10028, "too_many_requests")
         return self._cancel_many(ts, self._open_of(connection))
 
     def _cancel_all_by_instrument(self, ts: int, connection: Connection, params: Params) -> int:
@@ -367,6 +402,33 @@ class Methods:
 
     def _get_open_orders(self, _ts: int, connection: Connection, _params: Params) -> list[dict[str, Any]]:
         return [order.as_json() for order in self._open_of(connection)]
+
+    def _open_orders_by_currency(self, _ts: int, connection: Connection, params: Params) -> list[dict[str, Any]]:
+        currency = params.text("currency")
+        return [order.as_json() for order in self._open_of(connection) if _is_in(order, currency)]
+
+    def _open_orders_by_instrument(self, _ts: int, connection: Connection, params: Params) -> list[dict[str, Any]]:
+        market = self._market(params)
+        return [order.as_json() for order in self._open_of(connection) if order.market is market]
+
+    def _order_history(self, ts: int, connection: Connection, params: Params) -> list[dict[str, Any]]:
+        """Closed ones, the newest first."""
+        market, count, account = self._market(params), params.integer("count", 20), self._account(connection)
+        found = [
+            order
+            for order in self._engine.ledger.orders
+            if order.account is account and order.market is market and not order.is_open and not self._is_forgotten(ts, order)
+        ]
+        return [order.as_json() for order in reversed(found[-count:])]
+
+    def _trades_by_instrument(self, _ts: int, connection: Connection, params: Params) -> dict[str, Any]:
+        market, count = self._market(params), params.integer("count", 10)
+        found = [fill for fill in self._engine.ledger.fills_of(self._account(connection)) if fill.order.market is market]
+        return {"trades": [fill.as_json() for fill in found[-count:]], "has_more": len(found) > count}
+
+    def _get_position(self, _ts: int, connection: Connection, params: Params) -> dict[str, Any]:
+        market = self._market(params)
+        return position_json(market, self._account(connection).holding(market.name))
 
     def _is_forgotten(self, ts: int, order: VenueOrder) -> bool:
         if order.order_id in self.lost or self._faults.fires(20):

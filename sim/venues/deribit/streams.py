@@ -9,11 +9,12 @@ import msgspec
 
 from sim.venues.deribit.connection import Connection
 from sim.venues.deribit.engine import Engine
-from sim.venues.deribit.faults import Faults
 from sim.venues.deribit.ledger import Account, Fill, Holding, VenueOrder, average_price
 from sim.venues.deribit.markets import Market, number
 from sim.venues.deribit.wire import notification
+from sim.venues.faults import Faults
 
+STALE_BOOKS = 20  # notifications that follow nothing once a book has stopped to
 INTERVALS = ("raw", "100ms", "agg2")  # all are sent at once here: an aggregation of one step
 BAD_NUMBERS = (b"NaN", b"1e999", b"-1.0", b"Infinity", b"0.123456789", b"1.0.0")
 
@@ -39,6 +40,8 @@ class Streams:
             return len(parts) == 3 and parts[1] in self._engine.markets and parts[2] in INTERVALS
         if kind == "quote":
             return len(parts) == 2 and parts[1] in self._engine.markets
+        if kind == "ticker":
+            return len(parts) == 3 and parts[1] in self._engine.markets and parts[2] in INTERVALS
         return channel == "platform_state" or (kind == "instrument" and len(parts) == 4)
 
     # One step of the engine.
@@ -74,9 +77,17 @@ class Streams:
                     self._send_book(ts, connection, channel, data)
                 elif channel == f"quote.{market.name}":
                     self._send(ts, connection, notification(channel, self._quote_json(ts, market)))
+                elif channel.startswith(f"ticker.{market.name}."):
+                    self._send(ts, connection, notification(channel, self.ticker_json(ts, market)))
 
     def _send_book(self, ts: int, connection: Connection, channel: str, data: dict[str, Any]) -> None:
         faults = self._faults
+        if faults.fires(49):
+            connection.stale_books = STALE_BOOKS
+        if connection.stale_books:
+            # Stamps and numbers go on, and what has changed is not in it.
+            connection.stale_books -= 1
+            data = {**data, "bids": [], "asks": []}
         if faults.fires(51):
             kind = faults.random.below(3)
             if kind == 0:
@@ -109,6 +120,8 @@ class Streams:
             [("new", price, amount) for price, amount in bids.items()],
             [("new", price, amount) for price, amount in asks.items()],
         )
+        if self._faults.fires(53):
+            data["change_id"] -= 1
         self._send(ts, connection, notification(channel, data))
 
     def _book_json(
@@ -121,6 +134,20 @@ class Streams:
             "change_id": market.change_id,
             "bids": [[action, market.price(price), market.amount(amount)] for action, price, amount in bids],
             "asks": [[action, market.price(price), market.amount(amount)] for action, price, amount in asks],
+        }
+
+    def ticker_json(self, ts: int, market: Market) -> dict[str, Any]:
+        return {
+            **self._quote_json(ts, market),
+            "state": "open" if market.is_open else "closed",
+            "last_price": market.price(market.last) if market.last else None,
+            "mark_price": market.price(market.mark),
+            "index_price": market.price(market.index),
+            "min_price": market.price(market.rules.price_min),
+            "max_price": market.price(market.rules.price_max),
+            "open_interest": market.amount(0),
+            "settlement_price": market.price(market.mark),
+            "stats": {"volume": market.amount(0), "low": None, "high": None, "price_change": None},
         }
 
     def _quote_json(self, ts: int, market: Market) -> dict[str, Any]:
@@ -140,23 +167,7 @@ class Streams:
         prints = {fill.trade_id: fill for fill in sorted(fills, key=lambda fill: not fill.is_maker)}
         for fill in prints.values():
             market = fill.order.market
-            shown = fill.as_json()
-            public = {
-                key: shown[key]
-                for key in (
-                    "timestamp",
-                    "price",
-                    "amount",
-                    "direction",
-                    "index_price",
-                    "instrument_name",
-                    "trade_seq",
-                    "mark_price",
-                    "tick_direction",
-                    "contracts",
-                    "trade_id",
-                )
-            }
+            public = public_trade(fill)
             for connection in connections:
                 for channel in connection.channels:
                     if channel.startswith(f"trades.{market.name}."):
@@ -212,6 +223,12 @@ class Streams:
         if fills and faults.fires(23):
             again = [{**fill.as_json(), "trade_id": f"{fill.trade_id}9"} for fill in fills]
             self._send(ts, connection, notification(channel, {**data, "trades": again}))
+        if fills and faults.fires(31):
+            more = [
+                {**fill.as_json(), "trade_id": f"{fill.trade_id}7", "amount": market.amount(fill.order.amount + 1)}
+                for fill in fills
+            ]
+            self._send(ts, connection, notification(channel, {**data, "trades": more}))
         closed = [order for order in orders if order.state == "cancelled"]
         if closed and faults.fires(34):
             reopened = {**closed[0].as_json(), "order_state": "open", "last_update_timestamp": closed[0].updated_ms + 1}
@@ -220,13 +237,49 @@ class Streams:
     def _send_portfolios(self, ts: int, connection: Connection, account: Account) -> None:
         for channel in connection.channels:
             if channel.startswith("user.portfolio."):
+                wanted = channel.rpartition(".")[2]
                 for currency in account.cash:
-                    self._send(ts, connection, notification(channel, portfolio_json(account, currency)))
+                    if wanted not in ("any", currency, currency.lower()):
+                        continue
+                    data = portfolio_json(account, currency)
+                    if self._faults.fires(59):
+                        data["balance"] = data["equity"] = number(account.cash[currency] * 3 + 1, 8)
+                    self._send(ts, connection, notification(channel, data))
+
+    def instrument(self, ts: int, connections: Iterable[Connection], market: Market, data: Mapping[str, Any]) -> None:
+        for connection in connections:
+            for channel in connection.channels:
+                parts = channel.split(".")
+                if parts[:2] != ["instrument", "state"] or not connection.is_open:
+                    continue
+                if parts[2] in ("any", market.kind) and parts[3] in ("any", market.rules.settlement_currency):
+                    self._send(ts, connection, notification(channel, data))
 
     def platform(self, ts: int, connections: Iterable[Connection], data: Mapping[str, Any]) -> None:
         for connection in connections:
             if connection.is_open and "platform_state" in connection.channels:
                 self._send(ts, connection, notification("platform_state", data))
+
+
+PUBLIC_FIELDS = (
+    "timestamp",
+    "price",
+    "amount",
+    "direction",
+    "index_price",
+    "instrument_name",
+    "trade_seq",
+    "mark_price",
+    "tick_direction",
+    "contracts",
+    "trade_id",
+)
+
+
+def public_trade(fill: Fill) -> dict[str, Any]:
+    """What everybody is told of it."""
+    shown = fill.as_json()
+    return {key: shown[key] for key in PUBLIC_FIELDS}
 
 
 def _side_changes(old: dict[int, int], new: dict[int, int]) -> list[tuple[str, int, int]]:

@@ -1,10 +1,10 @@
-"""Requests as the simulated venue reads them, and its answers as bytes. Written from the documentation of API v2; shares
-nothing with
-the adapter's wire."""
+"""Requests as the simulated venue reads them, and its answers as bytes. Written from the documentation of API v2; shares nothing
+with the adapter's wire."""
 
 from __future__ import annotations
 
 import json
+import re
 from decimal import Decimal
 from typing import Any
 
@@ -32,16 +32,22 @@ def invalid(param: str, reason: str) -> RpcError:
 
 
 class Params:
-    """Named parameters of one request; each getter answers as the venue does to a wrong one. Raises RpcError."""
+    """Named parameters of one request; each getter answers as the venue does to a wrong one. Raises RpcError.
 
-    def __init__(self, found: dict[str, Any]) -> None:
-        self._found = found
+    `is_text`: they come from a query string, where every value is text.
+    """
+
+    def __init__(self, found: dict[str, Any], *, is_text: bool = False) -> None:
+        self._found = {name: _from_text(value) for name, value in found.items()} if is_text else found
+        self._is_text = is_text
 
     def has(self, name: str) -> bool:
         return name in self._found
 
     def text(self, name: str, default: str | None = None) -> str:
         value = self._found.get(name, default)
+        if self._is_text and isinstance(value, int | Decimal) and not isinstance(value, bool):
+            return str(value)  # a label of digits, for example
         if not isinstance(value, str):
             raise invalid(name, "value required" if value is None else "wrong format")
         return value
@@ -73,6 +79,23 @@ class Params:
         if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
             raise invalid(name, "wrong format")
         return value
+
+
+_NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?\Z", re.ASCII)
+
+
+def _from_text(value: str) -> Any:
+    """As JSON would have it: numbers, true, false, lists; anything else is text."""
+    if value in ("true", "false"):
+        return value == "true"
+    if _NUMBER.match(value):
+        return int(value) if value.lstrip("-").isdigit() else Decimal(value)
+    if value.startswith("["):
+        try:
+            return json.loads(value)
+        except ValueError:
+            return value
+    return value
 
 
 def read_request(payload: bytes) -> tuple[int | None, str, Params]:

@@ -79,11 +79,11 @@ class Crowd:
         self._walk(market)
         self._withdraw(ts, market)
         self._quote(ts, market)
-        settings, random = market.settings, self._random
-        if random.below(PPM) < settings.trade_ppm:
-            lots = 1 + random.below(settings.trade_lots_max)
+        settings, chance = market.settings, self._random
+        if chance.below(PPM) < settings.trade_ppm:
+            lots = 1 + chance.below(settings.trade_lots_max)
             qty = max(lots * listing.rules.lot, self._least(listing))
-            self._exchange.crowd_market(ts, listing, Side(random.below(2)), qty)
+            self._exchange.crowd_market(ts, listing, Side(chance.below(2)), qty)
 
     def withdraw_all(self, ts: int, listings: Iterable[Listing]) -> None:
         """Nobody is there any more, until the next step."""
@@ -100,11 +100,11 @@ class Crowd:
         return next(market for market in self._markets if market.listing is listing).fair
 
     def _walk(self, market: _Market) -> None:
-        settings, rules, random = market.settings, market.listing.rules, self._random
-        if random.below(PPM) >= settings.move_ppm:
+        settings, rules, chance = market.settings, market.listing.rules, self._random
+        if chance.below(PPM) >= settings.move_ppm:
             return
-        ticks = 1 + random.below(settings.move_ticks_max)
-        moved = market.fair + (ticks if random.below(2) else -ticks) * rules.tick
+        ticks = 1 + chance.below(settings.move_ticks_max)
+        moved = market.fair + (ticks if chance.below(2) else -ticks) * rules.tick
         room = (settings.half_spread_ticks + settings.depth * settings.gap_ticks) * rules.tick
         market.fair = min(max(moved, rules.price_min + room), rules.price_max - room)
 

@@ -6,16 +6,15 @@ import msgspec
 import pytest
 
 from adapters.binance.account_checks import (
-    LIVE,
-    Environment,
     environment_of,
     key_problems,
-    origin_problems,
     position_mode_problems,
     spot_account_problems,
+    url_problems,
 )
 from adapters.binance.endpoints import Product
 from adapters.binance.rest_bodies import KeyPermissions, PositionMode, SpotAccount
+from core.venue_opening import Environment
 
 GOOD = KeyPermissions(
     ip_restrict=True,
@@ -36,9 +35,9 @@ GOOD = KeyPermissions(
         ("https://fapi.binance.com:443", Environment.LIVE),
         ("https://testnet.binance.vision", Environment.TEST),
         ("https://demo-fapi.binance.com", Environment.TEST),
-        ("http://127.0.0.1:8080", Environment.LOOPBACK),
-        ("https://localhost", Environment.LOOPBACK),
-        ("http://[::1]:9", Environment.LOOPBACK),
+        ("http://127.0.0.1:8080", Environment.SIMULATOR),
+        ("https://localhost", Environment.SIMULATOR),
+        ("http://[::1]:9", Environment.SIMULATOR),
         ("http://api.binance.com", None),  # in clear text
         ("https://api.binance.com.evil.example", None),
         ("https://evil.example/api.binance.com", None),
@@ -51,12 +50,14 @@ def test_where_an_origin_leads(origin: str, environment: Environment | None) -> 
 
 
 def test_a_live_key_stays_away_from_test_and_the_reverse() -> None:
-    assert [origin_problems(origin, Environment.LIVE) for origin in (LIVE.spot, LIVE.futures)] == [[], []]
-    (crossed,) = origin_problems("https://testnet.binance.vision", Environment.LIVE)
-    assert crossed == "https://testnet.binance.vision is test, and this run is live: give it the endpoint of its own"
-    (reverse,) = origin_problems(LIVE.spot, Environment.TEST)
-    assert "is live, and this run is test" in reverse
-    (unknown,) = origin_problems("https://example.com", Environment.LIVE)
+    assert [
+        url_problems(origin, Environment.LIVE) for origin in ("https://api.binance.com", "wss://fstream.binance.com/public")
+    ] == [[], []]
+    (crossed,) = url_problems("https://testnet.binance.vision", Environment.LIVE)
+    assert crossed == "https://testnet.binance.vision is test, and this connection is live: give it the endpoint of its own"
+    (reverse,) = url_problems("https://api.binance.com", Environment.TEST)
+    assert "is live, and this connection is test" in reverse
+    (unknown,) = url_problems("https://example.com", Environment.LIVE)
     assert "nothing is sent there" in unknown
 
 

@@ -25,7 +25,8 @@ from core.events import (
 from core.identifiers import make_order_id
 from core.units import NS_PER_DAY
 from sim.venues.deribit.engine import NewOrder
-from sim.venues.deribit.faults import Faults
+from sim.venues.deribit.faults import KNOWN
+from sim.venues.faults import Faults
 from tests.adapters.deribit.auditor import differences
 from tests.adapters.deribit.frames import FRAMES
 from tests.adapters.deribit.hand import BTC, HandWorld
@@ -46,7 +47,7 @@ def methods(world: HandWorld) -> list[str]:
 
 
 def agree(world: HandWorld) -> None:
-    assert differences(world.venue.ledger, world.account, world.trader, PREFIX) == []
+    assert differences(world.venue.books, world.account, world.trader, PREFIX) == []
 
 
 # Login.
@@ -90,14 +91,14 @@ def refused_by(settings: Any, change: Any = None) -> str:
 
 def test_a_key_that_may_withdraw_is_refused() -> None:
     def allow(world: HandWorld) -> None:
-        world.account.scope = "account:read_write trade:read_write wallet:read_write"
+        world.venue.keys["id"].scope = "account:read_write trade:read_write wallet:read_write"
 
     assert "may withdraw" in refused_by(settings_of(), allow)
 
 
 def test_a_key_that_may_not_trade_is_refused() -> None:
     def forbid(world: HandWorld) -> None:
-        world.account.scope = "account:read trade:read wallet:none"
+        world.venue.keys["id"].scope = "account:read trade:read wallet:none"
 
     assert "may not trade" in refused_by(settings_of(), forbid)
 
@@ -150,7 +151,7 @@ def test_logout_leaves_orders_open() -> None:
     order = world.submit(BTC, Side.BUY, 10, BID)
     world.take(world.session.logout(world.now))
     world.run(100 * MS)
-    assert [each.state for each in world.venue.ledger.orders if each.label] == ["open"]
+    assert [each.state for each in world.venue.books.orders if each.label] == ["open"]
     assert order.is_open
 
 
@@ -182,7 +183,7 @@ def test_cancel_on_disconnect_is_seen_after_the_reconnect() -> None:
     world.cut()
     world.run_until(lambda: world.session.phase is Phase.READY)
     assert (world.reconnects, order.status) == (1, OrderStatus.CANCELED)
-    assert [each.cancel_reason for each in world.venue.ledger.orders if each.label] == ["cancel_on_disconnect"]
+    assert [each.cancel_reason for each in world.venue.books.orders if each.label] == ["cancel_on_disconnect"]
     agree(world)
 
 
@@ -217,7 +218,7 @@ def test_an_order_that_lives_although_its_answer_is_lost_is_found(number: int) -
     # Where the connection went with it, cancel-on-disconnect took the order too.
     expected = OrderStatus.CANCELED if number in (2, 3) else OrderStatus.ACCEPTED
     assert (order.status, world.faults.fired) == (expected, {number: 1})
-    assert len([each for each in world.venue.ledger.orders if each.label]) == 1
+    assert len([each for each in world.venue.books.orders if each.label]) == 1
     agree(world)
 
 
@@ -245,6 +246,25 @@ def test_an_edit_whose_answer_is_lost_is_what_the_venue_shows() -> None:
     world.do(lambda context: context.replace(order, 70, BID - 300), settle_ns=20 * S)
     assert (order.status, order.price, order.leaves_qty) == (OrderStatus.ACCEPTED, BID - 200, 50)
     assert isinstance(world.events_of(order)[-1], OrderReplaced)
+    agree(world)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_the_refusal_of_an_edit_says_nothing_of_an_order_that_was_never_acknowledged(seed: int) -> None:
+    """Both are on their way; the order may never have come to life, and then there was nothing to edit."""
+    world = ready(faults=Faults(KNOWN, seed))
+    world.faults.arm(14)
+
+    def both(context: Any) -> Any:
+        order = context.submit(BTC, Side.BUY, 20, BID - 100)
+        context.replace(order, 50, BID - 200)
+        return order
+
+    order = world.do(both, settle_ns=20 * S)
+    is_live = bool(world.venue.books.orders and world.venue.books.orders[-1].label)
+    names = world.names_of(order)
+    assert order.status is (OrderStatus.ACCEPTED if is_live else OrderStatus.REJECTED), names
+    assert is_live or names == ["OrderOutcomeUnknown", "ReplaceRejected", "OrderRejected"]
     agree(world)
 
 
@@ -310,7 +330,7 @@ def test_a_stop_goes_on_under_a_second_id_and_one_label() -> None:
     world.venue.crowd(world.now, "BTC-PERPETUAL", Side.BUY, None, 700)
     world.run(S)
     assert world.names_of(stop) == ["OrderAccepted", "OrderTriggered", "OrderFilled"]
-    assert [(order.state, order.trigger_order_id != "") for order in world.venue.ledger.orders if order.label] == [
+    assert [(order.state, order.trigger_order_id != "") for order in world.venue.books.orders if order.label] == [
         ("triggered", False),
         ("filled", True),
     ]
@@ -351,7 +371,7 @@ def test_two_orders_under_one_label_are_told_and_a_cancel_takes_both() -> None:
         (None, True),
     ]
     world.do(lambda context: context.cancel(order), settle_ns=2 * S)
-    assert [each.state for each in world.venue.ledger.orders if each.label] == ["cancelled", "cancelled"]
+    assert [each.state for each in world.venue.books.orders if each.label] == ["cancelled", "cancelled"]
 
 
 def test_a_query_answers_with_one_moment() -> None:
@@ -369,7 +389,7 @@ def test_a_query_answers_with_one_moment() -> None:
 def test_manual_trades_cancels_and_liquidations_are_told() -> None:
     world = ready()
     order = world.submit(BTC, Side.BUY, 10, BID - 100)
-    world.venue.manual_cancel(world.now, next(each for each in world.venue.ledger.orders if each.label))
+    world.venue.manual_cancel(world.now, next(each for each in world.venue.books.orders if each.label))
     wanted = NewOrder(side=Side.BUY, amount=20, price=None, order_type="market", time_in_force="good_til_cancelled")
     world.venue.manual_order(world.now, world.account, "BTC-PERPETUAL", wanted)
     world.run(S)
@@ -432,7 +452,7 @@ def test_a_stream_that_says_nothing_is_found_out_by_the_slow_look() -> None:
     assert world.connection is not None
     world.venue.connections[world.connection].is_mute = True
     world.venue.crowd(world.now, "BTC-PERPETUAL", Side.SELL, None, 600)
-    world.venue.manual_cancel(world.now, next(each for each in world.venue.ledger.orders if each.label == "t-1-2"))
+    world.venue.manual_cancel(world.now, next(each for each in world.venue.books.orders if each.label == "t-1-2"))
     world.run(60 * S)
     assert (filled.status, canceled.status) == (OrderStatus.FILLED, OrderStatus.CANCELED)
     assert (world.reconnects, world.fact_kinds()) == (1, ["stream"])
@@ -507,5 +527,5 @@ def test_no_frame_whatever_makes_the_session_raise() -> None:
 
 
 def test_faults_that_this_venue_cannot_show_are_refused() -> None:
-    with pytest.raises(ValueError, match="cannot show faults"):
-        Faults(1, {17: 5})
+    with pytest.raises(ValueError, match="cannot show fault 17"):
+        Faults(KNOWN, 1, {17: 5})

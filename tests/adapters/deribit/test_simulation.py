@@ -13,20 +13,24 @@ import pytest
 from adapters.deribit.session import Phase
 from adapters.deribit.settings import FactKind
 from core.enums import OrderStatus
-from sim.venues.deribit.faults import Faults
+from sim.venues.deribit.faults import KNOWN
+from sim.venues.faults import Faults
 from tests.adapters.deribit.auditor import differences
 from tests.adapters.deribit.world import MS, PREFIX, Gambler, S, World
 
 # Everything after which the two books must be equal again, at once and often.
-ORDER_PATH = (1, 2, 3, 9, 10, 14, 15, 20, 22, 23, 24, 25, 29, 32, 34, 35, 57, 61)
-NETWORK = (41, 42, 43, 46)
-MARKET = (50, 51, 54, 55, 56)
+ORDER_PATH = (1, 2, 3, 9, 10, 14, 15, 20, 22, 23, 24, 25, 26, 27, 28, 29, 31, 32, 34, 35, 36, 40, 57, 61)
+NETWORK = (41, 42, 43, 44, 46, 47)
+MARKET = (49, 50, 51, 53, 54, 55, 56, 59)
+# What is wrong only with a question, a subscription or a login shows where there is one.
+NEEDS = {20: (14,), 53: (51,)}
+NEED_CUTS = (36, 44)
 SEEDS = int(os.environ.get("DERIBIT_SEEDS", "6"))
 
 
 def run_seed(seed: int, numbers: Sequence[int], *, cuts_ppm: int = 0, ppm: int = 30_000, busy_s: int = 30) -> World:
     """Busy with faults on, then calm until everything unknown is known; asserts what must hold and gives the world back."""
-    faults = Faults(seed, dict.fromkeys(numbers, ppm))
+    faults = Faults(KNOWN, seed, dict.fromkeys(numbers, ppm))
     faults.is_quiet = True
     world = World(seed, faults=faults)
     world.begin()
@@ -41,7 +45,7 @@ def run_seed(seed: int, numbers: Sequence[int], *, cuts_ppm: int = 0, ppm: int =
     for _ in range(2):
         world.open_market()
         world.run(10 * S)
-    ledger, trader = world.venue.ledger, world.trader
+    ledger, trader = world.venue.books, world.trader
     found = differences(ledger, world.account, trader, PREFIX)
     assert found == [], f"seed {seed}, faults {numbers}, cuts {cuts_ppm}: {found}"
     unknown = [order for order in trader.orders.open_orders() if order.status is OrderStatus.UNKNOWN]
@@ -90,7 +94,7 @@ def test_a_gateway_that_holds_requests_beyond_the_end_of_their_connection(seed: 
     world.calm()
     world.run_until(lambda: world.session.phase is Phase.READY)
     world.run(60 * S)
-    assert differences(world.venue.ledger, world.account, world.trader, PREFIX) == []
+    assert differences(world.venue.books, world.account, world.trader, PREFIX) == []
     assert world.foreign == []
 
 
@@ -102,12 +106,12 @@ def run_restarts(seed: int) -> None:
     for _ in range(4):
         world.run(world.random.randrange(1 * S, 8 * S))
         world.restart()
-        found = differences(world.venue.ledger, world.account, world.trader, PREFIX)
+        found = differences(world.venue.books, world.account, world.trader, PREFIX)
         gone = [text for text in found if "UNKNOWN" not in text]
         assert gone == [], f"seed {seed}: {found}"
     world.calm()
     world.run(60 * S)
-    assert differences(world.venue.ledger, world.account, world.trader, PREFIX) == []
+    assert differences(world.venue.books, world.account, world.trader, PREFIX) == []
 
 
 @pytest.mark.parametrize("seed", range(SEEDS))
@@ -126,8 +130,8 @@ def test_many_seeds(block: int) -> None:
 def test_each_fault_alone(number: int) -> None:
     """Often enough to happen; the seeds go on until it has."""
     for seed in range(5):
-        # What a query answers wrongly shows only where there is something to ask.
-        world = run_seed(3_000 + seed, (number, 14) if number == 20 else (number,), ppm=150_000)
+        cuts_ppm = 60_000 if number in NEED_CUTS else 0
+        world = run_seed(3_000 + seed, (number, *NEEDS.get(number, ())), ppm=150_000, cuts_ppm=cuts_ppm)
         if world.faults.fired.get(number):
             return
     raise AssertionError(f"fault {number} never happened")
@@ -142,7 +146,7 @@ def test_our_credits_run_out_before_the_venues(seed: int) -> None:
     world.calm()
     world.run(60 * S)
     assert [fact for fact in world.facts if fact.kind is FactKind.CREDITS] == []
-    assert differences(world.venue.ledger, world.account, world.trader, PREFIX) == []
+    assert differences(world.venue.books, world.account, world.trader, PREFIX) == []
     assert world.reconnects == 0
 
 

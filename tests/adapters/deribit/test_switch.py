@@ -23,7 +23,7 @@ class Guardian:
         self.switch = DeribitSwitch(settings_of(), world.now)
         self.states: dict[int, VenueState | None] = {}
         self.facts: list[str] = []
-        self.connection = world.venue.connect(world.now)
+        self.connection = world.new_connection()
         self.is_open = True
         deliver = world.deliver
 
@@ -35,7 +35,8 @@ class Guardian:
                 if frame.payload is None:
                     self.is_open = False
                 else:
-                    self.take(self.switch.receive(world.now, frame.payload))
+                    payload = frame.payload.encode() if isinstance(frame.payload, str) else frame.payload
+                    self.take(self.switch.receive(world.now, payload))
 
         world.deliver = both
         self.take(self.switch.connected(world.now, "nonce"))
@@ -89,7 +90,7 @@ def test_the_switch_sees_cancels_and_flattens() -> None:
     assert guardian.facts == []
     # The daemon is told that somebody else traded on its account, and its own orders stay right.
     assert world.fact_kinds() == ["foreign_order", "foreign_fill"]
-    assert [text for text in differences(world.venue.ledger, world.account, world.trader, PREFIX) if "t-1" in text] == []
+    assert [text for text in differences(world.venue.books, world.account, world.trader, PREFIX) if "t-1" in text] == []
 
 
 def test_the_switch_going_takes_no_order_with_it() -> None:
@@ -97,7 +98,7 @@ def test_the_switch_going_takes_no_order_with_it() -> None:
     world.begin()
     order = world.submit(BTC, Side.BUY, 10, BID - 100)
     guardian = Guardian(world)
-    world.venue.disconnect(world.now, guardian.connection)
+    world.venue.disconnected(world.now, guardian.connection)
     world.run(S)
     assert order.status is OrderStatus.ACCEPTED
 

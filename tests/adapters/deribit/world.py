@@ -28,9 +28,10 @@ from core.strategy import Subscription
 from core.trader import Trader
 from core.venue_adapter import VenueState
 from daemon.trading.reconcile import ForeignPolicy, look
-from sim.venues.deribit.faults import Faults
+from sim.venues.deribit.faults import KNOWN
 from sim.venues.deribit.markets import default_markets
 from sim.venues.deribit.venue import DeribitVenue
+from sim.venues.faults import Faults
 
 MS = 1_000_000
 S = 1_000 * MS
@@ -152,8 +153,9 @@ class World:
     ) -> None:
         self.random = random.Random(seed)
         self.now = T0
-        self.faults = faults or Faults(seed)
+        self.faults = faults or Faults(KNOWN, seed)
         self.venue = DeribitVenue(T0, faults=self.faults)
+        self._connections = 0
         self.account = self.venue.add_account("us", "id", "secret", CASH)
         self.settings = session_settings or settings_of()
         self.session = DeribitSession(self.settings, T0)
@@ -227,8 +229,14 @@ class World:
     def latency(self) -> int:
         return self.random.randrange(self._latency_ms[0] * MS, self._latency_ms[1] * MS)
 
+    def new_connection(self) -> int:
+        """The venue's number of one more connection, the guardian's too."""
+        self._connections += 1
+        self.venue.connected(self.now, self._connections)
+        return self._connections
+
     def connect(self) -> None:
-        self.connection = self.venue.connect(self.now)
+        self.connection = self.new_connection()
         self._lines = {"up": 0, "down": 0}
         self.take(self.session.connected(self.now, f"nonce{self.now}"))
 
@@ -238,10 +246,12 @@ class World:
             arrival = max(frame.ts, self.now) + self.latency()
             if frame.ts <= self.now:
                 arrival = self._lines["down"] = max(self._lines["down"], arrival)
+            if frame.freezes:
+                continue  # nobody notices
             if frame.payload is None:
                 self.at(arrival, lambda connection=connection: self.lose(connection))
             else:
-                payload = frame.payload
+                payload = frame.payload.encode() if isinstance(frame.payload, str) else frame.payload
                 self.at(arrival, lambda connection=connection, payload=payload: self.arrive(connection, payload))
 
     def arrive(self, connection: int, payload: bytes) -> None:
@@ -255,7 +265,7 @@ class World:
         connection = self.connection
         if connection is not None:
             ts = self.now + self.random.randrange(0, 60 * MS)
-            self.at(ts, lambda: self.venue.disconnect(self.now, connection))
+            self.at(ts, lambda: self.venue.disconnected(self.now, connection))
             self.lose(connection)
 
     def lose(self, connection: int) -> None:
@@ -284,7 +294,7 @@ class World:
             self.reconcile(output.reconnected)
         if output.close and self.connection is not None:
             connection = self.connection
-            self.at(self.now, lambda: self.venue.disconnect(self.now, connection))
+            self.at(self.now, lambda: self.venue.disconnected(self.now, connection))
             self.at(self.now, lambda: self.lose(connection))
 
     def reconcile(self, state: VenueState) -> None:
@@ -309,7 +319,7 @@ class World:
         self.connection = None
         if connection is not None:
             ts = self.now + self.random.randrange(0, 60 * MS)
-            self.at(ts, lambda: self.venue.disconnect(self.now, connection))
+            self.at(ts, lambda: self.venue.disconnected(self.now, connection))
         self.session = DeribitSession(self.settings, self.now)
         self.strategy.is_stopped = True  # a daemon that starts trades nothing before it has reconciled
         self.run(self.random.randrange(10 * MS, 500 * MS))

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import httpx
 import msgspec
 
 from adapters.http.io import HttpSettings, HttpTransport
 from adapters.http.meters import Meter
 from adapters.http.record import HttpRecord, Redactor
 from adapters.http.request import Answer, Intent, Outcome, Request, Signals, Throttle, Verdict, Wire
+from adapters.http.strict_http1 import StrictHttp1
 from adapters.http.strict_json import decode
 from core.units import NS_PER_SECOND
 
@@ -69,11 +71,25 @@ def request(
     )
 
 
+class Veiled(httpx.AsyncBaseTransport):
+    """Our wire as HttpTransport would see any other: by httpx's requests and responses."""
+
+    def __init__(self) -> None:
+        self._wire = StrictHttp1()
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        return await self._wire.handle_async_request(request)
+
+    async def aclose(self) -> None:
+        await self._wire.aclose()
+
+
 def transport(
     *,
     settings: HttpSettings | None = None,
     meters: dict[str, Meter] | None = None,
     record: Callable[[HttpRecord], None] = lambda record: None,
+    wire: httpx.AsyncBaseTransport | None = None,
 ) -> HttpTransport:
     return HttpTransport(
         "TEST",
@@ -82,4 +98,5 @@ def transport(
         meters=meters or {},
         record=record,
         redactor=Redactor([SECRET]),
+        wire=wire,
     )

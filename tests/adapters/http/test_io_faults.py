@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import gzip
 import socket
+from collections.abc import Callable
 from functools import partial
 
 import anyio
+import httpx
 import pytest
 
 from adapters.http.io import HttpSettings, HttpTransport
 from adapters.http.record import HttpRecord
 from adapters.http.request import Intent, Outcome, Progress, Sent
+from adapters.http.strict_http1 import StrictHttp1
 from tests.adapters.http.loopback import WAIT_S, Conversation, Loopback, Script, always, http_answer, serving
-from tests.adapters.http.requests_for_tests import SECRET, Ack, request, transport
+from tests.adapters.http.requests_for_tests import SECRET, Ack, Veiled, request, transport
 
 GOOD = http_answer(200, b'{"id":"td-1-1"}', "Content-Type: application/json")
 FAST = HttpSettings(connect_timeout_s=10, silence_timeout_s=10)
+# Our own wire as it is asked in earnest, the same by httpx's objects, and httpx's own: the outcome is never better than proven.
+Wired = Callable[[], httpx.AsyncBaseTransport | None]
+WIRES: list[Wired] = [lambda: None, Veiled, httpx.AsyncHTTPTransport]
 
 
 def exchange(script: Script, *, intent: Intent = Intent.PLACE, deadline_s: float = 20.0) -> tuple[Sent[Ack], Loopback]:
@@ -41,7 +47,9 @@ def test_a_whole_answer_is_read() -> None:
     assert sent.sent_ns < sent.answered_ns
 
 
-def test_an_answer_cut_at_every_byte_leaves_the_outcome_unknown() -> None:
+@pytest.mark.parametrize("wire", WIRES)
+@pytest.mark.parametrize("use_uvloop", [False, True])
+def test_an_answer_cut_at_every_byte_leaves_the_outcome_unknown(wire: Wired, use_uvloop: bool) -> None:
     """Cut by FIN and by RST after each prefix of a good answer, on fresh connections to one server."""
 
     async def run() -> list[tuple[int, bool, str]]:
@@ -57,7 +65,7 @@ def test_an_answer_cut_at_every_byte_leaves_the_outcome_unknown() -> None:
                 conversation.reset()
 
         async with serving(script) as server:
-            http = transport(settings=FAST)
+            http = transport(settings=FAST, wire=wire())
             for count, is_reset in cuts:
                 sent = await http.send(request(server.origin, cost=0))
                 if sent.outcome is not Outcome.UNKNOWN or sent.value is not None:
@@ -66,10 +74,12 @@ def test_an_answer_cut_at_every_byte_leaves_the_outcome_unknown() -> None:
             assert len(server.requests) == len(cuts), "something was sent twice"
         return wrong
 
-    assert anyio.run(run) == []
+    assert anyio.run(run, backend_options={"use_uvloop": use_uvloop}) == []
 
 
-def test_a_request_cut_at_every_byte_is_never_called_not_sent() -> None:
+@pytest.mark.parametrize("wire", WIRES)
+@pytest.mark.parametrize("use_uvloop", [False, True])
+def test_a_request_cut_at_every_byte_is_never_called_not_sent(wire: Wired, use_uvloop: bool) -> None:
     """The server reads k bytes of the request and resets: nobody on this side can know that it was only k."""
     _, server = exchange(always(GOOD))
     whole = len(server.requests[0])
@@ -84,7 +94,7 @@ def test_a_request_cut_at_every_byte_is_never_called_not_sent() -> None:
             conversation.reset()
 
         async with serving(script) as server:
-            http = transport(settings=FAST)
+            http = transport(settings=FAST, wire=wire())
             for count in counts:
                 sent = await http.send(request(server.origin, cost=0))
                 if sent.outcome is not Outcome.UNKNOWN:
@@ -93,7 +103,7 @@ def test_a_request_cut_at_every_byte_is_never_called_not_sent() -> None:
             assert server.connections == len(counts), "a request that may have been read was sent again"
         return wrong
 
-    assert anyio.run(run) == []
+    assert anyio.run(run, backend_options={"use_uvloop": use_uvloop}) == []
 
 
 def closed_port() -> int:
@@ -103,9 +113,10 @@ def closed_port() -> int:
 
 
 @pytest.mark.parametrize("origin", ["http://127.0.0.1:PORT", "http://no-such-host.invalid", "https://127.0.0.1:PORT"])
-def test_refused_and_unresolved_are_proven_not_sent(origin: str) -> None:
+@pytest.mark.parametrize("wire", WIRES)
+def test_refused_and_unresolved_are_proven_not_sent(origin: str, wire: Wired) -> None:
     async def run() -> Sent[Ack]:
-        http = transport(settings=FAST)
+        http = transport(settings=FAST, wire=wire())
         sent = await http.send(request(origin.replace("PORT", str(closed_port())), cost=0))
         await http.aclose()
         return sent
@@ -246,8 +257,10 @@ def test_a_query_that_is_refused_is_not_asked_again() -> None:
 
 async def until_idle_is_closed(http: HttpTransport) -> None:
     """What the server did has arrived here: a request that leaves before could not know of it."""
+    wire = http._wire
+    assert isinstance(wire, StrictHttp1)
     with anyio.fail_after(WAIT_S):
-        while any(not connection.is_closed for idle in http._idle.values() for connection in idle):
+        while any(not connection.is_closed for idle in wire._idle.values() for connection in idle):
             await anyio.sleep(0.01)
 
 

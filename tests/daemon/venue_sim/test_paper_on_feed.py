@@ -9,7 +9,7 @@ import pytest
 
 from core.errors import ConfigError
 from daemon.config.loader import load_config
-from daemon.trading.venue_opening import is_execution_simulated
+from daemon.wiring import is_execution_simulated
 from tests.daemon.session import tradingd
 from tests.daemon.venue_sim.processes import ask, config_with_venue, daemon, end, venue, wait_for_fills
 

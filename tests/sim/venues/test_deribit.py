@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 from core.enums import Side
-from sim.venues.deribit.faults import Faults
+from sim.venues.deribit.faults import KNOWN
 from sim.venues.deribit.markets import default_markets, number
 from sim.venues.deribit.venue import DeribitVenue, Limits
+from sim.venues.faults import Faults
 
 MS, S = 10**6, 10**9
 T0 = 1_790_000_000 * S
@@ -26,7 +27,8 @@ class Client:
 
     def __init__(self, venue: DeribitVenue, *, login: bool = True, armed: bool = False, client_id: str = "id") -> None:
         self.venue = venue
-        self.number = venue.connect(venue.now)
+        self.number = len(venue.connections) + 1
+        venue.connected(venue.now, self.number)
         self.told: list[tuple[str, Any]] = []
         self.answers: dict[int | None, Any] = {}
         self.is_open = True
@@ -46,7 +48,7 @@ class Client:
                 if client.number == frame.connection:
                     client.hear(frame.payload)
 
-    def hear(self, payload: bytes | None) -> None:
+    def hear(self, payload: str | bytes | None) -> None:
         if payload is None:
             self.is_open = False
             return
@@ -148,7 +150,7 @@ def test_methods_want_a_login_and_right_parameters(venue: DeribitVenue) -> None:
     assert us.buy(10, 49_999.5, valid_until=T0 // MS - 1) == 13888
     assert us.buy(10, None, time_in_force="fill_or_kill") == 11047
     assert us.buy(10**9, 49_999.5) == 10009
-    assert venue.ledger.orders == []
+    assert venue.books.orders == []
 
 
 # Orders.
@@ -228,7 +230,7 @@ def test_the_engines_credits_run_out_and_the_session_ends(venue: DeribitVenue) -
     assert [isinstance(result, dict) for result in results] == [True] * 20 + [False]
     assert (results[-1], us.is_open) == (10028, False)
     # Cancel-on-disconnect was armed: that was a mass cancel.
-    assert {order.cancel_reason for order in venue.ledger.orders} == {"cancel_on_disconnect"}
+    assert {order.cancel_reason for order in venue.books.orders} == {"cancel_on_disconnect"}
 
 
 def test_credits_come_back(venue: DeribitVenue) -> None:
@@ -256,15 +258,15 @@ def test_cancel_on_disconnect_takes_this_connections_orders_only(venue: DeribitV
     armed, plain = client(venue, armed=True), client(venue)
     armed.buy(10, 49_990.0, label="armed")
     plain.buy(10, 49_980.0, label="plain")
-    venue.disconnect(venue.now, armed.number)
-    assert [(order.label, order.state) for order in venue.ledger.orders] == [("armed", "cancelled"), ("plain", "open")]
+    venue.disconnected(venue.now, armed.number)
+    assert [(order.label, order.state) for order in venue.books.orders] == [("armed", "cancelled"), ("plain", "open")]
 
 
 def test_logout_cancels_nothing(venue: DeribitVenue) -> None:
     us = client(venue, armed=True)
     us.buy(10, 49_990.0)
     us.call("private/logout")
-    assert (us.is_open, [order.state for order in venue.ledger.orders]) == (False, ["open"])
+    assert (us.is_open, [order.state for order in venue.books.orders]) == (False, ["open"])
 
 
 def test_a_missed_heartbeat_ends_the_connection(venue: DeribitVenue) -> None:
@@ -278,7 +280,7 @@ def test_a_missed_heartbeat_ends_the_connection(venue: DeribitVenue) -> None:
     wait(venue, 15 * S)
     assert us.is_open
     wait(venue, 10 * S)
-    assert (us.is_open, venue.ledger.orders[0].cancel_reason) == (False, "cancel_on_disconnect")
+    assert (us.is_open, venue.books.orders[0].cancel_reason) == (False, "cancel_on_disconnect")
 
 
 def test_ten_minutes_of_silence_end_a_connection(venue: DeribitVenue) -> None:
@@ -322,7 +324,7 @@ def test_a_subscriber_can_keep_the_book(venue: DeribitVenue, seed: int) -> None:
         {price / 100: float(qty) for price, qty in asks.items()},
     )
     prints = sum(data[0]["amount"] for channel, data in us.told if channel.startswith("trades."))
-    assert prints == sum(fill.amount for fill in venue.ledger.fills if not fill.is_maker)
+    assert prints == sum(fill.amount for fill in venue.books.fills if not fill.is_maker)
 
 
 # Books of account.
@@ -355,8 +357,7 @@ def test_everybodys_positions_add_up_to_nothing(venue: DeribitVenue) -> None:
     assert sum(sizes) == 0
     assert any(sizes)
     by_fills = [
-        sum(f.amount if f.order.side is Side.BUY else -f.amount for f in venue.ledger.fills_of(a))
-        for a in venue.accounts.values()
+        sum(f.amount if f.order.side is Side.BUY else -f.amount for f in venue.books.fills_of(a)) for a in venue.accounts.values()
     ]
     assert sizes == by_fills
 
@@ -382,9 +383,9 @@ def test_day_orders_end_at_eight_and_a_settlement_ends_all(venue: DeribitVenue) 
     us.buy(10, 49_990.0, time_in_force="good_til_day")
     us.buy(10, 49_980.0)
     wait(venue, 24 * 3_600 * S)
-    assert [order.state for order in venue.ledger.orders] == ["cancelled", "open"]
+    assert [order.state for order in venue.books.orders] == ["cancelled", "open"]
     venue.settle(venue.now, PERPETUAL)
-    assert venue.ledger.orders[1].cancel_reason == "settlement"
+    assert venue.books.orders[1].cancel_reason == "settlement"
 
 
 def test_trades_are_paged_oldest_first(venue: DeribitVenue) -> None:
@@ -425,7 +426,7 @@ def test_numbers_look_as_the_venue_writes_them(value: int, scale: int, text: byt
 
 def test_faults_come_from_the_seed_alone() -> None:
     def run(seed: int) -> list[bool]:
-        faults = Faults(seed, {22: 300_000})
+        faults = Faults(KNOWN, seed, {22: 300_000})
         return [faults.fires(22) for _ in range(200)]
 
     assert run(1) == run(1)
@@ -434,6 +435,6 @@ def test_faults_come_from_the_seed_alone() -> None:
 
 
 def test_an_armed_fault_happens_once() -> None:
-    faults = Faults()
+    faults = Faults(KNOWN)
     faults.arm(13)
     assert [faults.fires(13), faults.fires(13), faults.fired] == [True, False, {13: 1}]

@@ -215,6 +215,23 @@ def test_timers_and_cancels_are_as_a_list_in_order_would_have_them(plan: list[tu
     assert on_virtual_loop(program) == [number for _, number in sorted(ends)]
 
 
+@given(st.lists(st.floats(0, 1e7, allow_nan=False), min_size=1, max_size=20))
+def test_a_timer_that_fires_finds_itself_due(delays: list[float]) -> None:
+    agenda, early = Agenda(), []
+    loop = VirtualLoop(agenda)
+
+    def fires(when: float) -> None:
+        if loop.time() < when:
+            early.append(when)
+
+    for delay in delays:
+        loop.call_at(delay, fires, delay)
+    while agenda.step():
+        pass
+    assert early == []
+    loop.close()
+
+
 def test_a_year_takes_no_time() -> None:
     agenda, began = Agenda(), time.monotonic()
     with asyncio.Runner(loop_factory=lambda: VirtualLoop(agenda)) as runner:

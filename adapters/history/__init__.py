@@ -1,0 +1,1 @@
+"""Sources of recorded market data: nobody trades here."""

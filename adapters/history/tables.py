@@ -1,0 +1,105 @@
+"""What a source of recorded market data is asked for, and what it gives: rows of stamps and decimal text. Pure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable
+from decimal import Decimal, InvalidOperation
+from enum import Enum
+from typing import Any, Protocol
+
+import msgspec
+
+from core.errors import VenueProtocolError
+
+
+class Kind(Enum):
+    BARS = "bars"
+    TRADES = "trades"
+    QUOTES = "quotes"
+
+
+# Of each kind, in order: ts_event is int ns UTC (of a bar: its beginning), the rest decimal text; trade_id may be any text.
+COLUMNS: dict[Kind, tuple[str, ...]] = {
+    Kind.BARS: ("ts_event", "open", "high", "low", "close", "volume"),
+    Kind.TRADES: ("ts_event", "price", "qty", "side", "trade_id"),
+    Kind.QUOTES: ("ts_event", "bid_price", "bid_qty", "ask_price", "ask_qty"),
+}
+NOT_NUMBERS = ("ts_event", "side", "trade_id")
+
+Row = tuple[int | str, ...]
+
+
+class Ask(msgspec.Struct, frozen=True, kw_only=True):
+    """[start, end) in ns UTC. `interval_ns` of bars, else 0. `market`: one of the source's markets, "" for its first.
+
+    `price_scale`: decimals that prices are rounded to, of a source that only has floats.
+    """
+
+    kind: Kind
+    symbol: str
+    start: int
+    end: int
+    interval_ns: int = 0
+    market: str = ""
+    price_scale: int = 2
+
+
+class Unit(msgspec.Struct, frozen=True):
+    """What is fetched, kept and fetched again as a whole: [start, end) in ns UTC under a name that sorts as time does."""
+
+    name: str
+    start: int
+    end: int
+
+
+# (url, query parameters) -> the body of a 200. Raises RefusedError, TransportError, VenueProtocolError.
+Get = Callable[[str, dict[str, str]], Awaitable[bytes]]
+
+
+class Source(Protocol):
+    """`markets`: what `Ask.market` may be; empty: there is only one. `needs_key`: a secret must be named."""
+
+    name: str
+    kinds: tuple[Kind, ...]
+    markets: tuple[str, ...]
+    needs_key: bool
+    requests_per_minute: int  # of the most modest plan; 0: no limit is known
+
+    def units(self, ask: Ask) -> list[Unit]:
+        """Oldest first, over the whole of [start, end). Raises ConfigError for what the source does not have."""
+
+    async def fetch(self, get: Get, ask: Ask, unit: Unit) -> list[Row]:
+        """The unit's rows, oldest first; empty where the source has none."""
+
+
+def decimal_text(value: Any, what: str) -> str:
+    """A JSON number's own digits without an exponent. Raises VenueProtocolError for what is no finite number."""
+    if not isinstance(value, str):
+        raise VenueProtocolError(f"{what}: {value!r} is no number")
+    try:
+        number = Decimal(value)
+    except InvalidOperation:
+        raise VenueProtocolError(f"{what}: {value!r} is no number") from None
+    if not number.is_finite() or abs(number.adjusted()) > 30:
+        raise VenueProtocolError(f"{what}: {value!r} is no number that can be stored")
+    return format(number, "f")
+
+
+def whole(value: Any, what: str) -> int:
+    """A whole number, as JSON gives it to `read_json`."""
+    if isinstance(value, str) and value.lstrip("-").isdecimal() and len(value) <= 19:
+        return int(value)
+    raise VenueProtocolError(f"{what}: {value!r} is no whole number")
+
+
+def read_json(body: bytes) -> Any:
+    """JSON with every number as its own text. Raises VenueProtocolError."""
+    try:
+        return json.loads(body, parse_float=str, parse_int=str, parse_constant=_no_number)
+    except (ValueError, RecursionError) as error:
+        raise VenueProtocolError(f"the answer is no JSON: {error}") from None
+
+
+def _no_number(text: str) -> str:
+    raise ValueError(f"{text} is no number")

@@ -1,0 +1,233 @@
+"""Judges a drill by what anybody can read: the venues' ledgers, the journals, what the processes said.
+
+It shares no code with either. Each finding names the oracle that does not hold and the numbers. An order that the venue made by
+itself (manual, forced) is none of ours: its fills are foreign, and only positions must add up with them.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from core.commands import SubmitOrder
+from core.errors import TradingdError
+from core.events import OrderFilled
+from core.identifiers import format_order_id, parse_order_id
+from core.instruments import Instrument
+from core.order_store import FOREIGN_ORDER_ID
+from core.orders import TERMINAL
+from core.trader_state import TraderState
+from daemon.config.loader import LoadedConfig
+from daemon.journal.format import JOURNAL_FOLDER
+from daemon.journal.reader import segments_of
+from daemon.journal.tail import TailReader
+from daemon.trading.recovery import recover
+from daemon.trading.state_folder import StateFolder
+from daemon.trading.venue_opening import prefix_of
+from daemon.trading.wiring import build_bare_trader
+
+READ_BYTES_MAX = 1 << 26  # of one file that is looked through for secrets
+SHOWN_MAX = 3
+ROUNDING_PER_FILL = 2  # 10^-8: what a fill closes and what it gains are rounded each
+
+
+class Oracle(Enum):
+    LEDGER = "the venue's ledger equals ours"
+    ONE_ORDER = "at most one venue order for each intent"
+    ONCE = "each execution is booked once"
+    INTENT = "nothing on the wire without a durable intent"
+    LIMITS = "exposure never above a limit"
+    KILL = "nothing after a kill"
+    CHAIN = "the audit chain verifies"
+    SECRETS = "no secret in any output"
+    ALIVE = "no task silently dead"
+    ALERT = "the alert is out within 5 s"
+
+
+@dataclass(frozen=True, slots=True)
+class Breach:
+    oracle: Oracle
+    text: str
+
+
+@dataclass(slots=True)
+class Books:
+    """What our journals say over all runs: ids of orders sent, fills booked as (id, trade id), and the state they end in."""
+
+    sent: Counter[str] = field(default_factory=Counter)
+    filled: Counter[tuple[str, str]] = field(default_factory=Counter)
+    state: TraderState | None = None
+    problems: list[str] = field(default_factory=list)
+
+
+def read_books(loaded: LoadedConfig, account_folder: Path) -> Books:
+    """Raises nothing: what cannot be read is a problem."""
+    books = Books()
+    prefixes = {each.venue: each.order_id_prefix or prefix_of(loaded.config.run.name) for each in loaded.config.connections}
+    try:
+        for run in sorted((account_folder / "runs").iterdir()):
+            journal = run / JOURNAL_FOLDER
+            if journal.is_dir() and segments_of(journal):
+                _read_run(journal, prefixes, books)
+        state_folder = StateFolder(account_folder)
+        try:
+            recovered = recover(state_folder, partial(build_bare_trader, loaded))
+            books.state = recovered.state
+            books.problems += recovered.problems
+        finally:
+            state_folder.release()
+    except (TradingdError, OSError) as error:
+        books.problems.append(f"{type(error).__name__}: {error}")
+    return books
+
+
+def _read_run(journal: Path, prefixes: Mapping[str, str], books: Books) -> None:
+    for record in TailReader(journal):
+        match record:
+            case SubmitOrder():
+                books.sent[_text(record.client_order_id, record.instrument_id, prefixes)] += 1
+            case OrderFilled() if record.client_order_id != FOREIGN_ORDER_ID:
+                books.filled[_text(record.client_order_id, record.instrument_id, prefixes), record.execution_id] += 1
+            case _:
+                continue
+
+
+def _text(client_order_id: int, instrument_id: str, prefixes: Mapping[str, str]) -> str:
+    return format_order_id(client_order_id, prefixes[instrument_id.rpartition(".")[2]])
+
+
+# The ledgers against our books.
+
+
+def judge_books(books: Books, ledgers: Mapping[str, dict[str, Any]], account: str, prefixes: Mapping[str, str]) -> list[Breach]:
+    """`ledgers` and `prefixes` by venue."""
+    found = [Breach(Oracle.LEDGER, f"our own books cannot be read: {text}") for text in books.problems]
+    there: dict[tuple[str, str], dict[str, Any]] = {}
+    for venue, ledger in ledgers.items():
+        orders = {each["venue_order_id"]: each for each in ledger["orders"] if each["account"] == account}
+        found += _judge_orders(books, orders.values(), prefixes[venue])
+        ours = {key for key, each in orders.items() if is_ours(each, prefixes[venue])}
+        for fill in ledger["fills"]:
+            if fill["account"] == account and fill["venue_order_id"] in ours and not fill["is_busted"]:
+                there[fill["client_order_id"], fill["trade_id"]] = fill
+    lost, invented = sorted(set(there) - set(books.filled)), sorted(set(books.filled) - set(there))
+    if lost:
+        found.append(Breach(Oracle.LEDGER, f"{len(lost)} fills of the venue are not in our journal: {lost[:SHOWN_MAX]}"))
+    if invented:
+        found.append(Breach(Oracle.LEDGER, f"{len(invented)} fills in our journal are not the venue's: {invented[:SHOWN_MAX]}"))
+    return found
+
+
+def is_ours(order: Mapping[str, Any], prefix: str) -> bool:
+    """Sent by the daemon: under an id of its own, and not made by the venue."""
+    return order["origin"] == "client" and parse_order_id(order["client_order_id"], prefix) is not None
+
+
+def _judge_orders(books: Books, orders: Iterable[Mapping[str, Any]], prefix: str) -> list[Breach]:
+    found: list[Breach] = []
+    # A stop that was triggered goes on as a second order under its name: that is one intent.
+    mine = [each for each in orders if is_ours(each, prefix) and not each.get("triggered_by")]
+    twice = sorted(name for name, count in Counter(each["client_order_id"] for each in mine).items() if count > 1)
+    if twice:
+        found.append(Breach(Oracle.ONE_ORDER, f"{len(twice)} intents have several orders there: {twice[:SHOWN_MAX]}"))
+    sent_twice = sorted(name for name, count in books.sent.items() if count > 1)
+    if sent_twice:
+        found.append(Breach(Oracle.ONE_ORDER, f"{len(sent_twice)} ids were sent twice: {sent_twice[:SHOWN_MAX]}"))
+    unknown = sorted({each["client_order_id"] for each in mine} - set(books.sent))
+    if unknown:
+        found.append(Breach(Oracle.INTENT, f"{len(unknown)} orders there are in no journal: {unknown[:SHOWN_MAX]}"))
+    nameless = [
+        each["venue_order_id"]
+        for each in orders
+        if each["origin"] == "client" and not each["reduce_only"] and parse_order_id(each["client_order_id"], prefix) is None
+    ]
+    if nameless:
+        found.append(Breach(Oracle.INTENT, f"orders without an id of ours, and not reduce-only: {nameless[:SHOWN_MAX]}"))
+    return found
+
+
+def judge_state(
+    books: Books,
+    ledgers: Mapping[str, dict[str, Any]],
+    account: str,
+    instruments: Sequence[Instrument],
+    cash: Mapping[str, int],
+    foreign: Mapping[str, int],
+) -> list[Breach]:
+    """Positions, cash and what is open, as the next start would begin with them. `cash`: what the account began with.
+
+    `foreign`: units by instrument that fills brought which are not ours: counted here where they were adopted, else exactly
+    what is missing.
+    """
+    state = books.state
+    if state is None:
+        return [Breach(Oracle.LEDGER, "there is no state to go on from")]
+    found: list[Breach] = []
+    here = {each.instrument_id: each.qty for each in state.positions if not each.strategy_id}
+    for ledger in ledgers.values():
+        for key, there in ledger["positions"].get(account, {}).items():
+            own, others = here.get(key, 0), foreign.get(key, 0)
+            if there not in (own, own + others):
+                text = f"{key}: position {own} here{f' and {others} of others' if others else ''}, {there} there"
+                found.append(Breach(Oracle.LEDGER, text))
+    still_open = [order.client_order_id for order in state.orders if order.status not in TERMINAL]
+    if still_open:
+        found.append(Breach(Oracle.LEDGER, f"{len(still_open)} orders are open here after everything was cancelled"))
+    if any(foreign.values()):
+        return found  # what others' fills cost is the venue's to say
+    return found + _judge_cash(state, ledgers, account, instruments, cash)
+
+
+def _judge_cash(
+    state: TraderState,
+    ledgers: Mapping[str, dict[str, Any]],
+    account: str,
+    instruments: Sequence[Instrument],
+    cash: Mapping[str, int],
+) -> list[Breach]:
+    """Cash and what open positions were opened at, together: which fills closed what depends on their order; this does not."""
+    by_key = {each.instrument_id: each for each in instruments}
+    there: dict[str, int] = defaultdict(int)
+    tolerance: dict[str, int] = defaultdict(int)
+    for ledger in ledgers.values():
+        for fill in ledger["fills"]:
+            instrument = by_key.get(fill["instrument_id"])
+            if fill["account"] != account or fill["is_busted"] or instrument is None:
+                continue
+            signed = fill["qty"] if fill["side"] == "BUY" else -fill["qty"]
+            sign = 1 if instrument.is_inverse else -1
+            there[instrument.settlement_currency] += sign * instrument.notional(fill["price"], signed)
+            there[fill["fee_currency"]] -= fill["fee"]
+            tolerance[instrument.settlement_currency] += ROUNDING_PER_FILL
+    here: dict[str, int] = {name: int(text) - cash.get(name, 0) for name, text in state.cash.items()}
+    for position in state.positions:
+        instrument = by_key[position.instrument_id]
+        if not position.strategy_id and not instrument.pays_notional:
+            here[instrument.settlement_currency] += (1 if instrument.is_inverse else -1) * int(position.value_open)
+    return [
+        Breach(Oracle.LEDGER, f"{name}: {here.get(name, 0)} of cash and positions here, {amount} by the venue's fills (10^-8)")
+        for name, amount in there.items()
+        if abs(here.get(name, 0) - amount) > tolerance[name]
+    ]
+
+
+# What the processes left.
+
+
+def judge_secrets(folder: Path, secrets: Iterable[str]) -> list[Breach]:
+    """Every file that they wrote, journals and recorded frames included."""
+    wanted = {value.encode() for value in secrets}
+    found = []
+    for path in sorted(folder.rglob("*")):
+        if not path.is_file() or path.is_symlink():
+            continue
+        with path.open("rb") as file:
+            data = file.read(READ_BYTES_MAX)
+        if any(value in data for value in wanted):
+            found.append(Breach(Oracle.SECRETS, f"a secret is in {path.relative_to(folder)}"))
+    return found
