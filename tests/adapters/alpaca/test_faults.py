@@ -31,6 +31,8 @@ async def busy(world: World) -> None:
     await anyio.sleep(0.05)
     world.do(lambda context: context.cancel_all())
     await anyio.sleep(0.05)
+    world.submit(Side.SELL, 2, None)
+    await anyio.sleep(0.05)
 
 
 @pytest.mark.parametrize("number", sorted(set(KNOWN) - {31}))
