@@ -57,6 +57,10 @@ LOOK_FIRST = REQUEST_FIRST + 10_000_000
 TROUBLES_MAX = 100
 
 
+class ClientIdTakenError(RefusedError):
+    """Somebody is connected by this client id: a process that has just ended, as the gateway sees it, or another one."""
+
+
 class Stage(Enum):
     """How far a connection's login has got."""
 
@@ -356,7 +360,7 @@ class IbSession:
         meaning = meaning_of(message.code)
         said = f"{message.code} {' '.join(message.text.split())[:200]}"
         if meaning is Meaning.TAKEN:
-            raise RefusedError(f"client id {self._client_id}: {said}")
+            raise ClientIdTakenError(f"client id {self._client_id}: {said}")
         if meaning is Meaning.FATAL:
             raise TransportError(said)
         if meaning is Meaning.LOST:
