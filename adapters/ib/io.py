@@ -9,7 +9,7 @@ from typing import Any
 
 import anyio
 
-from adapters.ib.session import ClientIdTakenError, IbSession, Stage
+from adapters.ib.session import IbSession, Stage
 from core.approved import Approved
 from core.commands import CancelAll, CancelOrder, OrderCommand
 from core.errors import CapacityError, ConfigError, RefusedError, TransportError, VenueProtocolError
@@ -24,8 +24,6 @@ BACKOFF_S_FIRST = 0.1  # doubled with every try that fails, and with every conne
 BACKOFF_S_MAX = 10.0
 HOLDS_S = 5.0  # a connection that has lived so long was a good one
 EARLY_EVENTS_MAX = 100_000  # that may come in between login and run
-TAKEN_TRIES_MAX = 10
-TAKEN_WAIT_S = 0.5
 QUERY_TURNS = 3  # a question may have to wait for those before it
 
 Now = Callable[[], int]  # ns UTC, never less than before
@@ -158,15 +156,7 @@ class IbAdapter:
 
     async def open(self) -> None:
         """Raises ConfigError too, where the venue's instruments are not the configured ones."""
-        for left in reversed(range(TAKEN_TRIES_MAX)):
-            try:
-                await self._connect()  # what it shows the daemon asks for again
-                break
-            except ClientIdTakenError:
-                # The gateway may not have seen yet that the process before this one is gone.
-                if not left:
-                    raise
-                await anyio.sleep(TAKEN_WAIT_S)
+        await self._connect()  # what it shows the daemon asks for again
         self._is_sending = True
 
     async def close(self) -> None:

@@ -57,10 +57,6 @@ LOOK_FIRST = REQUEST_FIRST + 10_000_000
 TROUBLES_MAX = 100
 
 
-class ClientIdTakenError(RefusedError):
-    """Somebody is connected by this client id: a process that has just ended, as the gateway sees it, or another one."""
-
-
 class Stage(Enum):
     """How far a connection's login has got."""
 
@@ -360,7 +356,8 @@ class IbSession:
         meaning = meaning_of(message.code)
         said = f"{message.code} {' '.join(message.text.split())[:200]}"
         if meaning is Meaning.TAKEN:
-            raise ClientIdTakenError(f"client id {self._client_id}: {said}")
+            # Not for ever, where it was ours: the gateway may not have seen yet that the process before this one is gone.
+            raise TransportError(f"client id {self._client_id}: {said}")
         if meaning is Meaning.FATAL:
             raise TransportError(said)
         if meaning is Meaning.LOST:
