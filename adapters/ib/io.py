@@ -352,9 +352,10 @@ class IbAdapter:
             break
         self._told = ""
         await self._give_answers(sink)
-        self._compare(state, on_reconnect)
+        # What came in on the way in is older than the state that it ended with.
         early, self._early = self._early, []
         await _give(sink, early)
+        self._compare(state, on_reconnect)
 
     async def _refuse_for(self, sink: EventSink, seconds: float) -> None:
         with anyio.move_on_after(seconds):

@@ -145,7 +145,11 @@ class IbVenue:
         self._follow(ts)
 
     def ledger(self) -> dict[str, Any]:
-        return self.exchange.ledger(_venue_order_id, _trade_id)
+        """No order here is said to reduce only: `reduce_only` says whether it could do no more when it came in."""
+        ledger = self.exchange.ledger(_venue_order_id, _trade_id)
+        for row, order in zip(ledger["orders"], self.exchange.orders.values(), strict=True):
+            row["reduce_only"] = order.tag is not None and ticket_of(order).only_reduces
+        return ledger
 
     # What leaves.
 
