@@ -146,7 +146,6 @@ class Bench:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """The adapter open, asked once, and run."""
-        await self.until(lambda: not self.served.connections)  # of an adapter before this one
         await self.adapter.open()
         self.states.append(await self.adapter.query(0))
         async with anyio.create_task_group() as tasks:

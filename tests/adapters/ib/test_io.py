@@ -194,6 +194,7 @@ def test_what_another_process_left_open_is_taken_over_and_changed() -> None:
             bench.send(buy(1, 679_900, qty=2))
             await bench.sink.until(OrderAccepted)
         bench.adapter = bench.make_adapter()
+        await bench.until(lambda: not bench.served.connections)
         async with bench.running():
             (order,) = bench.states[-1].open_orders
             assert (order.client_order_id, order.leaves_qty, order.price) == (order_id(1), 2, 679_900)
