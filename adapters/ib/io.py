@@ -49,7 +49,9 @@ class Socket:
     async def connect(self, host: str, port: int) -> None:
         """Raises TransportError where nobody listens."""
         try:
-            await self._connection.connectAsync(host, port)
+            # As the library's own connectAsync does it, in the loop that runs: ib_insync takes the thread's, which may be none.
+            loop = asyncio.get_running_loop()
+            self._connection.transport, _ = await loop.create_connection(lambda: self._connection, host, port)
         except OSError as error:
             raise TransportError(f"{host}:{port}: no gateway answers: {error.strerror or error}") from None
         self.is_open = True
