@@ -117,11 +117,10 @@ def many(arguments: argparse.Namespace, venues: tuple[str, ...]) -> int:
     if arguments.json:
         print(json.dumps(found))
     else:
-        print(
-            f"{total.worlds:,} worlds, {len(total.violated)} violated; {found['seconds']} s: {found['events_per_s']:,} simulated events "
-            f"and {found['venue_hours_per_s']} venue-hours a second; {total.lives:,} lives of the daemon, {total.orders:,} orders, "
-            f"{total.fills:,} fills; went wrong: {dict(sorted(total.fired.items()))}"
-        )
+        print(f"{total.worlds:,} worlds in {found['seconds']} s, {len(total.violated)} violated")
+        print(f"{found['events_per_s']:,} simulated events and {found['venue_hours_per_s']} venue-hours a second")
+        print(f"{total.lives:,} lives of the daemon, {total.orders:,} orders, {total.fills:,} fills")
+        print("went wrong: " + ", ".join(f"{what} {times:,}" for what, times in sorted(total.fired.items())))
     return 1 if total.violated else 0
 
 

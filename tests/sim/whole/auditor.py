@@ -32,7 +32,7 @@ class Books:
 
 @dataclass
 class Kill:
-    """In effect from `since` to `until`: `_ns` by the world's time, `_ts` by the stamps of the daemon, whose clock may be wrong."""
+    """In effect from `since` to `until`: `_ns` by the world's time, `_ts` by the daemon's stamps, whose clock may be wrong."""
 
     since_ns: int
     since_ts: int
@@ -146,7 +146,7 @@ def after_kill(ledger: dict[str, Any], books: Books, kill: Kill) -> list[str]:
     What left before it may arrive for ON_WIRE_NS_MAX; what was decided on after it may not arrive at all.
     """
     found = []
-    until_ns = FOREVER if kill.until_ns is None else kill.until_ns
+    until_ns = kill.until_ns or FOREVER
     for order in ledger["orders"]:
         if order["origin"] != "client" or order["reduce_only"]:
             continue

@@ -1,8 +1,8 @@
 """A whole world from one seed: venues, a network, a machine and the daemon on it, everything that can go wrong, and the verdict.
 
-A world is a list of deeds, each after a while of its own: kills, power cuts, cuts of the network, halts, what happens at venues. Then
-it becomes calm, the daemon is given time to find everything out, and the auditor looks. The same seed is the same world; with fewer
-steps it is the beginning of it.
+A world is a list of deeds, each after a while of its own: kills, power cuts, cuts of the network, halts, what happens at venues.
+Then it becomes calm, the daemon is given time to find everything out, and the auditor looks. The same seed is the same world; with
+fewer steps it is the beginning of it.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ NAME = "whole"
 DEED_NS = (50 * MS, 4 * NS_PER_S)
 TRADING_NS_MAX = 40 * NS_PER_S  # for which a daemon that starts is waited for
 LOOK_NS = NS_PER_S  # between two looks of the auditor at the venues' side of the wire
-CALM_NS_MAX = 900 * NS_PER_S  # in which everything is found out
+CALM_NS_MAX = 300 * NS_PER_S  # in which everything is found out
 SETTLED_NS = 3 * NS_PER_S  # for which it has to stay so
 RESTART_NS = (10 * MS, 3 * NS_PER_S)
 REPLAYED_OF = 16  # one seed of so many is replayed too, run by run
