@@ -1,8 +1,8 @@
 """A whole world from one seed: venues, a network, a machine and the daemon on it, everything that can go wrong, and the verdict.
 
 A world is a list of deeds, each after a while of its own: kills, power cuts, cuts of the network, halts, what happens at venues.
-Then it becomes calm, the daemon is given time to find everything out, and the auditor looks. The same seed is the same world; with
-fewer steps it is the beginning of it.
+Then it becomes calm, the daemon is given time to find out everything, and the auditor looks. The same seed is the same world;
+with fewer steps it is the beginning of it.
 """
 
 from __future__ import annotations
