@@ -84,6 +84,15 @@ class VenueOpening:
     def read_settings(self, kind: type[S]) -> S:
         """`settings` as the adapter's own struct (forbid_unknown_fields). Raises ConfigError that names the key."""
         try:
-            return msgspec.convert(dict(self.settings), kind)
+            return msgspec.convert(_plain(self.settings), kind)
         except msgspec.ValidationError as error:
             raise ConfigError(f"settings: {error}") from None
+
+
+def _plain(value: Any) -> Any:
+    """A configuration's floats remember their text, and msgspec takes no kind of float but float."""
+    if isinstance(value, Mapping):
+        return {key: _plain(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_plain(each) for each in value]
+    return float(value) if isinstance(value, float) else value

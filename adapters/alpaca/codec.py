@@ -104,6 +104,8 @@ class AlpacaCodec:
             time_in_force=_TIMES[command.time_in_force],
             client_order_id=text,
             numbers=numbers,
+            # The venue has no reduce-only flag; this says what it is for, and the venue refuses what would open [?].
+            intent=f"{_SIDES[command.side]}_to_close" if command.reduce_only else None,
         )
         if self._settings.extended_hours and is_extended(command):
             body["extended_hours"] = True

@@ -12,17 +12,9 @@ from collections.abc import Mapping
 import ccxt
 
 from adapters.binance.endpoints import Endpoint, Security
+from adapters.binance.signing import SECTIONS
 from adapters.http.request import Wire
 from core.errors import ConfigError
-
-SECTIONS = {
-    "public": "/api/v3",
-    "private": "/api/v3",
-    "sapi": "/sapi/v1",
-    "fapiPublic": "/fapi/v1",
-    "fapiPrivate": "/fapi/v1",
-    "fapiPrivateV3": "/fapi/v3",
-}
 
 
 class CcxtSigner:

@@ -119,6 +119,15 @@ class OrderDesk:
         known.is_seen = True
         self._remember(client_order_id, known)
 
+    def instrument_of(self, client_order_id: int) -> str | None:
+        """None for an order that nobody has told this connection of."""
+        known = self._orders.get(client_order_id)
+        return None if known is None else known.instrument_id
+
+    def has_open_cancels(self) -> bool:
+        """Whether an order is open that a cancel was asked for."""
+        return any(known.is_open and known.is_cancel_asked for known in self._orders.values())
+
     def touched_since(self, ts: int) -> frozenset[str]:
         """Instruments with an order that something was learned or asked of at `ts` or later."""
         return frozenset(known.instrument_id for known in self._orders.values() if known.touched_ts >= ts)

@@ -1,8 +1,8 @@
 """Asks the venue where things stand: open orders, executions, positions, until the answers belong together. Pure; io.py sends.
 
-The answers are of different moments. So open orders are asked for before and after the executions: where both are equal, nothing of
-what they show has happened in between; where they differ it is asked again, and after some tries what came last counts: the daemon
-takes nothing for a fact that a second look does not show.
+The answers are of different moments. So open orders are asked for before and after the executions: where both are equal,
+nothing of what they show has happened in between; where they differ it is asked again, and after some tries what came last
+counts: the daemon takes nothing for a fact that a second look does not show.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ gap: GapDetected, and a snapshot is needed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from adapters.binance.book_sync import BinanceBookSession, SyncState
 from adapters.binance.level_book import LevelBook
@@ -37,25 +37,23 @@ class Listing:
         events: list[AnyEvent] = []
         stamp, has_levels = ts, False
         for ts_event, _, price, qty, number, _, kind, side, _ in rows:
-            match kind:
-                case 0:  # ROW_LEVEL
-                    self.book.set(side, price, qty)
-                    stamp, has_levels = ts_event, True
-                case 3:  # ROW_BBO
-                    if side == ROW_BUY:
-                        self._bid = (price, qty)
-                    else:
-                        stamp = ts if ts_event == UNSTAMPED else ts_event
-                        events.append(Quote(stamp, ts, self.instrument_id, *self._bid, price, qty))
-                case 1:  # ROW_TRADE
-                    events.append(Trade(ts_event, ts, self.instrument_id, price, qty, AGGRESSOR_SIDES[side], number))
-                case 2:  # ROW_CLEAR
-                    self.book.clear()
-                case 15:  # ROW_GAP
-                    self.book.clear()
-                    events.append(GapDetected(ts_event, ts, self.instrument_id))
-                case _:
-                    raise AssertionError(f"a row of kind {kind}")
+            if kind == ROW_LEVEL:
+                self.book.set(side, price, qty)
+                stamp, has_levels = ts_event, True
+            elif kind == ROW_BBO:
+                if side == ROW_BUY:
+                    self._bid = (price, qty)
+                    continue
+                stamp = ts if ts_event == UNSTAMPED else ts_event
+                events.append(Quote(stamp, ts, self.instrument_id, *self._bid, price, qty))
+            elif kind == ROW_TRADE:
+                events.append(Trade(ts_event, ts, self.instrument_id, price, qty, AGGRESSOR_SIDES[side], number))
+            elif kind == ROW_CLEAR:
+                self.book.clear()
+            else:
+                assert kind == ROW_GAP, f"a row of kind {kind}"
+                self.book.clear()
+                events.append(GapDetected(ts_event, ts, self.instrument_id))
         if has_levels:
             bid, bid_qty, ask, ask_qty = self.book.best()
             if bid_qty and ask_qty and bid >= ask:
@@ -71,16 +69,19 @@ class Listing:
         return [GapDetected(ts, ts, self.instrument_id)]
 
 
-assert (ROW_LEVEL, ROW_BBO, ROW_TRADE, ROW_CLEAR, ROW_GAP) == (0, 3, 1, 2, 15)
-
-
 class MarketFeed:
     """`instruments` by the venue's symbol. `hears_all` (a recording of everything) wants each stream of each instrument."""
 
     def __init__(
-        self, instruments: Mapping[str, Instrument], subscriptions: Sequence[Subscription], *, levels_max: int, hears_all: bool = False
+        self,
+        instruments: Mapping[str, Instrument],
+        subscriptions: Sequence[Subscription],
+        *,
+        levels_max: int,
+        hears_all: bool = False,
     ) -> None:
-        self._filter = MarketFilter(subscriptions, levels_max)
+        # Whoever records everything, or plays it to a simulated venue, is given it as it comes.
+        self._filter = None if hears_all else MarketFilter(subscriptions, levels_max)
         self._listings: dict[str, Listing] = {}
         self._wanted: dict[str, tuple[bool, bool, bool]] = {}  # depth, best prices, prints
         for symbol, instrument in instruments.items():
@@ -88,11 +89,15 @@ class MarketFeed:
             levels = max((each.book_levels for each in mine), default=0)
             quotes = any(each.quotes != "off" or each.book_levels for each in mine)
             prints = any(each.trades or each.bars_ns for each in mine)
-            self._listings[symbol] = Listing(symbol, instrument, levels)
+            self._listings[symbol] = Listing(symbol, instrument, levels_max if hears_all else levels)
             self._wanted[symbol] = (hears_all or levels > 0, hears_all or quotes, hears_all or prints)
         self.is_ending = False  # the venue has said that it will close the connection
         self.unreadable = 0
         self.why_unreadable = ""
+
+    @property
+    def symbols(self) -> list[str]:
+        return list(self._listings)
 
     def wanted(self, symbol: str) -> tuple[bool, bool, bool]:
         """Whether depth, best prices and prints are wanted."""
@@ -104,7 +109,7 @@ class MarketFeed:
     @property
     def next_deadline(self) -> int:
         """When `due` has something to give, ns UTC."""
-        return self._filter.next_deadline
+        return NEVER if self._filter is None else self._filter.next_deadline
 
     def receive(self, ts: int, payload: bytes) -> list[AnyEvent]:
         """What goes on of one frame. A frame that cannot be read is counted; what it would have said shows as a gap."""
@@ -148,9 +153,11 @@ class MarketFeed:
 
     def due(self, ts: int) -> list[AnyEvent]:
         """The latest quotes and books that had to wait and whose time has come."""
-        return self._filter.due(ts)
+        return [] if self._filter is None else self._filter.due(ts)
 
     def _pass(self, ts: int, events: Sequence[AnyEvent]) -> list[AnyEvent]:
+        if self._filter is None:
+            return list(events)
         passed: list[AnyEvent] = []
         for event in events:
             if isinstance(event, GapDetected):
@@ -159,16 +166,33 @@ class MarketFeed:
         return passed
 
 
-def stream_names(symbol: str, wanted: tuple[bool, bool, bool], *, speed: str, trade_events: str) -> tuple[list[str], list[str]]:
-    """Names of the streams of books and best prices, and of those of prints."""
+def plan_streams(
+    feed: MarketFeed, bases: tuple[str, str], speed: str, trade_events: str, streams_max: int
+) -> list[tuple[str, list[str], list[str]]]:
+    """Connections to open: where, for which symbols, and the names of their streams; `bases` are of books and of prints."""
+    by_base: dict[str, list[tuple[str, list[str]]]] = {}
+    for symbol in feed.symbols:
+        for base, names in zip(bases, _stream_names(symbol, feed.wanted(symbol), speed, trade_events), strict=True):
+            if names:
+                by_base.setdefault(base, []).append((symbol, names))
+    plan = []
+    for base, wanted in by_base.items():
+        symbols: list[str] = []
+        streams: list[str] = []
+        for symbol, names in wanted:
+            if streams and len(streams) + len(names) > streams_max:
+                plan.append((base, symbols, streams))
+                symbols, streams = [], []
+            symbols += [] if symbol in symbols else [symbol]
+            streams += names
+        plan.append((base, symbols, streams))
+    return plan
+
+
+def _stream_names(symbol: str, wanted: tuple[bool, bool, bool], speed: str, trade_events: str) -> tuple[list[str], list[str]]:
     depth, best, prints = wanted
     low = symbol.lower()
-    # Without a suffix spot sends once a second.
-    books = ([f"{low}@depth" + ("" if speed in ("1000ms", "250ms") else f"@{speed}")] if depth else []) + (
-        [f"{low}@bookTicker"] if best else []
-    )
+    # Without a suffix spot sends once a second, futures every 250 ms.
+    suffix = "" if speed in ("1000ms", "250ms") else f"@{speed}"
+    books = ([f"{low}@depth{suffix}"] if depth else []) + ([f"{low}@bookTicker"] if best else [])
     return books, [f"{low}@{trade_events}"] if prints else []
-
-
-Now = Callable[[], int]
-__all__ = ["NEVER", "Listing", "MarketFeed", "Now", "stream_names"]

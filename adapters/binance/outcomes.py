@@ -24,6 +24,9 @@ NEW_ORDER_REJECTED = -2010
 MOVED_TO_ALGO_SERVICE = -4120
 BAD_LISTEN_KEY = -1125
 
+# The venue's words for a key that it does not take.
+BAD_KEY_CODES = frozenset({-1002, -1022, -2008, -2014, -2015, -2017})
+
 # "Execution status unknown", or an internal error before or after the engine.
 UNKNOWN_CODES = frozenset({-1000, -1001, -1004, -1006, -1007, -1008, -1010, -2012, -4083})
 DUPLICATE_CODES = frozenset({-4111, -4115, -4116})

@@ -56,6 +56,7 @@ class StreamSession:
         self.why = ""  # the last connection ended
         self.reconnects = 0
         self.unreadable = 0
+        self.refusal = 0  # the venue's code, where it did not take the subscription
         self._limits = limits
         self._needs_subscription = needs_subscription
         self._since = 0  # this phase
@@ -99,6 +100,7 @@ class StreamSession:
     def opened(self, now: int) -> list[Action]:
         if self.phase is not StreamPhase.OPENING:
             return []
+        self.refusal = 0
         self._opened = self._heard = now
         if self._needs_subscription:
             self._enter(StreamPhase.SUBSCRIBING, now)
@@ -128,6 +130,7 @@ class StreamSession:
             return message, [Action.CLOSE]
         if isinstance(message, Reply) and self.phase is StreamPhase.SUBSCRIBING:
             if message.code or message.subscription_id is None:
+                self.refusal = message.code
                 self._end(now, f"the subscription was refused: {message.code} {message.text}")
                 return message, [Action.CLOSE]
             self._enter(StreamPhase.RECOVERING, now)

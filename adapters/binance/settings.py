@@ -111,6 +111,4 @@ def _on_simulator(product: Product, place: str) -> Endpoints:
     http, ws = f"http://{place}", f"ws://{place}"
     if product is Product.SPOT:
         return Endpoints(rest=http, rights=http, book_stream=ws, trade_stream=ws, user_stream=f"{ws}/ws-api/v3")
-    return Endpoints(
-        rest=http, rights=http, book_stream=f"{ws}/public", trade_stream=f"{ws}/market", user_stream=f"{ws}/private"
-    )
+    return Endpoints(rest=http, rights=http, book_stream=f"{ws}/public", trade_stream=f"{ws}/market", user_stream=f"{ws}/private")

@@ -55,6 +55,11 @@ class Orders:
         for tracked in self.tracker.open():
             if tracked.order_id not in named:
                 self.tracker.gone(tracked)
+        self.forget_foreign(truth)
+
+    def forget_foreign(self, truth: Truth) -> None:
+        """Orders that are not ours and that the venue does not name as open: they have ended, or a stream has made them up."""
+        named = {order.order_id for order in truth.orders}
         for order_id in [order_id for order_id in self.tracker.foreign if order_id not in named]:
             del self.tracker.foreign[order_id]
             del self.tracker.pictures[order_id]

@@ -149,6 +149,7 @@ class StrictHttp1(httpx.AsyncBaseTransport):
     `connect_timeout_s`: name, TCP and TLS together. `silence_timeout_s`: without a byte, once the request has left.
     `connection_idle_s`: shorter than the server keeps it, or a request meets a connection that is being closed. Through httpx
     the request's own timeouts (connect, read, pool) come first, and `answer_bytes_max` may stand in its extensions.
+    `connect_interval_s`: new connections are asked for no closer together than this.
     """
 
     def __init__(
@@ -160,8 +161,12 @@ class StrictHttp1(httpx.AsyncBaseTransport):
         connections_max: int = CONNECTIONS_MAX,
         answer_bytes_max: int = ANSWER_BYTES_MAX,
         ssl_context: ssl.SSLContext | None = None,
+        connect_interval_s: float = 0.0,
     ) -> None:
         self._connect_timeout_s = connect_timeout_s
+        self._connect_interval_s = connect_interval_s
+        self._connect_at = 0.0  # of the loop's time: when the next new connection may be asked for
+        self._freed = anyio.Event()
         self._silence_timeout_s = silence_timeout_s
         self._connection_idle_s = connection_idle_s
         self._answer_bytes_max = answer_bytes_max
@@ -250,7 +255,7 @@ class StrictHttp1(httpx.AsyncBaseTransport):
         self, origin: str, data: bytes, reader: AnswerReader, journey: Journey, connect_timeout_s: float, silence_timeout_s: float
     ) -> RawAnswer:
         loop = asyncio.get_running_loop()
-        connection = self._take_idle(origin, loop.time())
+        connection = await self._idle_or_turn(origin)
         if connection is None:
             journey.connecting()
             connection = await self._connect(origin, lambda: _Connection(loop), connect_timeout_s)
@@ -258,6 +263,7 @@ class StrictHttp1(httpx.AsyncBaseTransport):
         if not connection.is_closed:
             connection.idle_since = loop.time()
             self._idle.setdefault(origin, deque()).append(connection)
+            self._freed.set()
         return raw
 
     def _take_idle(self, origin: str, now: float) -> _Connection | None:
@@ -274,9 +280,29 @@ class StrictHttp1(httpx.AsyncBaseTransport):
                 return connection
         return None
 
+    async def _idle_or_turn(self, origin: str) -> _Connection | None:
+        """A connection that is there, or None when a new one may be asked for: where that is not yet, the first to come free."""
+        loop = asyncio.get_running_loop()
+        while (connection := self._take_idle(origin, loop.time())) is None:
+            wait_s = self._connect_at - loop.time()
+            if wait_s <= 0:
+                return None
+            self._freed = self._freed if not self._freed.is_set() else anyio.Event()
+            with anyio.move_on_after(wait_s):
+                await self._freed.wait()
+        return connection
+
+    async def _turn_to_connect(self) -> None:
+        """Some venues allow only so many new connections a second."""
+        loop = asyncio.get_running_loop()
+        while (wait_s := self._connect_at - loop.time()) > 0:
+            await anyio.sleep(wait_s)
+        self._connect_at = loop.time() + self._connect_interval_s
+
     async def _connect(self, origin: str, factory: Callable[[], P], timeout_s: float) -> P:
         scheme, host, port = _origin_of(origin)
         context = (self._ssl_context or default_context()) if scheme == "https" else None
+        await self._turn_to_connect()
         try:
             async with asyncio.timeout(timeout_s):
                 _, protocol = await asyncio.get_running_loop().create_connection(factory, host, port, ssl=context)

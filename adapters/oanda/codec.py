@@ -117,9 +117,9 @@ class OandaCodec:
     def accounts(self) -> Request[AccountsAnswer]:
         return self._query("accounts", accounts.AccountList(), AccountsAnswer)
 
-    def account(self) -> Request[AccountAnswer]:
+    def account(self, intent: Intent = Intent.QUERY) -> Request[AccountAnswer]:
         """Orders, positions and the last transaction that they know of, all of one moment."""
-        return self._query("account", accounts.AccountDetails(self._account), AccountAnswer)
+        return self._query("account", accounts.AccountDetails(self._account), AccountAnswer, intent)
 
     def instruments(self, names: Sequence[str]) -> Request[InstrumentsAnswer]:
         params = {"instruments": ",".join(names)}

@@ -141,12 +141,11 @@ class Desk:
     # What is known of our orders.
 
     def begin(self, body: AccountBody) -> None:
-        """The account as it stands: our orders there are open, and none but these and what was sent since."""
+        """The account as it stands: what of it is ours is known from here on, also what an earlier process has sent."""
         self.home_currency = body.currency
-        self.rests.clear()
         for found in body.orders:
             order_id = self.order_id_of(found)
-            if order_id is not None and order_id not in self._orders:
+            if order_id is not None and order_id not in self._orders and order_id not in self._ended:
                 order = self._of_body(order_id, found)
                 if order is not None:
                     self._enter(order, found.id)
@@ -328,7 +327,7 @@ class Desk:
             self.notes.append(f"order {order.id} has ended here, and transaction {transaction.id} replaces it")
             return []
         was_asked = bool(order.asked & Asked.REPLACE)
-        is_rest = not was_asked and leaves == order.leaves and price == order.price
+        is_rest = not was_asked and order.venue_id in self.rests and (leaves, price) == (order.leaves, order.price)
         order.asked &= ~Asked.REPLACE
         order.leaves, order.price, order.made_in = leaves, price, transaction.batch_id
         self._rename(order, transaction.id)
@@ -355,7 +354,7 @@ class Desk:
         left = self._end(order)
         if is_refused:
             return [OrderRejected(ts_event, ts, order_id, reason_of(transaction.reason), transaction.reason)]
-        if transaction.reason == EXPIRED:
+        if transaction.reason == EXPIRED and order.time_in_force not in (TimeInForce.IOC, TimeInForce.FOK):
             return [OrderExpired(ts_event, ts, order_id, left)]
         return [OrderCanceled(ts_event, ts, order_id, left, self._end_reason(order, transaction.reason))]
 

@@ -11,11 +11,13 @@ from collections.abc import Iterable, Mapping
 from adapters.oanda.exact import cut_of, positive_of, time_of
 from adapters.oanda.rules import Rules
 from adapters.oanda.wire import Level, Price
-from adapters.sim.market import MarketFilter
+from adapters.sim.market import NEVER, MarketFilter
 from core.enums import MarketStatus
 from core.errors import ConfigError, VenueProtocolError
 from core.events import AnyEvent, Book, GapDetected, Quote, StatusChanged
 from core.strategy import Subscription
+
+BOOK_LEVELS_MAX = 64
 
 
 def check_subscriptions(subscriptions: Iterable[Subscription]) -> None:
@@ -24,13 +26,15 @@ def check_subscriptions(subscriptions: Iterable[Subscription]) -> None:
     for each in found:
         if each.trades or each.bars_ns:
             raise ConfigError(f"{each.instrument_id}: OANDA publishes no trades, so there are neither prints nor bars of them")
-    MarketFilter(found)
+    MarketFilter(found, BOOK_LEVELS_MAX)
 
 
 class Market:
-    def __init__(self, rules: Mapping[str, Rules], subscriptions: Iterable[Subscription]) -> None:
+    """`subscriptions` None: everything goes on."""
+
+    def __init__(self, rules: Mapping[str, Rules], subscriptions: Iterable[Subscription] | None) -> None:
         self._by_name = {each.name: each for each in rules.values()}
-        self._filter = MarketFilter(subscriptions)
+        self._filter = None if subscriptions is None else MarketFilter(subscriptions, BOOK_LEVELS_MAX)
         self._last_ts: dict[str, int] = {}
         self._status: dict[str, MarketStatus] = {}
 
@@ -41,10 +45,10 @@ class Market:
     @property
     def next_deadline(self) -> int:
         """When `due` has something to give, ns UTC."""
-        return self._filter.next_deadline
+        return NEVER if self._filter is None else self._filter.next_deadline
 
     def due(self, ts: int) -> list[AnyEvent]:
-        return self._filter.due(ts)
+        return [] if self._filter is None else self._filter.due(ts)
 
     def receive(self, ts: int, price: Price) -> list[AnyEvent]:
         """Raises VenueProtocolError for a price that cannot be."""
@@ -59,13 +63,17 @@ class Market:
         events = self._said(ts_event, ts, key, MarketStatus.TRADING if price.is_tradeable else MarketStatus.HALTED)
         bid_price, bid_qty = bids[0] if bids else (0, 0)
         ask_price, ask_qty = asks[0] if asks else (0, 0)
-        events += self._filter.receive(ts, Quote(ts_event, ts, key, bid_price, bid_qty, ask_price, ask_qty))
-        events += self._filter.receive(ts, Book(ts_event, ts, key, bids, asks))
+        for event in (
+            Quote(ts_event, ts, key, bid_price, bid_qty, ask_price, ask_qty),
+            Book(ts_event, ts, key, bids, asks),
+        ):
+            events += [event] if self._filter is None else self._filter.receive(ts, event)
         return events
 
     def lost(self, ts: int) -> list[AnyEvent]:
         """The stream has ended: no price of before counts."""
-        self._filter.forget()
+        if self._filter is not None:
+            self._filter.forget()
         self._last_ts.clear()
         return [GapDetected(ts, ts, rules.instrument.instrument_id) for _, rules in sorted(self._by_name.items())]
 

@@ -26,8 +26,8 @@ class OandaSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     connect_timeout_s: float = 3.0
     connection_idle_s: float = 45.0
     stream_silence_s: float = 12.0  # both streams say something every 5 s
-    stream_open_s: float = 8.0  # from asking for a stream to its first line
-    backoff_first_s: float = 0.5  # at most two new connections a second are allowed
+    connect_interval_s: float = 0.7  # between new connections: OANDA takes two a second
+    backoff_first_s: float = 0.5
     backoff_max_s: float = 30.0
     holds_s: float = 10.0  # a stream that has lived so long was a good one
     look_s: float = 20.0  # how often transactions are asked for whatever the stream says

@@ -185,10 +185,11 @@ class PositionBody(Body, frozen=True, rename="camel"):
     short: PositionSide
 
 
-class AccountBody(Body, frozen=True, rename={"hedging_enabled": "hedgingEnabled"}):
+class AccountBody(Body, frozen=True, rename={"hedging_enabled": "hedgingEnabled", "created_time": "createdTime"}):
     id: str
     currency: str
     hedging_enabled: bool
+    created_time: str
     orders: tuple[OrderBody, ...] = ()
     positions: tuple[PositionBody, ...] = ()
     trades: tuple[TradeBody, ...] = ()

@@ -31,6 +31,7 @@ FUNCTIONS = {
     "data fetch": "data_fetch:fetch",
     "data list": "data_fetch:list_data",
     "doctor": "doctor:doctor",
+    "drill": "drill:drill",
     "fills": "control:fills",
     "flatten": "control:act",
     "guardian": "guardian:guardian",
@@ -52,6 +53,7 @@ FUNCTIONS = {
     "stop": "control:act",
     "strategies": "control:strategies",
     "venue-sim": "venue_sim:venue_sim",
+    "venues": "venues:venues",
     "version": "report:version",
 }
 
@@ -90,6 +92,8 @@ def build_parser(kind: type[argparse.ArgumentParser] = argparse.ArgumentParser) 
     _add_backtest(verbs)
     _add_paper(verbs)
     _add_venue_sim(verbs)
+    _add_venues(verbs)
+    _add_drill(verbs)
     _add_record(verbs)
     _add_data(verbs)
     _add_control(verbs)
@@ -185,6 +189,24 @@ def _add_venue_sim(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -
         _add_json(double)
 
 
+def _add_drill(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    drill = verbs.add_parser("drill", help="run the fault catalogue against a configuration, at simulated venues")
+    drill.add_argument("config", metavar="CONFIG", nargs="?", help="a TOML file with [[connections]]; absent: the live rehearsal")
+    _add_set(drill)
+    drill.add_argument("--venue", metavar="NAME", action="append", help="faults of this venue only; may be repeated")
+    drill.add_argument(
+        "--fault",
+        metavar="N",
+        action="append",
+        default=[],
+        help="this number of the catalogue, or a range: 22-29; may be repeated",
+    )
+    drill.add_argument("--seed", metavar="N", type=int, default=1, help="of the simulated venues' markets")
+    drill.add_argument("--jobs", metavar="N", type=int, default=1, help="drills at the same time")
+    drill.add_argument("--keep", metavar="DIR", help="keep there what the drills leave that did not hold")
+    _add_json(drill)
+
+
 def _add_data(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     data = verbs.add_parser("data", help="fetch market data, and look at files of it").add_subparsers(
         dest="action", metavar="ACTION", required=True
@@ -214,6 +236,13 @@ def _add_data(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     shown = data.add_parser("list", help="what was fetched: rows, times, gaps")
     shown.add_argument("--out", metavar="FOLDER", default="data", help="where it is kept; default data")
     _add_json(shown)
+
+
+def _add_venues(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    venues = verbs.add_parser("venues", help="what can be connected to, or what a configuration connects to")
+    venues.add_argument("config", metavar="CONFIG", nargs="?", help="a TOML file; absent: every adapter there is")
+    _add_set(venues)
+    _add_json(venues)
 
 
 def _add_control(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -1,7 +1,7 @@
-"""Judges a drill by what anybody can read: the venues' ledgers, the journals, what the processes said. Shares no code with either.
+"""Judges a drill by what anybody can read: the venues' ledgers, the journals, what the processes said.
 
-Each finding names the oracle that does not hold and the numbers. An order that the venue made by itself (manual, forced) is none
-of ours: its fills are foreign, and only positions must add up with them.
+It shares no code with either. Each finding names the oracle that does not hold and the numbers. An order that the venue made by
+itself (manual, forced) is none of ours: its fills are foreign, and only positions must add up with them.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from core.events import OrderFilled
 from core.identifiers import format_order_id, parse_order_id
 from core.instruments import Instrument
 from core.order_store import FOREIGN_ORDER_ID
+from core.orders import TERMINAL
 from core.trader_state import TraderState
 from daemon.config.loader import LoadedConfig
 from daemon.journal.format import JOURNAL_FOLDER
@@ -56,7 +57,7 @@ class Breach:
 
 @dataclass(slots=True)
 class Books:
-    """What our journals say over all runs: text ids of orders sent, fills booked as (text id, trade id), and the state they end in."""
+    """What our journals say over all runs: ids of orders sent, fills booked as (id, trade id), and the state they end in."""
 
     sent: Counter[str] = field(default_factory=Counter)
     filled: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -151,9 +152,18 @@ def _judge_orders(books: Books, orders: Iterable[Mapping[str, Any]], prefix: str
 
 
 def judge_state(
-    books: Books, ledgers: Mapping[str, dict[str, Any]], account: str, instruments: Sequence[Instrument], cash: Mapping[str, int]
+    books: Books,
+    ledgers: Mapping[str, dict[str, Any]],
+    account: str,
+    instruments: Sequence[Instrument],
+    cash: Mapping[str, int],
+    foreign: Mapping[str, int],
 ) -> list[Breach]:
-    """Positions, cash and what is open, as the next start would begin with them. `cash`: what the account began with."""
+    """Positions, cash and what is open, as the next start would begin with them. `cash`: what the account began with.
+
+    `foreign`: units by instrument that fills brought which are not ours: counted here where they were adopted, else exactly
+    what is missing.
+    """
     state = books.state
     if state is None:
         return [Breach(Oracle.LEDGER, "there is no state to go on from")]
@@ -161,13 +171,15 @@ def judge_state(
     here = {each.instrument_id: each.qty for each in state.positions if not each.strategy_id}
     for ledger in ledgers.values():
         for key, there in ledger["positions"].get(account, {}).items():
-            own, foreign = here.get(key, 0), state.foreign.set_aside.get(key, 0)
-            if own + foreign != there:
-                text = f"{key}: position {own}{f' and {foreign} set aside' if foreign else ''} here, {there} there"
+            own, others = here.get(key, 0), foreign.get(key, 0)
+            if there not in (own, own + others):
+                text = f"{key}: position {own} here{f' and {others} of others' if others else ''}, {there} there"
                 found.append(Breach(Oracle.LEDGER, text))
-    still_open = [order.client_order_id for order in state.orders if order.status.is_open]
+    still_open = [order.client_order_id for order in state.orders if order.status not in TERMINAL]
     if still_open:
         found.append(Breach(Oracle.LEDGER, f"{len(still_open)} orders are open here after everything was cancelled"))
+    if any(foreign.values()):
+        return found  # what others' fills cost is the venue's to say
     return found + _judge_cash(state, ledgers, account, instruments, cash)
 
 
@@ -178,12 +190,7 @@ def _judge_cash(
     instruments: Sequence[Instrument],
     cash: Mapping[str, int],
 ) -> list[Breach]:
-    """Cash and what open positions were opened at, together: which fills closed what depends on their order, this sum does not.
-
-    Only where every fill is ours: what foreign ones cost is the venue's to say.
-    """
-    if state.foreign.set_aside:
-        return []
+    """Cash and what open positions were opened at, together: which fills closed what depends on their order; this does not."""
     by_key = {each.instrument_id: each for each in instruments}
     there: dict[str, int] = defaultdict(int)
     tolerance: dict[str, int] = defaultdict(int)

@@ -88,11 +88,12 @@ ORDER_PATH, FILLS, NETWORK = range(1, 22), range(22, 37), range(37, 49)
 HOST = range(70, 79)
 ADVERSARY = range(79, 81)
 
-# What cannot be done to a process from outside without harm to the machine, or in the seconds that a drill has: the suite does it.
+# What cannot be done to a process from outside without harm to the machine, or not within seconds: the suite does it.
 SHOWN_BY_TESTS: dict[int, str] = {
     71: "tests/daemon/trading/test_power_cut.py",
     72: "tests/daemon/trading/test_faults.py",
     73: "tests/daemon/trading/test_faults.py",
     74: "tests/daemon/trading/test_memory.py",
     75: "tests/daemon/trading/test_faults_of_time.py",
+    79: "tests/daemon/api/test_gate.py, tests/daemon/guardian/test_alerts.py",
 }

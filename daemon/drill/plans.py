@@ -14,12 +14,11 @@ Deed = tuple[str, dict[str, Any]]
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """What a deed may need to know. `position` in units; `price` a price of the market, points."""
+    """What a deed may need to know. `position` in units."""
 
     instrument: Instrument
     account: str
     position: int
-    price: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,7 +26,7 @@ class Plan:
     """`times`: armed for so many occasions. `together`: faults armed with it, without which it has no occasion.
 
     `cuts`: every connection is cut, so that there is a login. `deeds` happen at once, `after` when the fault has had its time.
-    `alerts`: somebody must be told within 5 s. `dwell_s`: how long it is left to itself.
+    `alert_s`: within so long somebody must be told; 0: nobody need be. `dwell_s`: how long it is left to itself.
     """
 
     times: int = 2
@@ -35,8 +34,10 @@ class Plan:
     cuts: bool = False
     deeds: Callable[[Scene], list[Deed]] | None = None
     after: Callable[[Scene], list[Deed]] | None = None
-    alerts: bool = False
+    alert_s: float = 0.0
     dwell_s: float = 3.0
+    at_kill: bool = False  # armed for the kill that ends every drill
+    is_foreign: bool = False  # fills that are not ours: a person has to look, and the daemon halts or does as it was told
     needs: frozenset[str] = field(default_factory=frozenset)  # deeds that the venue must know
 
 
@@ -74,35 +75,41 @@ def _maintained(_scene: Scene) -> list[Deed]:
     return [("maintenance", {"is_on": False})]
 
 
+ALERT_S = 5.0
 DEFAULT = Plan()
 PLANS: dict[int, Plan] = {
-    1: Plan(alerts=True),
-    2: Plan(alerts=True),
-    3: Plan(alerts=True),
-    6: Plan(cuts=True, alerts=True),
+    1: Plan(alert_s=ALERT_S),
+    2: Plan(alert_s=ALERT_S),
+    3: Plan(alert_s=ALERT_S),
+    6: Plan(cuts=True, alert_s=ALERT_S),
     10: Plan(dwell_s=6.0),
     20: Plan(together=(14,)),
     21: Plan(together=(14,)),
-    36: Plan(times=1, cuts=True, alerts=True),
-    37: Plan(cuts=True, alerts=True),
-    39: Plan(cuts=True, alerts=True),
-    41: Plan(times=1, dwell_s=20.0, alerts=True),
+    8: Plan(cuts=True, alert_s=ALERT_S),
+    13: Plan(is_foreign=True),
+    18: Plan(cuts=True, alert_s=ALERT_S),
+    36: Plan(times=1, cuts=True, alert_s=ALERT_S),
+    37: Plan(cuts=True, alert_s=ALERT_S),
+    38: Plan(times=2, at_kill=True),
+    39: Plan(cuts=True, alert_s=ALERT_S),
+    # The silence has to be noticed first.
+    41: Plan(times=1, dwell_s=20.0, alert_s=20.0),
     42: Plan(times=1, dwell_s=12.0),
-    43: Plan(alerts=True),
-    44: Plan(times=4, cuts=True, alerts=True, dwell_s=6.0),
-    45: Plan(cuts=True, alerts=True),
-    46: Plan(times=1, alerts=True),
-    47: Plan(times=1, dwell_s=12.0, alerts=True),
+    43: Plan(alert_s=ALERT_S),
+    44: Plan(times=4, cuts=True, alert_s=ALERT_S, dwell_s=6.0),
+    45: Plan(cuts=True, alert_s=ALERT_S),
+    46: Plan(times=1, alert_s=ALERT_S),
+    47: Plan(times=1, alert_s=ALERT_S),
     49: Plan(times=1, dwell_s=8.0),
-    53: Plan(cuts=True, alerts=True),
-    58: Plan(times=0, deeds=_manual, alerts=True, needs=frozenset({"manual"})),
-    60: Plan(times=0, deeds=_restart, alerts=True, needs=frozenset({"restart"})),
-    61: Plan(times=1, alerts=True),
+    53: Plan(cuts=True, alert_s=ALERT_S),
+    58: Plan(times=0, is_foreign=True, deeds=_manual, alert_s=ALERT_S, needs=frozenset({"manual"})),
+    60: Plan(times=0, deeds=_restart, alert_s=ALERT_S, needs=frozenset({"restart"})),
+    61: Plan(times=1, alert_s=ALERT_S),
     62: Plan(times=0, deeds=_maintain, after=_maintained, needs=frozenset({"maintenance"})),
     63: Plan(times=0, deeds=_halt, after=_open, needs=frozenset({"halt", "open"})),
     64: Plan(times=0, deeds=_fund, needs=frozenset({"fund"})),
-    65: Plan(times=0, deeds=_force, alerts=True, needs=frozenset({"force"})),
-    69: Plan(times=1, alerts=True),
+    65: Plan(times=0, is_foreign=True, deeds=_force, alert_s=ALERT_S, needs=frozenset({"force"})),
+    69: Plan(times=1, alert_s=ALERT_S),
 }
 
 

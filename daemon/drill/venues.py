@@ -68,3 +68,15 @@ def open_simulated(connection: Connection, instruments: Sequence[Instrument], *,
         raise ConfigError(f"{connection.venue}: the simulator cannot be opened: {error}") from None
     keys: dict[str, dict[str, str]] = module.KEYS
     return Simulated(connection, venue, ACCOUNT, keys[ACCOUNT])
+
+
+def deeds_of(connection: Connection) -> frozenset[str]:
+    """What the simulator's `act` knows."""
+    found: frozenset[str] = frozenset(getattr(simulator_of(connection), "DEEDS", ()))
+    return found
+
+
+def why_not_shown(connection: Connection, number: int) -> str:
+    """In words, of a fault that its simulator does not know."""
+    reasons: Mapping[int, str] = getattr(simulator_of(connection), "NOT_SHOWN", {})
+    return reasons.get(number, f"{connection.adapter} has no such thing, or its simulator cannot show it")

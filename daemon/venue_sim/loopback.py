@@ -10,7 +10,7 @@ import asyncio
 import heapq
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, cast
 
 from core.units import NS_PER_SECOND
 from daemon.trading.clock import Clock
@@ -169,12 +169,12 @@ class _Peer(asyncio.Protocol):
     # From the loop.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-        transport.set_write_buffer_limits(high=OUT_BYTES_MAX)
+        # uvloop's transports are none of asyncio's classes.
+        self._transport = cast(asyncio.Transport, transport)
+        self._transport.set_write_buffer_limits(high=OUT_BYTES_MAX)
         self._number = self._served.join(self)
         if not self._number:
-            transport.abort()
+            self._transport.abort()
             return
         if self._served.venue.wire == "http":
             self._http = HttpSide()

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from core.enums import Side
-from sim.venues.exchange.model import Account, Fill, Listing, Order
+from sim.venues.exchange.model import Account, Fill, Listing, NewOrder, Order
 from sim.venues.oanda import text
 from sim.venues.oanda.pairs import HOME, Pair
 
@@ -99,16 +99,14 @@ class AccountBook:
 
     # Orders.
 
-    def created(self, ts: int, order: Order, ticket: Ticket, **more: Any) -> Transaction:
-        """An order is there: the transaction that made it gives it its number."""
-        made = self.write(ts, f"{ticket.kind}_ORDER", **self.terms(order, ticket), reason=ticket.reason, **more)
+    def created(self, ts: int, order: Order, ticket: Ticket, then: Order) -> Transaction:
+        """An order is there, as `then` says: the transaction that made it gives it its number."""
+        terms = terms_of(_pair(order.listing), then, ticket, then.qty)
+        made = self.write(ts, f"{ticket.kind}_ORDER", **terms, reason=ticket.reason)
         ticket.ids.insert(0, made["id"])
         order.tag = ticket
         self.orders[made["id"]] = order
         return made
-
-    def terms(self, order: Order, ticket: Ticket) -> dict[str, Any]:
-        return terms_of(_pair(order.listing), order, ticket, order.qty - order.filled_qty)
 
     def filled(self, ts: int, order: Order, fill: Fill) -> Transaction:
         """The exchange has booked it already."""
@@ -180,7 +178,7 @@ class AccountBook:
         return made
 
 
-def terms_of(pair: Pair, order: Order, ticket: Ticket, qty: int) -> dict[str, Any]:
+def terms_of(pair: Pair, order: Order | NewOrder, ticket: Ticket, qty: int) -> dict[str, Any]:
     """An order's own words, in a transaction and where it is shown."""
     units = str(qty if order.side is Side.BUY else -qty)
     found: dict[str, Any] = {"instrument": pair.name, "units": units, "timeInForce": ticket.time_in_force}

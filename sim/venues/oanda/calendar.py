@@ -1,4 +1,4 @@
-"""New York's clock as OANDA keeps it: the trading week, the end of the day at 17:00, and how wide quotes are at which hour. Pure."""
+"""New York's clock as OANDA keeps it: trading week, end of the day at 17:00, how wide quotes are at which hour. Pure."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ def read_time(text: str) -> int | None:
 
 
 def read_decimal(text: object) -> tuple[int, int] | None:
-    """(digits as one whole number, how many of them are decimals): "-1.20" is (-120, 2). None for what is no number in a string."""
+    """(digits as one whole number, how many are decimals): "-1.20" is (-12, 1). None for what is no number in a string."""
     found = _DECIMAL.fullmatch(text) if isinstance(text, str) else None
     if found is None:
         return None

@@ -50,7 +50,9 @@ def test_where_an_origin_leads(origin: str, environment: Environment | None) -> 
 
 
 def test_a_live_key_stays_away_from_test_and_the_reverse() -> None:
-    assert [url_problems(origin, Environment.LIVE) for origin in ("https://api.binance.com", "wss://fstream.binance.com/public")] == [[], []]
+    assert [
+        url_problems(origin, Environment.LIVE) for origin in ("https://api.binance.com", "wss://fstream.binance.com/public")
+    ] == [[], []]
     (crossed,) = url_problems("https://testnet.binance.vision", Environment.LIVE)
     assert crossed == "https://testnet.binance.vision is test, and this connection is live: give it the endpoint of its own"
     (reverse,) = url_problems("https://api.binance.com", Environment.TEST)

@@ -39,32 +39,32 @@ def params_of(request: Request[Any]) -> dict[str, str]:
     return {name: value for name, value in parse_qsl(text) if name not in ("timestamp", "recvWindow", "signature")}
 
 
-COMMON = {"symbol": "BTCUSDT", "newClientOrderId": WIRE_ID, "newOrderRespType": "RESULT", "side": "BUY", "quantity": "0.25000"}
-FUTURES = {**COMMON, "quantity": "0.250"}
+COMMON = {"symbol": "BTCUSDT", "newClientOrderId": WIRE_ID, "newOrderRespType": "RESULT", "side": "BUY", "quantity": "0.25"}
+FUTURES = {**COMMON, "quantity": "0.25"}
 LATER = STAMP + 3600 * NS_PER_SECOND
 
 
 @pytest.mark.parametrize(
     ("product", "changes", "params"),
     [
-        (SPOT, {}, {**COMMON, "type": "LIMIT", "price": "61837.50", "timeInForce": "GTC"}),
-        (SPOT, {"post_only": True}, {**COMMON, "type": "LIMIT_MAKER", "price": "61837.50"}),
-        (SPOT, {"time_in_force": TimeInForce.FOK}, {**COMMON, "type": "LIMIT", "price": "61837.50", "timeInForce": "FOK"}),
+        (SPOT, {}, {**COMMON, "type": "LIMIT", "price": "61837.5", "timeInForce": "GTC"}),
+        (SPOT, {"post_only": True}, {**COMMON, "type": "LIMIT_MAKER", "price": "61837.5"}),
+        (SPOT, {"time_in_force": TimeInForce.FOK}, {**COMMON, "type": "LIMIT", "price": "61837.5", "timeInForce": "FOK"}),
         (SPOT, {"order_type": OrderType.MARKET, "price": None}, {**COMMON, "type": "MARKET"}),
         (
             SPOT,
             {"order_type": OrderType.STOP, "price": None, "trigger_price": 6000000},
-            {**COMMON, "type": "STOP_LOSS", "stopPrice": "60000.00"},
+            {**COMMON, "type": "STOP_LOSS", "stopPrice": "60000"},
         ),
         (
             SPOT,
             {"order_type": OrderType.STOP_LIMIT, "trigger_price": 6000000},
-            {**COMMON, "type": "STOP_LOSS_LIMIT", "stopPrice": "60000.00", "price": "61837.50", "timeInForce": "GTC"},
+            {**COMMON, "type": "STOP_LOSS_LIMIT", "stopPrice": "60000", "price": "61837.5", "timeInForce": "GTC"},
         ),
         (
             SPOT,
             {"display_qty": 1000},
-            {**COMMON, "type": "LIMIT", "price": "61837.50", "timeInForce": "GTC", "icebergQty": "0.01000"},
+            {**COMMON, "type": "LIMIT", "price": "61837.5", "timeInForce": "GTC", "icebergQty": "0.01"},
         ),
         # A spot sale can only sell what is there: it needs no flag to reduce only.
         (
@@ -119,8 +119,8 @@ def test_stops_of_the_futures_go_to_the_algo_service() -> None:
         "symbol": "BTCUSDT",
         "side": "SELL",
         "type": "STOP_MARKET",
-        "quantity": "0.250",
-        "triggerPrice": "60000.0",
+        "quantity": "0.25",
+        "triggerPrice": "60000",
         "workingType": "CONTRACT_PRICE",
         "clientAlgoId": WIRE_ID,
         "reduceOnly": "true",
@@ -137,7 +137,7 @@ def test_stops_of_the_futures_go_to_the_algo_service() -> None:
 def test_a_change_of_quantity_counts_what_was_filled() -> None:
     command = ReplaceOrder(ts=NOW, client_order_id=ORDER_ID, quantity=200, price=610001, filled_qty=50)
     request = codec(USDM).replace(command, "BTCUSDT-PERP.BINANCE", Side.SELL)
-    params = {"symbol": "BTCUSDT", "origClientOrderId": WIRE_ID, "side": "SELL", "quantity": "0.250", "price": "61000.1"}
+    params = {"symbol": "BTCUSDT", "origClientOrderId": WIRE_ID, "side": "SELL", "quantity": "0.25", "price": "61000.1"}
     assert (params_of(request), request.intent) == (params, Intent.CHANGE)
     with pytest.raises(RefusedError):
         codec(SPOT).replace(command, "BTCUSDT.BINANCE", Side.SELL)
@@ -146,7 +146,7 @@ def test_a_change_of_quantity_counts_what_was_filled() -> None:
 Call = Callable[[BinanceCodec], Request[Any]]
 # Each request: method, path, parameters, intent, weight.
 BY_ID, SYMBOL, ALGO = {"symbol": "BTCUSDT", "origClientOrderId": WIRE_ID}, {"symbol": "BTCUSDT"}, {"clientAlgoId": WIRE_ID}
-SINCE = {**SYMBOL, "startTime": str(STAMP_MS), "limit": "1000"}
+BETWEEN = {**SYMBOL, "startTime": str(STAMP_MS), "endTime": str(STAMP_MS + 5), "limit": "1000"}
 COIN, PERP = "BTCUSDT.BINANCE", "BTCUSDT-PERP.BINANCE"
 C, Q, X = Intent.CANCEL, Intent.QUERY, Intent.OTHER
 CALLS: list[tuple[Product, Call, str, str, dict[str, str], Intent, int]] = [
@@ -188,7 +188,7 @@ CALLS: list[tuple[Product, Call, str, str, dict[str, str], Intent, int]] = [
     ),
     (USDM, lambda c: c.open_orders(), "GET", "/fapi/v1/openOrders", {}, Q, 40),
     (USDM, lambda c: c.open_conditional("BTCUSDT"), "GET", "/fapi/v1/openAlgoOrders", SYMBOL, Q, 1),
-    (USDM, lambda c: c.trades("BTCUSDT", since_ns=STAMP), "GET", "/fapi/v1/userTrades", SINCE, Q, 5),
+    (USDM, lambda c: c.trades_between("BTCUSDT", STAMP_MS, STAMP_MS + 5), "GET", "/fapi/v1/userTrades", BETWEEN, Q, 5),
     (USDM, lambda c: c.futures_account(), "GET", "/fapi/v3/account", {}, Q, 5),
     (USDM, lambda c: c.positions(), "GET", "/fapi/v3/positionRisk", {}, Q, 5),
     (USDM, lambda c: c.position_mode(), "GET", "/fapi/v1/positionSide/dual", {}, Q, 30),

@@ -38,6 +38,7 @@ from core.order_store import OrderStore
 from core.orders import TERMINAL, Order
 from core.portfolio import Position
 from core.units import NS_PER_MS, NS_PER_SECOND
+from core.venue_adapter import VenueOrder
 from tests.adapters.binance.account_for_tests import (
     FILL,
     NOW,
@@ -222,7 +223,7 @@ def test_a_change_whose_outcome_is_unknown_is_what_the_venue_has() -> None:
     body = order_body(price="61000.0", origQty="0.300")
     assert react(under, question, sent(question, 200, body, 2 * BOUND), 2 * BOUND).facts == (
         OrderAccepted(STAMP, NOW, ORDER_ID, 610000, 300, "77"),
-        OrderReplaced(STAMP, NOW, ORDER_ID, 610000, 300),
+        OrderReplaced(STAMP, NOW, ORDER_ID, 610000, 300, 0),
     )
 
 
@@ -236,11 +237,11 @@ def test_a_change_that_is_told_twice_does_not_answer_the_next_one() -> None:
     stamp_ms = STAMP // NS_PER_MS
     (ask,) = under.send(ReplaceOrder(NOW, ORDER_ID, 300, 610000), NOW).asks
     body = order_body(price="61000.0", origQty="0.300", updateTime=stamp_ms)
-    assert react(under, ask, sent(ask, 200, body)).facts == (OrderReplaced(STAMP, NOW, ORDER_ID, 610000, 300),)
+    assert react(under, ask, sent(ask, 200, body)).facts == (OrderReplaced(STAMP, NOW, ORDER_ID, 610000, 300, 0),)
     under.send(ReplaceOrder(NOW, ORDER_ID, 400, 620000), NOW)
     # The stream is late: this is the first change once more, and the second is not answered yet.
     assert under.heard(amendment(stamp_ms, "61000.0", "0.300"), NOW) == Reaction()
-    newer = OrderReplaced(STAMP + 2 * NS_PER_MS, NOW, ORDER_ID, 620000, 400)
+    newer = OrderReplaced(STAMP + 2 * NS_PER_MS, NOW, ORDER_ID, 620000, 400, 0)
     assert under.heard(amendment(stamp_ms + 2, "62000.0", "0.400"), NOW).facts == (newer,)
     assert under.heard(amendment(stamp_ms + 1, "61500.0", "0.350"), NOW) == Reaction()  # older than what is known
 
@@ -270,7 +271,7 @@ def test_what_cannot_be_said_to_this_venue_is_refused_by_an_event() -> None:
     (fact,) = under.send(ReplaceOrder(NOW, ORDER_ID, 300, 610000), NOW).facts
     assert fact == ReplaceRejected(NOW, NOW, ORDER_ID, Reason.BAD_FIELD)
     (fact,) = under.send(CancelOrder(NOW, 5), NOW).facts
-    assert fact == CancelRejected(NOW, NOW, 5, Reason.BAD_FIELD)
+    assert fact == CancelRejected(NOW, NOW, 5, Reason.NOT_SENT)
 
 
 def test_everything_is_canceled_at_both_services_of_the_futures() -> None:
@@ -303,9 +304,29 @@ def test_spot_lists_what_it_canceled() -> None:
 
 def test_orders_of_a_run_before_can_be_canceled() -> None:
     under = desk()
-    under.adopt(ORDER_ID, PERP, Side.BUY, is_conditional=True)
+    under.adopt(ORDER_ID, VenueOrder(ORDER_ID, PERP, Side.BUY, None, 250, "a9"))
     (ask,) = under.send(CancelOrder(NOW, ORDER_ID), NOW).asks
     assert ask.request.name == "binance.usdm.algo.cancel"
+
+
+@pytest.mark.parametrize(
+    ("name", "path"), [("77", "/fapi/v1/order?symbol=BTCUSDT&orderId=77"), ("a9", "/fapi/v1/algoOrder?algoId=9")]
+)
+def test_an_order_that_was_adopted_goes_by_our_id_here_and_by_its_own_there(name: str, path: str) -> None:
+    under = desk()
+    under.adopt(ORDER_ID, VenueOrder(None, PERP, Side.BUY, 618375, 250, name))
+    (ask,) = under.send(CancelOrder(NOW, ORDER_ID), NOW).asks
+    wire = ask.request.build(STAMP)
+    assert wire.method == "DELETE"
+    assert path.partition("?")[0] == wire.target.partition("?")[0]
+    assert path.partition("?")[2] in wire.target
+    (fact,) = under.send(ReplaceOrder(NOW, ORDER_ID, 1, 618375), NOW).facts
+    assert fact == ReplaceRejected(NOW, NOW, ORDER_ID, Reason.BAD_FIELD)
+    if name == "77":
+        told = under.heard(decode_user(encoded(order_update(c="web", x="CANCELED", X="CANCELED"))), NOW)
+        assert told.facts == (OrderCanceled(STAMP, NOW, ORDER_ID, 250, Reason.REQUESTED),)
+        assert under.has_ended_since(ORDER_ID, NOW)
+        assert not under.has_ended_since(ORDER_ID, NOW + 1)
 
 
 # The whole of it against a venue, in virtual time.
@@ -519,7 +540,7 @@ def simulate(seed: int) -> None:
 
 
 # Worlds in which an earlier desk went wrong.
-ONCE_WRONG = (1, 7, 19, 22, 29, 2428, 5043, 5570)
+ONCE_WRONG = (1, 7, 19, 22, 29, 2428, 5043, 5570, 6189)
 
 
 def test_the_venue_and_our_books_agree_whatever_the_network_does() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from adapters.binance.endpoints import Product
@@ -22,6 +23,7 @@ from core.events import (
     OrderRestated,
     OrderTriggered,
 )
+from core.order_store import FOREIGN_ORDER_ID
 from core.venue_adapter import VenueOrder
 from tests.adapters.binance.account_for_tests import (
     FILL,
@@ -63,7 +65,7 @@ HEAD = (STAMP, NOW, ORDER_ID)
         ({"x": "CANCELED", "X": "CANCELED", "c": "web_1", "C": WIRE_ID}, [OrderCanceled(*HEAD, 25000, Reason.REQUESTED)]),
         ({"x": "CANCELED", "X": "CANCELED", "z": "0.1", "c": "x", "C": WIRE_ID}, [OrderCanceled(*HEAD, 15000, Reason.REQUESTED)]),
         ({"x": "EXPIRED", "X": "EXPIRED"}, [OrderExpired(*HEAD, 25000)]),
-        ({"x": "REPLACED", "X": "NEW", "q": "0.2"}, [OrderReplaced(*HEAD, 6183750, 20000)]),
+        ({"x": "REPLACED", "X": "NEW", "q": "0.2"}, [OrderReplaced(*HEAD, 6183750, 20000, 0)]),
         ({"x": "REJECTED", "X": "REJECTED", "r": "SOME_REASON"}, [OrderRejected(*HEAD, Reason.NONE, "SOME_REASON")]),
         ({"x": "TRADE_PREVENTION", "X": "EXPIRED_IN_MATCH"}, [OrderExpired(*HEAD, 25000)]),
         ({"x": "TRADE_PREVENTION", "X": "NEW", "q": "0.2"}, [OrderRestated(*HEAD, 20000, Reason.SELF_TRADE)]),
@@ -99,7 +101,7 @@ def test_spot_reports(changes: dict[str, Any], facts: list[OrderFact]) -> None:
         ({"x": "CANCELED", "X": "CANCELED"}, [OrderCanceled(*HEAD, 250, Reason.REQUESTED)]),
         ({"x": "EXPIRED", "X": "EXPIRED", "f": "GTX"}, [OrderExpired(*HEAD, 250)]),
         ({"x": "EXPIRED", "X": "EXPIRED_IN_MATCH"}, [OrderExpired(*HEAD, 250)]),
-        ({"x": "AMENDMENT", "p": "61000.1", "q": "0.3", "z": "0.1"}, [OrderReplaced(*HEAD, 610001, 200)]),
+        ({"x": "AMENDMENT", "p": "61000.1", "q": "0.3", "z": "0.1"}, [OrderReplaced(*HEAD, 610001, 200, 100)]),
         (
             {**FILL, "X": "FILLED", "z": "0.25", "m": False, "S": "SELL"},
             [
@@ -130,7 +132,10 @@ def test_forced_orders_are_real_fills_of_somebody_else(wire_id: str) -> None:
     order = ForeignOrder("BTCUSDT", wire_id, "77", True, "CALCULATED NEW")
     filled = ForeignOrder("BTCUSDT", wire_id, "77", True, "CALCULATED PARTIALLY_FILLED")
     assert begun == [order]
-    assert fill == [ForeignFill(filled, "BTCUSDT-PERP.BINANCE", "BTCUSDT-901-77", Side.BUY, 618375, 100, STAMP)]
+    theirs = msgspec.structs.replace(
+        fill_of(901, 100, 150, STAMP), client_order_id=FOREIGN_ORDER_ID, commission=1_234_567, commission_currency="BNB"
+    )
+    assert fill == [ForeignFill(filled, theirs)]
 
 
 @pytest.mark.parametrize(
@@ -246,7 +251,7 @@ def test_answers_to_requests() -> None:
     assert book.accepted(body_of(status="EXPIRED"), NOW) == [OrderAccepted(*HEAD, 618375, 250, "77"), OrderExpired(*HEAD, 250)]
     assert book.canceled(body_of(status="CANCELED", executedQty="0.05"), NOW) == [OrderCanceled(*HEAD, 200, Reason.REQUESTED)]
     assert book.canceled(body_of(), NOW) == []  # a cancel that was accepted, and did nothing
-    assert book.replaced(body_of(price="1.0", origQty="0.3", executedQty="0.1"), NOW) == [OrderReplaced(*HEAD, 10, 200)]
+    assert book.replaced(body_of(price="1.0", origQty="0.3", executedQty="0.1"), NOW) == [OrderReplaced(*HEAD, 10, 200, 100)]
     assert book.replaced(body_of(status="CANCELED", executedQty="0.1"), NOW) == [OrderCanceled(*HEAD, 150, Reason.REQUESTED)]
     with pytest.raises(VenueProtocolError, match="not what was asked for"):
         book.accepted(body_of(clientOrderId="web"), NOW)
@@ -287,7 +292,9 @@ def test_executions_are_counted_back_from_what_the_order_executed() -> None:
     trades = read_trades(encoded(rows))
     order, foreign = body_of(executedQty="0.15"), body_of(orderId=78, clientOrderId="web")
     fills, missing = events(USDM).executions(trades, {77: order, 78: foreign}, NOW)
-    assert fills == [fill_of(901, 100, 150, STAMP), fill_of(902, 50, 100, STAMP + 1_000_000)]
+    theirs = msgspec.structs.replace(fills[0], client_order_id=FOREIGN_ORDER_ID, execution_id="BTCUSDT-5-78", leaves_qty=250)
+    ours = [fill_of(901, 100, 150, STAMP), fill_of(902, 50, 100, STAMP + 1_000_000)]
+    assert sorted(fills, key=lambda fill: fill.execution_id) == [*sorted([*ours, theirs], key=lambda fill: fill.execution_id)]
     assert missing == [79]
 
 

@@ -13,8 +13,8 @@ import pytest
 from adapters.binance.codec import BinanceCodec
 from adapters.binance.endpoints import Product
 from adapters.binance.instrument_rules import SymbolRules, meters_of
-from adapters.binance.io import BinanceSwitch, whole_lots
 from adapters.binance.outcomes import read_signals
+from adapters.binance.switch import BinanceSwitch, whole_lots
 from adapters.http.clock_offset import ClockOffset
 from adapters.http.io import HttpSettings, HttpTransport
 from core.enums import MarketStatus, Side
@@ -81,8 +81,9 @@ def names(seen: list[tuple[str, dict[str, str]]]) -> list[str]:
 
 
 def test_opening_reads_the_clock_and_tries_the_key() -> None:
-    _, seen = at_switch(USDM, {"GET time": TIME, "GET openOrders": []}, BinanceSwitch.open)
-    assert names(seen) == ["GET time"] * 3 + ["GET openOrders BTCUSDT"]
+    answers = {"GET time": TIME, "GET openOrders": [], "GET exchangeInfo": (400, {"code": -1121, "msg": "Invalid symbol."})}
+    _, seen = at_switch(USDM, answers, BinanceSwitch.open)
+    assert names(seen) == ["GET time"] * 3 + ["GET openOrders BTCUSDT", "GET exchangeInfo"]
 
 
 def test_a_key_that_is_not_taken_is_refused() -> None:
@@ -90,7 +91,7 @@ def test_a_key_that_is_not_taken_is_refused() -> None:
         "GET time": TIME,
         "GET openOrders": (401, {"code": -2015, "msg": "Invalid API-key, IP, or permissions for action."}),
     }
-    with pytest.raises(RefusedError, match="does not take the key"):
+    with pytest.raises(RefusedError, match="open orders: -2015"):
         at_switch(USDM, answers, BinanceSwitch.open)
     with pytest.raises(TransportError):
         at_switch(USDM, {"GET time": (503, b"")}, BinanceSwitch.open)
@@ -204,9 +205,9 @@ def test_positions_that_cannot_be_read_are_not_zero() -> None:
 @pytest.mark.parametrize(
     ("amount", "side", "parts"),
     [
-        ("1.000", "SELL", ["0.400", "0.400", "0.200"]),
-        ("-0.250", "BUY", ["0.250"]),
-        ("0.801", "SELL", ["0.400", "0.400", "0.001"]),
+        ("1.000", "SELL", ["0.4", "0.4", "0.2"]),
+        ("-0.250", "BUY", ["0.25"]),
+        ("0.801", "SELL", ["0.4", "0.4", "0.001"]),
         ("0.000", "", []),
     ],
 )
@@ -238,7 +239,7 @@ def test_spot_sells_what_it_holds() -> None:
     answers = {"GET account": account(BTC=("0.00350", "0")), "POST order": (200, b"")}
     _, seen = at_switch(SPOT, answers, BinanceSwitch.flatten)
     orders = [params for key, params in seen if key == "POST order"]
-    assert [(each["side"], each["type"], each["quantity"]) for each in orders] == [("SELL", "MARKET", "0.00350")]
+    assert [(each["side"], each["type"], each["quantity"]) for each in orders] == [("SELL", "MARKET", "0.0035")]
 
 
 def test_the_dead_man_switch() -> None:

@@ -28,7 +28,7 @@ from sim.venues.faults import Random
 from sim.virtual.agenda import NS_PER_S, Agenda
 from sim.virtual.loop import VirtualLoop
 from sim.virtual.network import MS, Conditions, Network
-from tests.sim.whole import kit_deribit, kit_sim
+from tests.sim.whole import kit_deribit, kit_oanda, kit_sim
 from tests.sim.whole.auditor import Kill, after_kill, audit, over_limit
 from tests.sim.whole.books import read_books
 from tests.sim.whole.machine import Machine
@@ -78,7 +78,7 @@ snapshot_records = {snapshot_records}
 
 MakeKit = Callable[[Agenda, int], VenueKit]
 # Each world has one to three of these.
-VENUES: dict[str, MakeKit] = {"sim": kit_sim.SimKit, "deribit": kit_deribit.deribit}
+VENUES: dict[str, MakeKit] = {"sim": kit_sim.SimKit, "deribit": kit_deribit.deribit, "oanda": kit_oanda.oanda}
 
 
 class World:

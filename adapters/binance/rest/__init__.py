@@ -1,0 +1,1 @@
+"""Binance over REST: the transport as this venue needs it, and requests sent side by side."""

@@ -1,0 +1,246 @@
+"""The adapter against the simulator over loopback: orders, streams, reconnects, comparison, the guardian's switch."""
+
+from __future__ import annotations
+
+import anyio
+import pytest
+
+from core.enums import MarketStatus, OrderStatus, OrderType, Reason, Side, TimeInForce
+from core.events import (
+    CancelRejected,
+    GapDetected,
+    OrderAccepted,
+    OrderCanceled,
+    OrderFilled,
+    OrderRejected,
+    OrderReplaced,
+    Quote,
+    ReplaceRejected,
+    StatusChanged,
+    Trade,
+)
+from tests.adapters.alpaca.world import ACCOUNT, KEY, World, run
+
+
+def test_an_order_rests_is_replaced_and_canceled() -> None:
+    async def test(world: World) -> None:
+        world.buy(10, 2_000_000)
+        await world.until(lambda: world.order().status is OrderStatus.ACCEPTED)
+        world.do(lambda context: context.replace(world.order(), 7, 2_010_000))
+        await world.until(lambda: world.heard(OrderReplaced))
+        assert (world.order().price, world.order().leaves_qty, world.order().status) == (2_010_000, 7, OrderStatus.ACCEPTED)
+        assert world.differences() == []
+        world.do(lambda context: context.replace(world.order(), 3, 2_020_000))
+        await world.until(lambda: len(world.heard(OrderReplaced)) == 2)
+        world.do(lambda context: context.cancel(world.order()))
+        await world.until(lambda: world.order().status is OrderStatus.CANCELED)
+        assert [event.reason for event in world.heard(OrderCanceled)] == [Reason.REQUESTED]
+        assert world.differences() == []
+        assert await world.reconcile() == []
+
+    run(test)
+
+
+def test_market_orders_fill_and_every_cent_is_the_same_here_and_there() -> None:
+    async def test(world: World) -> None:
+        world.buy(25, None)
+        await world.until(lambda: world.order().status is OrderStatus.FILLED)
+        world.submit(Side.SELL, 25, None)
+        await world.until(lambda: world.order().status is OrderStatus.FILLED)
+        assert sum(fill.commission for fill in world.heard(OrderFilled)) > 0
+        assert world.differences() == []
+        assert await world.reconcile() == []
+
+    run(test)
+
+
+@pytest.mark.parametrize("time_in_force", [TimeInForce.IOC, TimeInForce.FOK])
+def test_what_cannot_be_filled_at_once_is_canceled(time_in_force: TimeInForce) -> None:
+    async def test(world: World) -> None:
+        world.buy(10, 1_500_000, time_in_force=time_in_force)
+        await world.until(lambda: not world.order().is_open)
+        expected = Reason.IOC if time_in_force is TimeInForce.IOC else Reason.FOK
+        assert [event.reason for event in world.heard(OrderCanceled)] == [expected]
+        assert world.differences() == []
+
+    run(test)
+
+
+def test_refusals_of_the_venue_and_of_the_adapter() -> None:
+    async def test(world: World) -> None:
+        world.buy(900_000, 2_000_000)  # more than the account can pay
+        world.buy(1, 2_000_000, post_only=True)
+        world.buy(1, 2_000_000, time_in_force=TimeInForce.GTD, expire_ts=1 << 62)
+        world.buy(1, 2_000_000)
+        await world.until(lambda: len(world.heard(OrderRejected)) == 3)
+        texts = [event.text for event in world.heard(OrderRejected)]
+        assert any("buying power" in text for text in texts)
+        assert any("post-only" in text for text in texts)
+        await world.until(lambda: world.order().status is OrderStatus.ACCEPTED)
+        assert world.differences() == []
+
+    run(test)
+
+
+def test_a_stop_waits_and_becomes_a_trade() -> None:
+    async def test(world: World) -> None:
+        world.buy(5, None)
+        await world.until(lambda: world.order().status is OrderStatus.FILLED)
+        trigger = world.bid // 100 * 100 - 50_000
+        world.submit(Side.SELL, 5, None, order_type=OrderType.STOP, trigger_price=trigger, time_in_force=TimeInForce.GTC)
+        await world.until(lambda: world.order().status is OrderStatus.ACCEPTED)
+        world.served.act("fair", {"symbol": "AAPL", "price": trigger - 50_000})
+        await world.until(lambda: world.order().status is OrderStatus.FILLED)
+        assert world.differences() == []
+
+    run(test)
+
+
+def test_cancel_all_by_the_bulk_call_and_by_instrument() -> None:
+    async def test(world: World) -> None:
+        for price in (2_000_000, 2_010_000, 2_020_000):
+            world.buy(1, price)
+        await world.until(lambda: len(world.heard(OrderAccepted)) >= 3)
+        world.do(lambda context: context.cancel_all())
+        await world.until(lambda: not world.trader.orders.open_orders())
+        assert world.differences() == []
+
+    run(test)
+
+
+def test_a_cancel_that_comes_before_the_answer_waits_for_the_venues_id() -> None:
+    async def test(world: World) -> None:
+        world.buy(1, 2_000_000)
+        world.do(lambda context: context.cancel(world.order()))
+        await world.until(lambda: world.order().status is OrderStatus.CANCELED)
+        assert world.heard(CancelRejected) == []
+        assert world.differences() == []
+
+    run(test)
+
+
+def test_an_order_with_fills_is_not_replaced() -> None:
+    async def test(world: World) -> None:
+        world.served.act("quiet", {"withdraws": True})
+        world.buy(10, 2_300_000)
+        await world.until(lambda: world.order().status is OrderStatus.ACCEPTED)
+        ticket = next(iter(world.venue.engine.open_tickets("main")))
+        world.served.act("hit", {"account": "main", "id": ticket.id, "qty": 4})
+        await world.until(lambda: world.order().status is OrderStatus.PARTIALLY_FILLED)
+        world.do(lambda context: context.replace(world.order(), 9, 2_290_000))
+        await world.until(lambda: world.heard(ReplaceRejected))
+        assert world.differences() == []
+
+    run(test)
+
+
+def test_market_data_is_what_the_venue_has() -> None:
+    async def test(world: World) -> None:
+        quotes = await world.until(lambda: [event for event in world.events if isinstance(event, Quote)][5:])
+        assert all(0 < quote.bid_price < quote.ask_price and quote.bid_price % 100 == 0 for quote in quotes)
+        trades = await world.until(lambda: [event for event in world.events if isinstance(event, Trade)])
+        assert trades[0].instrument_id == KEY
+        assert StatusChanged in {type(event) for event in world.events}
+        world.served.act("halt", {"symbol": "AAPL"})
+        halted = await world.until(
+            lambda: [e for e in world.events if isinstance(e, StatusChanged) and e.status is MarketStatus.HALTED]
+        )
+        assert halted[0].instrument_id == KEY
+        world.served.act("resume", {"symbol": "AAPL"})
+
+    run(test)
+
+
+def test_a_cut_of_everything_is_a_gap_and_then_the_account_as_it_is() -> None:
+    async def test(world: World) -> None:
+        world.buy(10, 2_000_000)
+        await world.until(lambda: world.order().status is OrderStatus.ACCEPTED)
+        world.served.act("quiet", {"withdraws": True})
+        world.served.cut_all()
+        # Filled while nobody listens.
+        ticket = next(iter(world.venue.engine.open_tickets("main")))
+        world.served.act("hit", {"account": "main", "id": ticket.id, "qty": 10})
+        await world.until(lambda: world.states)
+        await world.until(lambda: world.order().status is OrderStatus.FILLED)
+        assert any(isinstance(event, GapDetected) for event in world.events)
+        await world.settled()
+        assert any("ALPACA" in trouble for trouble in world.troubles)
+
+    run(test)
+
+
+def test_what_is_to_be_sent_while_the_stream_is_away_is_refused_and_cancels_go() -> None:
+    async def test(world: World) -> None:
+        world.buy(10, 2_000_000)
+        await world.until(lambda: world.order().status is OrderStatus.ACCEPTED)
+        world.served.act("cut", {"which": "trades"})
+        await world.until(lambda: any("ended" in trouble for trouble in world.troubles))
+        world.buy(1, 2_000_000)
+        assert [event.reason for event in world.heard(OrderRejected)] == [Reason.NOT_SENT]
+        world.do(lambda context: context.cancel(world.order(0)))
+        await world.until(lambda: world.order(0).status is OrderStatus.CANCELED)
+        await world.settled()
+
+    run(test)
+
+
+def test_orders_and_fills_by_hand_are_foreign() -> None:
+    async def test(world: World) -> None:
+        fields = {"symbol": "AAPL", "side": "buy", "type": "limit", "time_in_force": "day", "qty": "3", "limit_price": "100"}
+        world.served.act("manual_order", {"account": "main"} | fields)
+        problems = await world.reconcile()
+        assert len(problems) == 1
+        assert "not ours" in problems[0]
+
+    run(test)
+
+
+def test_the_guardians_switch() -> None:
+    async def test(world: World) -> None:
+        world.buy(20, None)
+        await world.until(lambda: world.order().status is OrderStatus.FILLED)
+        for price in (2_000_000, 2_010_000):
+            world.buy(1, price)
+        await world.until(lambda: len(world.trader.orders.open_orders()) == 2 and world.order().status is OrderStatus.ACCEPTED)
+        switch = world.switch()
+        await switch.open()
+        assert len(await switch.open_orders()) == 2
+        assert (await switch.positions())[KEY] == 20
+        assert await switch.refresh_dead_man(5.0) is False
+        await switch.cancel_all()
+        while await switch.open_orders():
+            await anyio.sleep(0.02)
+        await switch.flatten()
+        while (await switch.positions())[KEY]:
+            await anyio.sleep(0.02)
+        await switch.close()
+        await world.until(lambda: not world.trader.orders.open_orders())
+
+    run(test)
+
+
+def test_the_switch_cancels_one_by_one_where_the_bulk_call_leaves_some() -> None:
+    async def test(world: World) -> None:
+        for price in (2_000_000, 2_010_000, 2_020_000, 2_030_000):
+            world.buy(1, price)
+        await world.until(lambda: len(world.venue.engine.open_tickets("main")) == 4)
+        world.venue.faults.arm(16)
+        switch = world.switch()
+        await switch.open()
+        await switch.cancel_all()
+        await world.until(lambda: not world.trader.orders.open_orders())
+        await switch.close()
+
+    run(test)
+
+
+def test_no_secret_is_in_what_is_recorded() -> None:
+    async def test(world: World) -> None:
+        world.buy(1, 2_000_000)
+        await world.until(lambda: world.order().status is OrderStatus.ACCEPTED)
+        kept = b"".join(data for _, _, data in world.frames)
+        assert b"limit_price" in kept
+        assert ACCOUNT.secret.encode() not in kept
+        assert ACCOUNT.key.encode() not in kept
+
+    run(test)
