@@ -370,6 +370,7 @@ class World:
         self.say("calm")
         self._is_calm = True
         self.network.conditions.calm()
+        self.network.mend()
         for venue in self.venues:
             venue.calm()
         if self.process is not None:
