@@ -5,10 +5,12 @@ Plain types in, sentences out: no code is shared with the daemon, the adapters o
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
+OWN_ID = re.compile(r".+-([0-9]+)-([0-9]+)(?:-r[0-9]+)?", re.ASCII)
 SHOWN_MAX = 5  # of each kind of finding
 ON_WIRE_NS_MAX = 120 * 10**9  # for which an order that has left may be on its way
 FOREVER = 1 << 62
@@ -41,9 +43,9 @@ class Kill:
 
 
 def own_id(text: str) -> str:
-    """ "RUN-COUNTER" of "prefix-RUN-COUNTER"; "" for an id that is not ours."""
-    parts = text.rsplit("-", 2)
-    return f"{parts[1]}-{parts[2]}" if len(parts) == 3 and parts[1].isdecimal() and parts[2].isdecimal() else ""
+    """ "RUN-COUNTER" of "prefix-RUN-COUNTER" and of "prefix-RUN-COUNTER-rN", what replaced it; "" for an id that is not ours."""
+    found = OWN_ID.fullmatch(text)
+    return f"{found[1]}-{found[2]}" if found is not None else ""
 
 
 def audit(ledgers: dict[str, dict[str, Any]], books: Books) -> list[str]:

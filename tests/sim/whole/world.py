@@ -28,7 +28,7 @@ from sim.venues.faults import Random
 from sim.virtual.agenda import NS_PER_S, Agenda
 from sim.virtual.loop import VirtualLoop
 from sim.virtual.network import MS, Conditions, Network
-from tests.sim.whole import kit_deribit, kit_oanda, kit_sim
+from tests.sim.whole import kit_alpaca, kit_binance, kit_deribit, kit_oanda, kit_sim
 from tests.sim.whole.auditor import Kill, after_kill, audit, over_limit
 from tests.sim.whole.books import read_books
 from tests.sim.whole.machine import Machine
@@ -65,7 +65,7 @@ orders_max = 100000
 [[strategies]]
 id = "gambler"
 class = "tests.sim.whole.gambler:Gambler"
-params = {{ seed = {seed}, pause_ms = {pause_ms} }}
+params = {{ seed = {seed}, pause_ms = {pause_ms}, lots = {{ {lots} }} }}
 
 [daemon]
 reconcile_interval = "10s"
@@ -77,8 +77,15 @@ snapshot_records = {snapshot_records}
 
 
 MakeKit = Callable[[Agenda, int], VenueKit]
-# Each world has one to three of these.
-VENUES: dict[str, MakeKit] = {"sim": kit_sim.SimKit, "deribit": kit_deribit.deribit, "oanda": kit_oanda.oanda}
+# Each world has one to three of these, of each venue one at most.
+VENUES: dict[str, MakeKit] = {
+    "sim": kit_sim.SimKit,
+    "deribit": kit_deribit.deribit,
+    "oanda": kit_oanda.oanda,
+    "alpaca": kit_alpaca.alpaca,
+    "binance-spot": kit_binance.spot,
+    "binance-usdm": kit_binance.usdm,
+}
 
 
 class World:
@@ -134,7 +141,13 @@ class World:
         """One of three worlds has more than one venue."""
         left = list(venues)
         count = min(len(left), (1, 1, 2 + self.random.below(2))[self.random.below(3)])
-        return [left.pop(self.random.below(len(left))) for _ in range(count)]
+        chosen: list[str] = []
+        while left and len(chosen) < count:
+            name = left.pop(self.random.below(len(left)))
+            chosen.append(name)
+            # Two products of one venue would be two connections to it.
+            left = [other for other in left if other.partition("-")[0] != name.partition("-")[0]]
+        return chosen
 
     def _hear(self, ns: int, connection: int, what: str, payload: bytes) -> None:
         self._digest.update(b"%d %d %s " % (ns, connection, what.encode()))
@@ -212,6 +225,7 @@ class World:
             seed=self.verdict.seed,
             pause_ms=pause_ms,
             snapshot_records=snapshot_records,
+            lots=", ".join(f'"{key}" = {lots}' for venue in self.venues for key, lots in venue.lots().items()),
             cash="\n".join(f'{key} = "{amount}"' for key, amount in cash.items()),
         )
         path.write_text(text + "".join(venue.config() for venue in self.venues))
