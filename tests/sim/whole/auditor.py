@@ -20,12 +20,13 @@ FOREVER = 1 << 62
 class Books:
     """What we say, in plain types. Order ids are "RUN-COUNTER"; `sent` has the stamp at which each order was decided on.
 
-    `fills`: (instrument, execution id) of every execution that a journal has, as often as it has it, with side, qty and price.
+    `fills`: every execution that a journal has: instrument, execution id, side, qty, price. `booked`: how many fills moved the books.
     """
 
     sent: dict[str, int] = field(default_factory=dict)
     sent_twice: list[str] = field(default_factory=list)
     fills: list[tuple[str, str, str, int, int]] = field(default_factory=list)  # instrument, execution, side, qty, price
+    booked: int = 0
     open_orders: dict[str, tuple[str, str, int]] = field(default_factory=dict)  # instrument, side, left
     unknown: list[str] = field(default_factory=list)
     positions: dict[str, int] = field(default_factory=dict)
@@ -86,7 +87,8 @@ def _different_fills(fills: list[dict[str, Any]], books: Books) -> list[str]:
     theirs = Counter((fill["instrument_id"], fill["trade_id"], fill["side"], fill["qty"], fill["price"]) for fill in fills)
     ours = Counter(books.fills)
     found = [f"{key} is theirs and not ours" for key in sorted((theirs - ours).elements())]
-    return found + [f"{key} is ours and not theirs, or ours too often" for key in sorted((ours - theirs).elements())]
+    found += [f"{key} is ours and not theirs" for key in sorted((ours - theirs).elements())]
+    return found + ([f"{books.booked} booked here, {len(fills)} there"] if books.booked != len(fills) else [])
 
 
 def _different_orders(orders: list[dict[str, Any]], books: Books) -> list[str]:

@@ -121,7 +121,7 @@ BREAKS: list[tuple[Break, str]] = [
     (no_exposure_is_checked, "over a limit"),
     (fills_of_the_time_away_are_not_asked_for, "halted by itself|fills"),
     (what_is_gone_at_the_venue_stays_open_here, "of calm: open"),
-    (every_look_books_the_fills_again, "ours too often|ended by itself|halted by itself"),
+    (every_look_books_the_fills_again, "booked here|ended by itself|halted by itself"),
     (what_is_lost_counts_as_refused, "halted by itself|ended by itself|fills"),
     (some_links_of_the_chain_are_wrong, "journal|JournalDamage"),
     (a_task_dies_unseen, "in the loop"),
