@@ -244,3 +244,34 @@ def test_no_secret_is_in_what_is_recorded() -> None:
         assert ACCOUNT.key.encode() not in kept
 
     run(test)
+
+
+def test_orders_beyond_the_budget_are_not_sent_and_cancels_still_go() -> None:
+    async def test(world: World) -> None:
+        for number in range(4):
+            world.buy(1, 2_000_000 + 100 * number)
+        await world.until(lambda: len(world.heard(OrderAccepted)) + len(world.heard(OrderRejected)) == 4)
+        rejected = world.heard(OrderRejected)
+        assert [(event.client_order_id & 0xFF, event.reason) for event in rejected] == [(4, Reason.NOT_SENT)]
+        assert "used up" in rejected[0].text
+        world.do(lambda context: context.cancel_all())
+        await world.until(lambda: not world.trader.orders.open_orders())
+        assert world.differences() == []
+
+    run(test, orders_per_min=3)
+
+
+def test_an_order_that_waits_for_the_venue_to_want_orders_is_withdrawn_by_its_cancel() -> None:
+    async def test(world: World) -> None:
+        world.venue.faults.arm(37)
+        world.buy(1, 2_000_000)
+        await world.until(lambda: world.heard(OrderRejected))  # and for a second the venue wants none
+        world.buy(1, 2_010_000)
+        assert world.order().status is OrderStatus.SUBMITTED
+        await anyio.sleep(0.05)
+        world.do(lambda context: context.cancel(world.order()))
+        await world.until(lambda: not world.order().is_open)
+        assert [event.reason for event in world.heard(OrderRejected)] == [Reason.FULL, Reason.NOT_SENT]
+        assert world.venue.ledger()["orders"] == []
+
+    run(test)
