@@ -155,6 +155,8 @@ class AlpacaAdapter:
         self._asks: list[Ask] = []  # before anybody runs
         self._given = anyio.Event()
         self._asked = anyio.Event()
+        self._timed = anyio.Event()
+        self._sleeps_until = 0
         self._told: dict[str, str] = {}
         self._at_gate: dict[int, anyio.CancelScope] = {}  # new orders that wait for their budget: not a byte has left
 
@@ -396,6 +398,8 @@ class AlpacaAdapter:
         for text in out.troubles:
             self._opening.on_trouble(f"{self._opening.venue}: {text}")
         self._emit(out.events)
+        if self._market.next_deadline < self._sleeps_until:
+            self._timed.set()  # a quote has begun to wait for its time
         return out.is_ready
 
     async def _keep_time(self) -> None:
@@ -410,13 +414,10 @@ class AlpacaAdapter:
                     await self._load_calendar()
                 except _LOST as error:
                     self._tell("calendar", str(error))
-            until = max(self._market.next_deadline - self._now(), 0) / NS_PER_SECOND
-            # A quote that begins to wait has a deadline that this sleep does not know: short, where one may.
-            await anyio.sleep(min(until, QUIET_S_MAX, self._quote_wait_s()))
-
-    def _quote_wait_s(self) -> float:
-        intervals = [each.interval_ns for each in self._opening.subscriptions if each.interval_ns]
-        return min(intervals) / NS_PER_SECOND if intervals else QUIET_S_MAX
+            self._timed = anyio.Event()
+            self._sleeps_until = self._market.next_deadline
+            with anyio.move_on_after(min(max(self._sleeps_until - self._now(), 0) / NS_PER_SECOND, QUIET_S_MAX)):
+                await self._timed.wait()
 
     # Requests.
 
