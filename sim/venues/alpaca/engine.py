@@ -438,14 +438,17 @@ class Engine:
         if not old.is_open or order is None or not order.is_open:
             self._reject_replace(ts, old, new)
             return
+        # Before it: what it trades at once is the new ticket's.
+        before = order.tag, order.client_id
+        order.tag, order.client_id = new.id, new.client_id
         try:
             total = order.filled_qty + new.qty
             self.exchange.replace(ts, order, qty=total, price=new.limit, trigger_price=new.stop)
         except Refused as refused:
             if refused.reason is not Reason.NO_CHANGE:
+                order.tag, order.client_id = before
                 self._reject_replace(ts, old, new)
                 return
-        order.tag, order.client_id = new.id, new.client_id
         new.order, old.order = order, None
         old.status, old.replaced_by, old.replaced_ts, old.updated_ts = "replaced", new.id, ts, ts
         self._tell(ts, old, "replaced")
