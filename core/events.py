@@ -294,8 +294,11 @@ class OrderExpired(OrderEvent, frozen=True, array_like=True, gc=False, tag="expi
 
 
 class OrderReplaced(OrderEvent, frozen=True, array_like=True, gc=False, tag="replaced"):
+    """`filled_qty`: what of the order was filled when so much was left; -1: nobody says, and the stamps of fills decide."""
+
     price: int
     leaves_qty: int
+    filled_qty: int = -1
 
 
 class OrderTriggered(OrderEvent, frozen=True, array_like=True, gc=False, tag="triggered"):

@@ -373,9 +373,15 @@ class OrderStore:
         return order
 
     def _set_leaves(self, order: Order, event: OrderReplaced | OrderRestated) -> None:
-        order.leaves_qty = leaves = _leaves(order, event)
+        if isinstance(event, OrderReplaced) and event.filled_qty >= 0:
+            # What the venue had filled and what was left are the whole: fills that are heard of later come off it, whatever
+            # their stamps. A change and a fill in one millisecond cannot be put in order by those.
+            order.leaves_qty = leaves = max(event.filled_qty + event.leaves_qty - order.filled_qty, 0)
+            order.ts_replaced = 0
+        else:
+            order.leaves_qty = leaves = _leaves(order, event)
+            order.ts_replaced = max(order.ts_replaced, event.ts_event)
         order.quantity = order.filled_qty + leaves
-        order.ts_replaced = max(order.ts_replaced, event.ts_event)
         self._reserve(order, max(leaves, order.replace_qty))
         if leaves == 0 and event.leaves_qty > 0:
             # The fill that completed the new quantity was heard of before the new quantity.

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import msgspec
-from alpaca.trading.enums import OrderSide, TimeInForce
+from alpaca.trading.enums import OrderSide, PositionIntent, TimeInForce
 from alpaca.trading.requests import (
     LimitOrderRequest,
     MarketOrderRequest,
@@ -36,7 +36,14 @@ _MODELS: dict[OrderType, Any] = {
 
 
 def order_body(
-    order_type: OrderType, *, symbol: str, side: str, time_in_force: str, client_order_id: str, numbers: Mapping[str, str]
+    order_type: OrderType,
+    *,
+    symbol: str,
+    side: str,
+    time_in_force: str,
+    client_order_id: str,
+    numbers: Mapping[str, str],
+    intent: str | None,
 ) -> dict[str, Any]:
     """Members of POST /v2/orders. Raises RefusedError for what the venue's own library would not send."""
     try:
@@ -45,6 +52,7 @@ def order_body(
             side=OrderSide(side),
             time_in_force=TimeInForce(time_in_force),
             client_order_id=client_order_id,
+            position_intent=None if intent is None else PositionIntent(intent),
             **{name: float(text) for name, text in numbers.items()},
         )
     except ValidationError as error:

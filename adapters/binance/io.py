@@ -142,6 +142,12 @@ class BinanceAdapter:
                 for ask in asks:
                     tasks.start_soon(self._exchange, ask)
                 await self._give()
+        except BaseExceptionGroup as failures:
+            first = failures
+            while isinstance(first, BaseExceptionGroup):
+                first = first.exceptions[0]
+            # By its own name: a group of one is nobody's expected failure.
+            raise first from None
         finally:
             self._sink = self._tasks = None
 

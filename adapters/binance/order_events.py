@@ -266,7 +266,7 @@ class OrderEvents:
             case "EXPIRED":
                 return [OrderExpired(stamp, ts, order_id, leaves)]
             case "REPLACED" | "AMENDMENT":
-                return [OrderReplaced(stamp, ts, order_id, price, leaves)]
+                return [OrderReplaced(stamp, ts, order_id, price, leaves, qty_of(instrument, change.filled, "z"))]
             case "REJECTED":
                 return [OrderRejected(stamp, ts, order_id, reason_of(0, change.reject), change.reject)]
             case "TRADE_PREVENTION":
@@ -313,7 +313,8 @@ class OrderEvents:
         leaves = self._leaves(instrument, body)
         if body.status in ENDED_STATUSES:
             return [] if body.status == "FILLED" else [OrderCanceled(stamp, ts, order_id, leaves, Reason.REQUESTED)]
-        return [OrderReplaced(stamp, ts, order_id, price_of(instrument, body.price, "price"), leaves)]
+        executed = qty_of(instrument, body.executed_qty, "executedQty")
+        return [OrderReplaced(stamp, ts, order_id, price_of(instrument, body.price, "price"), leaves, executed)]
 
     def canceled(self, body: OrderBody, ts: int) -> list[OrderFact]:
         """The answer to a cancel. Anything but an end is no end: then the stream or a query says what became of it."""
@@ -353,7 +354,7 @@ class OrderEvents:
         elif body.status in ("EXPIRED", "EXPIRED_IN_MATCH"):
             facts.append(OrderExpired(stamp, ts, order_id, leaves))
         elif was_changed and body.status != "FILLED":
-            facts.append(OrderReplaced(stamp, ts, order_id, price, leaves))
+            facts.append(OrderReplaced(stamp, ts, order_id, price, leaves, executed))
         return facts
 
     # What the venue has: for reconciliation.

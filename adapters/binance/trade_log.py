@@ -17,6 +17,8 @@ from core.errors import CapacityError
 
 READ_AGAIN_MS = 60_000
 TRADES_KEPT_MAX = 200_000
+# Further back than so many windows it is read from the first execution on instead.
+WINDOWS_MAX = 30
 
 
 class Window(msgspec.Struct, frozen=True):
@@ -65,6 +67,8 @@ class TradeLog:
 
     def _from_here(self) -> Window | Page:
         if not self._trades:
+            if self._now_ms - max(self._until_ms, self._since_ms) > WINDOWS_MAX * self._window_ms:
+                return Page(0)
             since_ms = max(self._until_ms - READ_AGAIN_MS, self._since_ms)
             return Window(since_ms, min(since_ms + self._window_ms, max(self._now_ms, since_ms)))
         last_ms = max(trade.time for trade in self._trades.values())
@@ -97,7 +101,10 @@ class TradeLog:
             else:
                 self._next = None
             return
-        self._next = Page(max(trade.id for trade in trades) + 1) if is_full else None
+        if is_full:
+            self._next = Page(max(trade.id for trade in trades) + 1)
+            return
+        self._next, self._until_ms = None, self._now_ms
 
     def known(self, since_ms: int) -> list[TradeBody]:
         """Executions from `since_ms` on, in the order they happened."""

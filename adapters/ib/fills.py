@@ -143,7 +143,11 @@ class Fills:
         return msgspec.structs.replace(fill, commission=instrument.commission(fill.price, fill.qty, rate), leaves_qty=leaves)
 
     def get(self, execution_id: str) -> Done | None:
+        """By the id that the venue says, whatever its version."""
         return self._done.get(split_id(execution_id)[0])
+
+    def by_base(self, base: str) -> Done | None:
+        return self._done.get(base)
 
 
 def split_id(execution_id: str) -> tuple[str, int]:

@@ -11,6 +11,8 @@ from core.errors import CapacityError
 from core.units import NS_PER_SECOND
 
 WAITING_MAX = 4_096
+# A gateway counts a second as messages come in: what is delayed on its way may meet there what was sent later.
+WINDOW_NS = NS_PER_SECOND + NS_PER_SECOND // 4
 NEVER = (1 << 63) - 1
 
 
@@ -62,10 +64,10 @@ class Gate:
         if not self._cancels and not self._questions:
             return NEVER
         needed = self._all if self._cancels else self._others
-        return self._sent[-needed] + NS_PER_SECOND + 1 if len(self._sent) >= needed else 0
+        return self._sent[-needed] + WINDOW_NS + 1 if len(self._sent) >= needed else 0
 
     def _used(self, ts: int) -> int:
-        return sum(1 for sent in self._sent if ts - sent <= NS_PER_SECOND)
+        return sum(1 for sent in self._sent if ts - sent <= WINDOW_NS)
 
     def _leave(self, ts: int, frame: bytes) -> None:
         self._sent.append(ts)

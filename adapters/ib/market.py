@@ -56,6 +56,7 @@ class View:
         "quote",
         "rows",
         "status",
+        "told",
         "ts_quote",
         "wants_trades",
     )
@@ -70,6 +71,7 @@ class View:
 
     def forget(self) -> None:
         self.quote = [0, 0, 0, 0]  # bid price and size, ask price and size
+        self.told: list[int] = []
         self.ts_quote = 0
         self.bids: list[Level] = []
         self.asks: list[Level] = []
@@ -169,6 +171,7 @@ class Market:
                 bid = self._side(view, message.bid_price, message.bid_size)
                 ask = self._side(view, message.ask_price, message.ask_size)
                 view.quote[:] = [*bid, *ask]
+                view.is_dirty = False
                 view.ts_quote = _stamp(ts, message.seconds)
                 self._quote(ts, view)
             case Depth():
@@ -276,6 +279,9 @@ class Market:
 
     def _quote(self, ts: int, view: View) -> None:
         bid_price, bid_qty, ask_price, ask_qty = view.quote
+        if view.told == view.quote:
+            return
+        view.told = list(view.quote)
         key = view.listed.instrument.instrument_id
         self._pass(ts, Quote(view.ts_quote or ts, ts, key, bid_price, bid_qty, ask_price, ask_qty))
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import anyio
+import msgspec
 
 from core.approved import Approved
 from core.commands import CancelAll, SubmitOrder
 from core.errors import RefusedError, TransportError, VenueProtocolError
 from core.events import OrderFilled
 from core.venue_adapter import Adapter, EventSink, OnReconnect, VenueOrder, VenueState
+
+UNREAD_S_MAX = 2.0  # for which an open connection may wait for the others: venues close one that is silent for longer
 
 
 def venue_of(instrument_id: str) -> str:
@@ -21,26 +24,57 @@ def venue_of(instrument_id: str) -> str:
 class Router:
     """`instrument_of` gives the instrument of an order id that was sent in a run before this one; None where nobody knows.
 
+    `instrument_ids`: of all venues.
+
     What one venue says right after a reconnect is handed on as it is: it names the instruments that it is about.
     """
 
-    def __init__(self, venues: Mapping[str, Adapter], instrument_of: Callable[[int], str | None]) -> None:
+    def __init__(
+        self, venues: Mapping[str, Adapter], instrument_of: Callable[[int], str | None], instrument_ids: Iterable[str]
+    ) -> None:
         assert venues
         self._venues = dict(venues)
+        self._instrument_ids = frozenset(instrument_ids)
         self._instrument_of = instrument_of
 
     async def open(self) -> None:
         """All at once. Raises what the first one that fails raises, with the venue's name; the others are closed again."""
-        opened: list[Adapter] = []
+        opened: dict[str, float] = {}
         try:
-            for adapter in self._venues.values():
-                await adapter.open()
-                opened.append(adapter)
+            await self._open(opened, self._venues)
+            # Nobody reads a connection before all are there: one that has waited for a slow venue may have been given up.
+            stale = {name: self._venues[name] for name, at in opened.items() if anyio.current_time() - at > UNREAD_S_MAX}
+            for name in stale:
+                await self._venues[name].close()
+                del opened[name]
+            await self._open(opened, stale)
         except BaseException:
             with anyio.CancelScope(shield=True):
-                for adapter in opened:
-                    await adapter.close()
+                for name in opened:
+                    await self._venues[name].close()
             raise
+
+    async def _open(self, opened: dict[str, float], venues: Mapping[str, Adapter]) -> None:
+        """`opened` gets each one's name and when it was there."""
+        failures: list[Exception] = []
+
+        async def open_one(name: str, adapter: Adapter) -> None:
+            try:
+                await adapter.open()
+            except Exception as error:
+                failures.append(error)
+                raise
+            opened[name] = anyio.current_time()
+
+        try:
+            async with anyio.create_task_group() as tasks:
+                for name, adapter in venues.items():
+                    tasks.start_soon(open_one, name, adapter)
+        except BaseExceptionGroup:
+            if not failures:
+                raise
+        if failures:
+            raise failures[0]
 
     async def run(self, sink: EventSink, on_reconnect: OnReconnect) -> None:
         """Until every venue's feed has ended. Raises what the first one raises that fails; the others end with it."""
@@ -83,7 +117,7 @@ class Router:
         self._venues[venue_of(instrument_id)].send(approved)
 
     async def query(self, since_ts: int) -> VenueState:
-        """Every venue's answer in one. Raises TransportError with the names of those that do not answer."""
+        """Every venue's answer in one; `silent` names those that did not give one. Raises TransportError where none did."""
         answers: dict[str, VenueState] = {}
         silent: dict[str, str] = {}
 
@@ -96,9 +130,15 @@ class Router:
         async with anyio.create_task_group() as tasks:
             for name, adapter in self._venues.items():
                 tasks.start_soon(ask, name, adapter)
-        if silent:
-            raise TransportError("; ".join(f"{name}: {reason}" for name, reason in sorted(silent.items())))
-        return merged([answers[name] for name in self._venues])
+        reasons = tuple(f"{name}: {reason}" for name, reason in sorted(silent.items()))
+        if not answers:
+            raise TransportError("; ".join(reasons))
+        found = merged([answers[name] for name in self._venues if name in answers])
+        if not silent:
+            return found
+        about = self._instrument_ids if found.instrument_ids is None else found.instrument_ids
+        heard = frozenset(each for each in about if venue_of(each) not in silent)
+        return msgspec.structs.replace(found, instrument_ids=heard, silent=reasons)
 
     async def close(self) -> None:
         for adapter in self._venues.values():

@@ -65,7 +65,7 @@ HEAD = (STAMP, NOW, ORDER_ID)
         ({"x": "CANCELED", "X": "CANCELED", "c": "web_1", "C": WIRE_ID}, [OrderCanceled(*HEAD, 25000, Reason.REQUESTED)]),
         ({"x": "CANCELED", "X": "CANCELED", "z": "0.1", "c": "x", "C": WIRE_ID}, [OrderCanceled(*HEAD, 15000, Reason.REQUESTED)]),
         ({"x": "EXPIRED", "X": "EXPIRED"}, [OrderExpired(*HEAD, 25000)]),
-        ({"x": "REPLACED", "X": "NEW", "q": "0.2"}, [OrderReplaced(*HEAD, 6183750, 20000)]),
+        ({"x": "REPLACED", "X": "NEW", "q": "0.2"}, [OrderReplaced(*HEAD, 6183750, 20000, 0)]),
         ({"x": "REJECTED", "X": "REJECTED", "r": "SOME_REASON"}, [OrderRejected(*HEAD, Reason.NONE, "SOME_REASON")]),
         ({"x": "TRADE_PREVENTION", "X": "EXPIRED_IN_MATCH"}, [OrderExpired(*HEAD, 25000)]),
         ({"x": "TRADE_PREVENTION", "X": "NEW", "q": "0.2"}, [OrderRestated(*HEAD, 20000, Reason.SELF_TRADE)]),
@@ -101,7 +101,7 @@ def test_spot_reports(changes: dict[str, Any], facts: list[OrderFact]) -> None:
         ({"x": "CANCELED", "X": "CANCELED"}, [OrderCanceled(*HEAD, 250, Reason.REQUESTED)]),
         ({"x": "EXPIRED", "X": "EXPIRED", "f": "GTX"}, [OrderExpired(*HEAD, 250)]),
         ({"x": "EXPIRED", "X": "EXPIRED_IN_MATCH"}, [OrderExpired(*HEAD, 250)]),
-        ({"x": "AMENDMENT", "p": "61000.1", "q": "0.3", "z": "0.1"}, [OrderReplaced(*HEAD, 610001, 200)]),
+        ({"x": "AMENDMENT", "p": "61000.1", "q": "0.3", "z": "0.1"}, [OrderReplaced(*HEAD, 610001, 200, 100)]),
         (
             {**FILL, "X": "FILLED", "z": "0.25", "m": False, "S": "SELL"},
             [
@@ -251,7 +251,7 @@ def test_answers_to_requests() -> None:
     assert book.accepted(body_of(status="EXPIRED"), NOW) == [OrderAccepted(*HEAD, 618375, 250, "77"), OrderExpired(*HEAD, 250)]
     assert book.canceled(body_of(status="CANCELED", executedQty="0.05"), NOW) == [OrderCanceled(*HEAD, 200, Reason.REQUESTED)]
     assert book.canceled(body_of(), NOW) == []  # a cancel that was accepted, and did nothing
-    assert book.replaced(body_of(price="1.0", origQty="0.3", executedQty="0.1"), NOW) == [OrderReplaced(*HEAD, 10, 200)]
+    assert book.replaced(body_of(price="1.0", origQty="0.3", executedQty="0.1"), NOW) == [OrderReplaced(*HEAD, 10, 200, 100)]
     assert book.replaced(body_of(status="CANCELED", executedQty="0.1"), NOW) == [OrderCanceled(*HEAD, 150, Reason.REQUESTED)]
     with pytest.raises(VenueProtocolError, match="not what was asked for"):
         book.accepted(body_of(clientOrderId="web"), NOW)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from functools import partial
 from pathlib import Path
 
@@ -18,6 +19,8 @@ from daemon.config.loader import LoadedConfig, load_config
 from daemon.trading.connections import check_connections, open_connections
 from daemon.trading.router import Router
 from daemon.trading.wiring import build_bare_trader
+from sim.virtual.agenda import Agenda
+from sim.virtual.loop import VirtualLoop
 from tests.daemon.session import ROOT
 from tests.daemon.trading.harness import HandClock
 
@@ -72,6 +75,29 @@ class Sink:
         self.offer(event)
 
 
+def test_a_connection_that_has_waited_for_a_slow_venue_is_made_anew() -> None:
+    """Nobody reads it while the others open, and a venue that hears nothing closes it."""
+
+    class Slow(Place):
+        def __init__(self, name: str, seconds: float) -> None:
+            super().__init__(name)
+            self.seconds = seconds
+            self.opened: list[float] = []
+
+        async def open(self) -> None:
+            assert not self.is_open
+            await anyio.sleep(self.seconds)
+            await super().open()
+            self.opened.append(anyio.current_time())
+
+    places = [Slow("A", 0.1), Slow("B", 7.0), Slow("C", 6.0)]
+    router = Router({place.name: place for place in places}, {}.get, [])
+    with asyncio.Runner(loop_factory=lambda: VirtualLoop(Agenda())) as runner:
+        runner.run(router.open())
+    assert [[round(at, 3) for at in place.opened] for place in places] == [[0.1, 7.1], [7.0], [6.0]]
+    assert all(place.is_open for place in places)
+
+
 def submit(instrument_id: str) -> SubmitOrder:
     return SubmitOrder(1, 7, "s", instrument_id, Side.BUY, OrderType.LIMIT, 1, 1)
 
@@ -90,7 +116,7 @@ def places() -> tuple[Place, Place]:
 
 @pytest.fixture
 def router(places: tuple[Place, Place]) -> Router:
-    return Router({place.name: place for place in places}, {7: "X.A", 8: "X.BB"}.get)
+    return Router({place.name: place for place in places}, {7: "X.A", 8: "X.BB"}.get, ["X.A", "X.BB"])
 
 
 def test_each_command_goes_to_the_venue_of_its_instrument_and_a_cancel_of_everything_to_all(
@@ -121,8 +147,15 @@ def test_one_answer_of_all_and_the_names_of_those_that_give_none(router: Router,
     assert [fill.instrument_id for fill in state.executions] == ["X.A", "X.BB"]
     # The slowest to find an order decides how long all are waited for.
     assert state.not_found_ns == 2
+    assert state.whole() is state
     places[1].error = "gone"
+    partial_state = anyio.run(router.query, 4)
+    assert (partial_state.positions, partial_state.instrument_ids) == ({"X.A": 3}, frozenset(("X.A",)))
+    assert partial_state.silent == ("BB: gone",)
     with pytest.raises(TransportError, match=r"^BB: gone$"):
+        partial_state.whole()
+    places[0].error = "gone too"
+    with pytest.raises(TransportError, match=r"^A: gone too; BB: gone$"):
         anyio.run(router.query, 4)
 
 

@@ -1,0 +1,1 @@
+"""A simulated Alpaca: trading REST, market data REST, trade_updates and the market data stream."""

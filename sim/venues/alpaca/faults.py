@@ -1,0 +1,45 @@
+"""What a simulated Alpaca does wrong, by the numbers of the fault catalogue."""
+
+from __future__ import annotations
+
+KNOWN: dict[int, str] = {
+    1: "a request that changes orders is not read: the connection is cut",
+    2: "it is done, and the connection is cut before the answer",
+    3: "it is done, and the connection is cut in the middle of the answer",
+    4: "500, and it is done",
+    5: "500, and it is not done",
+    6: "503, and it is not done",
+    8: "504 with HTML of a gateway, and it is done",
+    9: "200 with a body of something else, and it is done",
+    10: "the answer is a minute late",
+    11: "the client order id is refused as a duplicate, and the order is live",
+    14: "an error code that nobody knows",
+    15: "200 with an error in its body, and it is not done",
+    16: "the bulk cancel leaves every second order, each with a status of its own",
+    20: "an order is not found though it is there",
+    22: "the same fill comes twice on trade_updates",
+    23: "the same fill comes again under another execution id",
+    24: "trade_updates is faster than the answer",
+    25: "an order is filled between the cancel's 204 and the cancel",
+    29: "a cancel is taken and never done",
+    31: "an order is filled beyond its quantity",
+    34: "a canceled order is told to be new again",
+    35: "two messages of trade_updates change places",
+    36: "a fill is not told on trade_updates",
+    37: "429, with and without Retry-After in turn",
+    39: "403 with HTML of a firewall",
+    40: "an answer comes slowly",
+    41: "a stream stays open and says nothing any more",
+    43: "a stream is closed in the middle",
+    49: "a quote is repeated with a new stamp",
+    50: "a quote is crossed",
+    51: "a message of market data is lost",
+    54: "a price in the market data is not a number",
+    55: "a message of trade_updates is nested too deep",
+    56: "a print's number is beyond 2^53",
+    59: "positions are of before the last fill",
+    61: "the key is not taken",
+    62: "503 to everything but the clock",
+}
+# Of requests that place, change or cancel.
+ON_CHANGES = (1, 2, 3, 4, 5, 6, 8, 9, 10, 14, 15, 24, 37, 39, 40)
