@@ -32,7 +32,9 @@ def _name_executions(ledger: Ledger) -> None:
 
 
 def _config(kind: str, port: int, instruments: str, limits: dict[str, str]) -> str:
-    bounds = "".join(f'\n[risk.instruments."{key}"]\norder_qty_max = "1"\nposition_qty_max = "{most}"\n' for key, most in limits.items())
+    bounds = "".join(
+        f'\n[risk.instruments."{key}"]\norder_qty_max = "1"\nposition_qty_max = "{most}"\n' for key, most in limits.items()
+    )
     return f"""{instruments}
 [[connections]]
 venue = "BINANCE"
@@ -43,7 +45,9 @@ secret = "binance-secret"
 {bounds}"""
 
 
-def _instrument(key: str, kind: str, base: str, price_scale: int, tick: str, qty_scale: int, lot: str, maker: str, taker: str) -> str:
+def _instrument(
+    key: str, kind: str, base: str, price_scale: int, tick: str, qty_scale: int, lot: str, maker: str, taker: str
+) -> str:
     return f"""
 [[instruments.inline]]
 instrument_id = "{key}"
