@@ -202,11 +202,14 @@ class Acts:
         self._exchange.overfill(ts, order, self._integer(arguments, "qty"), price)
 
     def _restart(self, ts: int, arguments: Arguments) -> None:
-        lost = self._integer(arguments, "orders_lost")
+        lost, void = (self._integer({"count": arguments.get(name, 0)}, "count") for name in ("orders_lost", "fills_lost"))
         self._streams.cut_all(ts)
         for account in self._exchange.accounts.values():
             orders = self._exchange.open_orders(account)
             self._exchange.lose(ts, orders[len(orders) - min(lost, len(orders)) :])
+            fills = [fill for fill in self._exchange.fills if fill.order.account is account and not fill.is_busted]
+            for fill in fills[len(fills) - min(void, len(fills)) :]:
+                self._exchange.bust(ts, fill, is_told=False)
 
     def _revoke(self, arguments: Arguments, is_revoked: bool) -> None:
         self._desk.by_account[self._account(arguments).name].is_revoked = is_revoked

@@ -28,7 +28,7 @@ from sim.venues.faults import Random
 from sim.virtual.agenda import NS_PER_S, Agenda
 from sim.virtual.loop import VirtualLoop
 from sim.virtual.network import MS, Conditions, Network
-from tests.sim.whole import kit_alpaca, kit_binance, kit_deribit, kit_oanda, kit_sim
+from tests.sim.whole import kit_alpaca, kit_binance, kit_deribit, kit_ib, kit_oanda, kit_sim
 from tests.sim.whole.auditor import Kill, after_kill, audit, over_limit
 from tests.sim.whole.books import read_books
 from tests.sim.whole.machine import Machine
@@ -85,6 +85,7 @@ VENUES: dict[str, MakeKit] = {
     "alpaca": kit_alpaca.alpaca,
     "binance-spot": kit_binance.spot,
     "binance-usdm": kit_binance.usdm,
+    "ib": kit_ib.ib,
 }
 
 
