@@ -91,11 +91,11 @@ USDM = Spec(
     venue="BINANCE",
     package="binance",
     options={"product": "usdm"},
-    port=7006,
+    port=7008,
     account=ACCOUNT,
     config=_config(
         "binance-usdm",
-        7006,
+        7008,
         _instrument("BTCUSDT-PERP.BINANCE", "perpetual", 1, "0.1", 3, "0.001")
         + _instrument("ETHUSDT-PERP.BINANCE", "perpetual", 2, "0.01", 3, "0.001"),
         {"BTCUSDT-PERP.BINANCE": "0.04", "ETHUSDT-PERP.BINANCE": "0.4"},
