@@ -65,7 +65,7 @@ class OutGate:
         self._rest()
 
     def recall(self, instrument_id: str | None, instrument_of: InstrumentOf) -> list[OrderCommand]:
-        """Take back what a cancel of everything would miss now: it never leaves. Whoever calls answers the new orders among it."""
+        """Take back what a cancel of everything would miss: it never leaves. The caller answers the new orders among it."""
         kept: deque[tuple[int, Approved]] = deque()
         recalled: list[OrderCommand] = []
         for records, approved in self._held:
