@@ -99,8 +99,10 @@ class AlpacaSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
 
 # Whose endpoint a host is: what is in neither list is nobody's.
-LIVE_HOSTS = frozenset({"api.alpaca.markets"})
-TEST_HOSTS = frozenset({"paper-api.alpaca.markets"})
+TRADING_HOSTS = {
+    Environment.LIVE: frozenset({"api.alpaca.markets"}),
+    Environment.TEST: frozenset({"paper-api.alpaca.markets"}),
+}
 DATA_HOSTS = frozenset({"data.alpaca.markets", "stream.data.alpaca.markets"})
 LOOPBACK_HOSTS = ("127.0.0.1", "::1", "localhost")
 PAPER_KEY, LIVE_KEY = "PK", "AK"
@@ -120,9 +122,8 @@ def endpoints_of(settings: AlpacaSettings, environment: Environment, address: st
         )
     if address:
         raise ConfigError(f"address: {address!r}: only environment simulator has one")
-    is_live = environment is Environment.LIVE
-    found = settings.live if is_live else settings.test
-    allowed = LIVE_HOSTS if is_live else TEST_HOSTS
+    found = {Environment.LIVE: settings.live, Environment.TEST: settings.test}[environment]
+    allowed = TRADING_HOSTS[environment]
     _require_host(found.trading, "https", allowed, environment)
     _require_host(found.trading_stream, "wss", allowed, environment)
     _require_host(found.data, "https", DATA_HOSTS, environment)

@@ -145,7 +145,7 @@ class BinanceAdapter:
         except BaseExceptionGroup as failures:
             first = failures
             while isinstance(first, BaseExceptionGroup):
-                first = first.exceptions[0]  # type: ignore[assignment]
+                first = first.exceptions[0]
             # By its own name: a group of one is nobody's expected failure.
             raise first from None
         finally:

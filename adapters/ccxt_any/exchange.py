@@ -45,15 +45,13 @@ def make_exchange(
     *,
     environment: Environment,
     address: str,
-    key: str,
-    secret: str,
-    password: str,
+    credentials: Mapping[str, str],
     options: Mapping[str, Any],
     wall_ms: Callable[[], int],
 ) -> Any:
-    """An exchange object of ccxt. Raises ConfigError where it has no endpoint of `environment`."""
+    """An exchange object of ccxt. `credentials` by ccxt's names; ConfigError where it has no endpoint of `environment`."""
     require_exchange(name)
-    exchange = _class_of(name)(door, wall_ms, _config(key, secret, password, options))
+    exchange = _class_of(name)(door, wall_ms, _config(credentials, options))
     exchange.has["fetchCurrencies"] = False  # nothing of it is used, and of some exchanges it wants a login
     exchange.userAgent = exchange.userAgent or "tradingd"
     urls = exchange.urls
@@ -73,12 +71,9 @@ def origins_of(exchange: Any) -> frozenset[str]:
     )
 
 
-def _config(key: str, secret: str, password: str, options: Mapping[str, Any]) -> dict[str, Any]:
-    config: dict[str, Any] = {
-        "enableRateLimit": False,
-        "options": {**options, "maxRetriesOnFailure": 0, "warnOnFetchOpenOrdersWithoutSymbol": False},
-    }
-    return config | {name: value for name, value in (("apiKey", key), ("secret", secret), ("password", password)) if value}
+def _config(credentials: Mapping[str, str], options: Mapping[str, Any]) -> dict[str, Any]:
+    ours = {"maxRetriesOnFailure": 0, "warnOnFetchOpenOrdersWithoutSymbol": False}
+    return {"enableRateLimit": False, "options": {**options, **ours}, **credentials}
 
 
 def _moved(urls: Any, origin: str) -> Any:

@@ -221,7 +221,9 @@ class Desk:
         order = OurOrder(
             command.client_order_id, command.instrument_id, command.side, command.quantity, command.price, command.order_type
         )
-        order.time_in_force, order.terms, order.asked = command.time_in_force, terms, Asked.SUBMIT
+        is_market = command.order_type is OrderType.MARKET and command.time_in_force is TimeInForce.GTC
+        order.time_in_force = TimeInForce.IOC if is_market else command.time_in_force
+        order.terms, order.asked = terms, Asked.SUBMIT
         self._orders[order.id] = order
         return order
 
@@ -453,7 +455,7 @@ class Desk:
         if order is None or not order.is_open or order.venue_id != venue_id or state == "PENDING":
             return []
         left = self._end(order)
-        reason = Reason.IOC if order.time_in_force in (TimeInForce.IOC, TimeInForce.GTC) else reason_of(state)
+        reason = Reason.IOC if order.time_in_force is TimeInForce.IOC else Reason.NONE
         return [OrderCanceled(ts, ts, order.id, left, reason)]
 
     # What the venue says there is.

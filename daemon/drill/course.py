@@ -15,7 +15,7 @@ from daemon.drill.at_venue import drill_at_venue
 from daemon.drill.catalogue import ADVERSARY, FAULTS, HOST, SHOWN_BY_TESTS
 from daemon.drill.place import Places
 from daemon.drill.plans import plan_of
-from daemon.drill.venues import deeds_of, known_faults, simulator_of, why_not_shown
+from daemon.drill.venues import known_faults, simulator_of, why_not_shown
 from daemon.drill.verdict import Result, Verdict
 
 JOBS_MAX = 16
@@ -55,14 +55,11 @@ def exercises(loaded: LoadedConfig, numbers: Sequence[int], venues: Sequence[str
 
 
 def _at_venues(loaded: LoadedConfig, number: int, venues: Sequence[str]) -> Iterator[Exercise]:
-    plan = plan_of(number)
     for connection in loaded.config.connections:
         if connection.venue not in venues:
             continue
-        if plan.deeds is not None:
-            can = plan.needs <= deeds_of(connection)
-        else:
-            can = {number, *plan.together} <= set(known_faults(connection))
+        plan = plan_of(number, connection.adapter)
+        can = plan.deeds is not None or {number, *plan.together} <= known_faults(connection)
         why_not = "" if can else why_not_shown(connection, number)
         yield Exercise(number, connection.venue, why_not)
 

@@ -18,7 +18,7 @@ from daemon.config.build import build_cash, build_instruments, build_limits
 from daemon.config.loader import LoadedConfig
 from daemon.drill.auditor import Books, Breach, Oracle, is_ours, judge_books, judge_secrets, judge_state, read_books
 from daemon.drill.stage import ALERTS_FILE, Stage
-from daemon.drill.venues import ACCOUNT, Simulated, open_simulated
+from daemon.drill.venues import Simulated, open_simulated
 from daemon.drill.verdict import Notes
 from daemon.drill.watcher import Watcher
 from daemon.exit_codes import ExitCode
@@ -48,6 +48,7 @@ class Scene:
         self.notes = Notes()
         config = stage.loaded.config
         self.prefixes = {each.venue: each.order_id_prefix or prefix_of(config.run.name) for each in config.connections}
+        self.accounts = {each.connection.venue: each.account for each in stage.simulated}
         limits = build_limits(stage.loaded, self.instruments)
         self.watcher = Watcher(stage.simulated, limits, self.prefixes)
         self.daemon: subprocess.Popen[bytes] | None = None
@@ -144,9 +145,9 @@ class Scene:
         stage = self.stage
         ledgers = self.ledgers()
         books = read_books(stage.loaded, stage.folder / "state" / stage.name)
-        found = judge_books(books, ledgers, ACCOUNT, self.prefixes)
+        found = judge_books(books, ledgers, self.accounts, self.prefixes)
         foreign = self._foreign_positions(ledgers)
-        found += judge_state(books, ledgers, ACCOUNT, self.instruments, build_cash(stage.loaded), foreign)
+        found += judge_state(books, ledgers, self.accounts, self.instruments, build_cash(stage.loaded), foreign)
         self.watcher.look()
         found += self.watcher.breaches(foreign)
         found += self._judge_kill(ledgers)
@@ -163,15 +164,17 @@ class Scene:
     # What is there.
 
     def ledgers(self) -> dict[str, dict[str, Any]]:
-        return {each.connection.venue: each.venue.ledger() for each in self.stage.simulated}
+        return {each.connection.venue: each.ledger() for each in self.stage.simulated}
 
     def counts(self, venue: str = "") -> tuple[int, int]:
         """Orders and fills of ours, at one venue or at all."""
         orders = fills = 0
         for name, ledger in self.ledgers().items():
             if venue in ("", name):
-                orders += sum(is_ours(each, self.prefixes[name]) for each in ledger["orders"] if each["account"] == ACCOUNT)
-                fills += sum(each["account"] == ACCOUNT for each in ledger["fills"])
+                orders += sum(
+                    is_ours(each, self.prefixes[name]) for each in ledger["orders"] if each["account"] == self.accounts[name]
+                )
+                fills += sum(each["account"] == self.accounts[name] for each in ledger["fills"])
         return orders, fills
 
     def alerts(self) -> list[dict[str, Any]]:
@@ -192,7 +195,7 @@ class Scene:
         for name, ledger in ledgers.items():
             ours = {each["venue_order_id"] for each in ledger["orders"] if is_ours(each, self.prefixes[name])}
             for fill in ledger["fills"]:
-                if fill["account"] == ACCOUNT and fill["venue_order_id"] not in ours:
+                if fill["account"] == self.accounts[name] and fill["venue_order_id"] not in ours:
                     signed = fill["qty"] if fill["side"] == "BUY" else -fill["qty"]
                     found[fill["instrument_id"]] = found.get(fill["instrument_id"], 0) + signed
         return found
@@ -202,7 +205,7 @@ class Scene:
             return []
         found = []
         for name, ledger in ledgers.items():
-            risky = [each for each in ledger["orders"] if each["account"] == ACCOUNT and not each["reduce_only"]]
+            risky = [each for each in ledger["orders"] if each["account"] == self.accounts[name] and not each["reduce_only"]]
             late = [each["venue_order_id"] for each in risky if each["ts"] > self.killed_ts and each["origin"] == "client"]
             still = [each["venue_order_id"] for each in risky if each["is_open"]]
             if late:

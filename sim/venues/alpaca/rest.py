@@ -200,7 +200,7 @@ class Rest:
         used = books.margin_used(owner, USD)
         body = {
             "id": asset_id(account),
-            "account_number": f"{'PA' if settings.is_paper else '9'}{account.upper()[:8]:0<8}",
+            "account_number": settings.number,
             "status": "ACTIVE",
             "crypto_status": "ACTIVE",
             "currency": USD,

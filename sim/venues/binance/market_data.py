@@ -121,7 +121,7 @@ class BookFeed:
         for stream in self.streams.values():
             stream.note(ts, side, price, qty)
 
-    def ticker(self, ts: int) -> Event | None:
+    def ticker(self, ts: int, *, is_heard: bool) -> Event | None:
         """The best prices where they have changed since the last question."""
         found = self.desk.exchange.best(self.market.listing)
         if found == self._ticker or None in found:
@@ -129,7 +129,7 @@ class BookFeed:
         self._ticker = found
         event, old = self.book_ticker(ts), self._old_ticker
         self._old_ticker = event
-        if old is not None and self.desk.faults.fires(49):
+        if is_heard and old is not None and self.desk.faults.fires(49):
             return old | {name: event[name] for name in ("u", "E", "T") if name in event}
         return event
 

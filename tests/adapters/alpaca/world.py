@@ -188,10 +188,10 @@ class World:
     def differences(self) -> list[str]:
         return differences(self.venue.ledger(), "main", self.trader, PREFIX)
 
-    async def settled(self) -> None:
+    async def settled(self, bound_s: float = BOUND_S / 2) -> None:
         """Until ours is the venue's ledger; what still differs at the end is in the failure."""
         try:
-            with anyio.fail_after(BOUND_S / 2):
+            with anyio.fail_after(bound_s):
                 while self.differences():
                     await self.reconcile()
                     await anyio.sleep(0.1)

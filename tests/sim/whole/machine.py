@@ -1,7 +1,7 @@
 """The machine that simulated processes run on: its clocks, its entropy, its threads and its sockets, all from the seed.
 
-`Machine.running()` puts them in the place of the real ones for as long as a simulation lasts. What is replaced is the outer shell of
-the daemon and nothing else: the control socket, the log file, threads beside the loop.
+`Machine.running()` puts them in the place of the real ones for as long as a simulation lasts. What is replaced is the outer
+shell of the daemon and nothing else: the control socket, the log file, threads beside the loop.
 """
 
 from __future__ import annotations
