@@ -123,8 +123,8 @@ class Session:
 
     # Events.
 
-    def process(self, events: Sequence[AnyEvent]) -> None:
-        """Take a batch. Raises StorageError where the journal or the latch refuses; then none of the batch's orders left."""
+    def process(self, events: Sequence[AnyEvent], *, waits_for_disk: bool = False) -> None:
+        """Take a batch; with `waits_for_disk` its orders have left when this returns. Raises StorageError where the journal or the latch refuses; then none of the batch's orders left."""
         if self.storage_failure is not None:
             self._drain(events)
             return
@@ -139,7 +139,7 @@ class Session:
                     # An order state or a strategy that cannot be trusted: halt first, account for it after.
                     self._take(self._halt_event(f"{type(self.failure).__name__}: {self.failure}"), out)
             self._point("stepped")
-            self._journal(out)
+            self._journal(out, waits_for_disk)
             self._point("journaled")
         except StorageError as error:
             self._refused(error, out)
@@ -195,9 +195,9 @@ class Session:
             append(command.command if isinstance(command, Approved) else command)
         out += made
 
-    def _journal(self, out: Sequence[OutCommand]) -> None:
+    def _journal(self, out: Sequence[OutCommand], waits_for_disk: bool) -> None:
         kinds = {type(command.command) for command in out if isinstance(command, Approved)}
-        if SubmitOrder in kinds and (self._gate is None or any(map(_is_reducing, out))):
+        if SubmitOrder in kinds and (self._gate is None or waits_for_disk or any(map(_is_reducing, out))):
             # What closes a position follows a cancel of everything, and must not be taken back by the next one.
             self.journal.make_durable()
         else:
@@ -364,9 +364,9 @@ class Session:
         self.process([ControlRequested(now, now, action, uid, reason), *make_events(now)])
         self.inbox.wake()
 
-    def apply(self, make_events: Callable[[int], Sequence[AnyEvent]]) -> None:
-        """Events of the daemon's own, stamped now."""
-        self.process(make_events(self._now()))
+    def apply(self, make_events: Callable[[int], Sequence[AnyEvent]], *, waits_for_disk: bool = False) -> None:
+        """Events of the daemon's own, stamped now; see `process`."""
+        self.process(make_events(self._now()), waits_for_disk=waits_for_disk)
 
     def _halt_event(self, reason: str) -> TradingStateSet:
         now = self.trader.now
