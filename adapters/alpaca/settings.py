@@ -53,10 +53,11 @@ class AlpacaSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     extended_hours: bool
     margin_rule: Literal["legacy", "intraday"]
     replace: Literal["refuse", "unfilled"]
+    post_only: Literal["refuse", "plain"]
     quote_size_shares: Annotated[int, Meta(ge=1, le=10_000)]
     requests_per_min: Count
     cancel_reserve: Count
-    order_reserve: Count
+    orders_per_min: Count
     request_deadline_s: Seconds
     unknown_bound_s: Seconds
     not_found_needed: Annotated[int, Meta(ge=1, le=10)]
@@ -70,8 +71,8 @@ class AlpacaSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     taf_fees: tuple[TafFee, ...]
 
     def __post_init__(self) -> None:
-        if self.cancel_reserve + self.order_reserve >= self.requests_per_min:
-            raise ConfigError("settings: cancel_reserve and order_reserve leave nothing of requests_per_min for questions")
+        if self.cancel_reserve + self.orders_per_min >= self.requests_per_min:
+            raise ConfigError("settings: cancel_reserve and orders_per_min leave nothing of requests_per_min for questions")
         for name, rows in (("sec_fees", self.sec_fees), ("taf_fees", self.taf_fees)):
             try:
                 days = [date_days(row.since) for row in rows]

@@ -65,6 +65,8 @@ class Streams:
 
     def open(self, ts: int, connection: int, request: HttpRequest) -> HttpReply:
         """A WebSocket's opening request."""
+        if self._desk.faults.fires(44):
+            return HttpReply(status=503)
         is_spot = self._desk.product is Product.SPOT
         path = request.path.rstrip("/")
         line = Line(number=connection, kind="market", opened_ts=ts)

@@ -310,8 +310,10 @@ class IbVenue:
             self.say(client, first[: len(first) // 2], ts)
             self._close(ts, client.number)
         elif faults.fires(9):
+            self._out[begun:] = [each for each in self._out[begun:] if each.connection != client.number]
             self.say(client, frame(5, "x", "", "?"), ts)
         elif faults.fires(55):
+            self._out[begun:] = [each for each in self._out[begun:] if each.connection != client.number]
             self.say(client, b"\x7f\xff\xff\xff", ts)
         elif faults.fires(10):
             self._out[begun:] = [

@@ -280,7 +280,7 @@ def test_endpoints_and_keys_of_another_environment_are_refused() -> None:
 
 def test_settings_that_cannot_be() -> None:
     with pytest.raises(ConfigError, match="cancel_reserve"):
-        msgspec.structs.replace(SETTINGS, cancel_reserve=150, order_reserve=60)
+        msgspec.structs.replace(SETTINGS, cancel_reserve=150, orders_per_min=60)
     with pytest.raises(ConfigError, match="rise"):
         msgspec.structs.replace(SETTINGS, sec_fees=tuple(reversed(SETTINGS.sec_fees)))
 

@@ -34,7 +34,13 @@ from tests.adapters.alpaca.auditor import differences
 
 ROOT = Path(__file__).resolve().parents[3]
 DEFAULTS = tomllib.loads((ROOT / "config" / "venues" / "alpaca.toml").read_text(encoding="utf-8"))
-FAST = {"request_deadline_s": 1.0, "unknown_bound_s": 0.5, "activities_late_s": 5.0, "requests_per_min": 5_000}
+FAST = {
+    "request_deadline_s": 1.0,
+    "unknown_bound_s": 0.5,
+    "activities_late_s": 5.0,
+    "requests_per_min": 5_000,
+    "orders_per_min": 4_000,
+}
 KEY = "AAPL.ALPACA"
 PREFIX = "t"
 ACCOUNT = DEFAULT.accounts[0]

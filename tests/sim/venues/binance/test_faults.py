@@ -213,6 +213,14 @@ def test_faults_of_connections(make: Any) -> None:
     assert venue.heard(stream) == []
 
 
+def test_an_opening_that_is_refused() -> None:
+    venue = Spot()
+    arm(venue, 44)
+    with pytest.raises(AssertionError, match="503"):
+        venue.socket("/ws/btcusdt@trade")
+    venue.socket("/ws/btcusdt@trade")
+
+
 def test_listen_keys_and_subscriptions_that_end() -> None:
     venue = Usdm()
     stream = venue.user_socket()

@@ -150,7 +150,7 @@ def test_acts_that_are_none_are_refused() -> None:
         ("hit", {}),
         ("trade", {"symbol": "BTCUSDT"}),
         ("halt", {"symbol": "X"}),
-        ("restart", {}),
+        ("restart", {"orders_lost": "many"}),
     ):
         with pytest.raises(ValueError, match=r"."):
             venue.act(name, **arguments)

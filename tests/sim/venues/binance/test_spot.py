@@ -203,6 +203,11 @@ def test_a_restart_forgets_orders_and_cuts_streams() -> None:
     assert [row["clientOrderId"] for row in venue.http("GET", "/api/v3/openOrders")[1]] == ["a"]
     assert venue.http("GET", "/api/v3/order", symbol="BTCUSDT", origClientOrderId="b")[1]["code"] == -2013
     assert [row["is_open"] for row in venue.venue.ledger()["orders"]] == [True, False]
+    venue.act("hit", account="us", client_order_id="a", qty=1000)
+    venue.act("restart", fills_lost=1)
+    assert venue.http("GET", "/api/v3/myTrades", symbol="BTCUSDT")[1] == []
+    assert [row["is_busted"] for row in venue.venue.ledger()["fills"]] == [True]
+    assert balances(venue)["BTC"] == ("2.00000000", "0.00000000")
 
 
 def test_a_break_takes_no_orders_but_lets_them_go() -> None:
