@@ -124,7 +124,10 @@ class Session:
     # Events.
 
     def process(self, events: Sequence[AnyEvent], *, waits_for_disk: bool = False) -> None:
-        """Take a batch; with `waits_for_disk` its orders have left when this returns. Raises StorageError where the journal or the latch refuses; then none of the batch's orders left."""
+        """Take a batch; with `waits_for_disk` its orders have left when this returns.
+
+        Raises StorageError where the journal or the latch refuses; then none of the batch's orders left.
+        """
         if self.storage_failure is not None:
             self._drain(events)
             return
