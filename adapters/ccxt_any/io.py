@@ -457,7 +457,7 @@ class CcxtAdapter:
         while True:
             begun = anyio.current_time()
             try:
-                rows = await self._account.ask(
+                rows = await self._account.ask_rows(
                     "prints",
                     lambda: self._account.exchange.fetch_trades(units.symbol, None, settings.history_limit),
                 )
