@@ -527,5 +527,11 @@ class CcxtAdapter:
             self._on_trouble(line if line.startswith(self.venue) else f"{self.venue}: {line}")
 
 
+async def all_at_once(works: Iterable[Work]) -> None:
+    async with anyio.create_task_group() as tasks:
+        for work in works:
+            tasks.start_soon(work)
+
+
 def _fills(orders: Iterable[OrderReport]) -> dict[tuple[str, str], int]:
     return {(report.instrument_id, report.venue_id): report.filled for report in orders}

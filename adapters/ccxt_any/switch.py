@@ -9,9 +9,8 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
-import anyio
-
 from adapters.ccxt_any.account import Account
+from adapters.ccxt_any.io import all_at_once
 from adapters.ccxt_any.order_ids import OrderIds
 from adapters.http.io import HttpTransport
 from adapters.http.request import Intent, Outcome
@@ -129,9 +128,7 @@ class CcxtSwitch:
             if result.outcome is not Outcome.ACCEPTED and "OrderNotFound" not in result.names:
                 failures.append(result.reason)
 
-        async with anyio.create_task_group() as tasks:
-            for make in works:
-                tasks.start_soon(one, make)
+        await all_at_once([partial(one, make) for make in works])
         return failures
 
     def _require_loaded(self) -> None:
