@@ -264,7 +264,9 @@ class CcxtAdapter:
         result: Result[Any] = await self._account.calls.run(
             Intent.CANCEL, "orders.cancel_all", lambda: exchange.cancel_all_orders(symbol)
         )
-        if result.outcome is Outcome.REJECTED_PROVEN and "OrderNotFound" not in result.names:
+        is_refused = result.outcome in (Outcome.REJECTED_PROVEN, Outcome.NOT_SENT_PROVEN)
+        if is_refused and "OrderNotFound" not in result.names:
+            # Some exchanges want more than a symbol for it, which ccxt says before it sends anything.
             for each in known:
                 if each.venue_id and not each.is_ended:
                     self._start(partial(self._cancel_one, each))
