@@ -14,7 +14,6 @@ from daemon.drill.place import Place
 from daemon.drill.plans import Plan, plan_of
 from daemon.drill.plans import Scene as PlanScene
 from daemon.drill.scene import Scene, scene
-from daemon.drill.venues import ACCOUNT
 from daemon.drill.verdict import Result, Verdict
 from daemon.venue_sim.loopback import Served
 
@@ -26,7 +25,7 @@ AGAIN_S = 0.2
 async def drill_at_venue(loaded: LoadedConfig, number: int, venue: str, place: Place, seed: int) -> Verdict:
     """`number` must be one that the venue's simulator knows, or that a plan does by deeds."""
     began = time.monotonic()
-    plan = plan_of(number)
+    plan = plan_of(number, next(each.adapter for each in loaded.config.connections if each.venue == venue))
     async with scene(loaded, place.folder, place.runtime, seed) as played:
         fired, note = await _play(played, number, venue, plan)
         if fired or played.notes.breaches:
@@ -70,7 +69,7 @@ async def _play(played: Scene, number: int, venue: str, plan: Plan) -> tuple[int
         _do(played, venue, plan, is_after=True)
     await played.become_well(is_foreign=plan.is_foreign)
     await played.kill()
-    await played.end(is_foreign=plan.is_foreign)
+    await played.end()
     return fired, ""
 
 
@@ -125,7 +124,11 @@ def _do(played: Scene, venue: str, plan: Plan, *, is_after: bool) -> int:
 
 def _plan_scene(played: Scene, venue: str, served: Served) -> PlanScene:
     """The instrument of this venue that is held most."""
-    positions: Mapping[str, int] = served.venue.ledger()["positions"].get(ACCOUNT, {})
+    account = played.accounts[venue]
+    positions: Mapping[str, int] = served.venue.ledger()["positions"].get(account, {})
     mine = [each for each in played.instruments if each.venue == venue]
     instrument = max(mine, key=lambda each: abs(positions.get(each.instrument_id, 0)))
-    return PlanScene(instrument, ACCOUNT, positions.get(instrument.instrument_id, 0))
+    connection = next(each.connection for each in played.stage.simulated if each.connection.venue == venue)
+    name = instrument.instrument_id.rpartition(".")[0]
+    symbol = connection.symbols.get(instrument.instrument_id, name.removesuffix("-PERP"))
+    return PlanScene(instrument, symbol, account, positions.get(instrument.instrument_id, 0))

@@ -256,6 +256,7 @@ class AlpacaVenue:
                 "ts": ticket.created_ts,
                 "reduce_only": ticket.intent.endswith("to_close"),
                 "origin": ticket.origin,
+                "triggered_by": ticket.replaces,  # a replaced order goes on as this one
             }
             for ticket in engine.tickets.values()
         ]
