@@ -83,10 +83,12 @@ class World:
 
     def run(self) -> list[str]:
         """What is wrong in the end."""
-        self.there.create_task(self._serve())
+        serving = self.there.create_task(self._serve())
         self.agenda.run_to(self.agenda.ns + 1)
         task = self.here.create_task(self._live())
         assert self.agenda.run_until(task.done, self.agenda.ns + 3_000 * NS_PER_SECOND), "it never ended"
+        serving.cancel()
+        self.agenda.run_to(self.agenda.ns + NS_PER_SECOND)
         return task.result()
 
     async def _serve(self) -> None:
@@ -157,7 +159,8 @@ class World:
                 )
             case 7 if chance.random() < 0.1:
                 adapter.send(approve(CancelAll(ts, None)))
-        ours = [order for order in self.venue.desk.exchange.open_orders(self.venue.desk.exchange.accounts["us"])]
+        exchange = self.venue.desk.exchange
+        ours = list(exchange.open_orders(exchange.accounts["us"]))
         if ours and chance.random() < 0.3 and self.served is not None:
             order = chance.choice(ours)
             self.served.act("hit", {"client_order_id": order.client_id, "qty": chance.randint(1, order.leaves_qty)})
