@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
-from adapters.ccxt_any.calls import MARKETS_BYTES_MAX, Calls, Result
+from adapters.ccxt_any.calls import ANSWER_BYTES_MAX, MARKETS_BYTES_MAX, Calls, Result
 from adapters.ccxt_any.reports import (
     OPEN,
     OrderReport,
@@ -92,10 +92,11 @@ class Account:
         except (AttributeError, LookupError, TypeError):
             return None
 
-    async def ask(self, name: str, make: Callable[[], Awaitable[Any]], *, bytes_max: int = 0, deadline_s: float = 0.0) -> Any:
+    async def ask(
+        self, name: str, make: Callable[[], Awaitable[Any]], *, bytes_max: int = ANSWER_BYTES_MAX, deadline_s: float = 0.0
+    ) -> Any:
         """A question's answer. Raises RefusedError where the login is not taken, else TransportError."""
-        limits = {"bytes_max": bytes_max} if bytes_max else {}
-        result: Result[Any] = await self.calls.run(Intent.QUERY, name, make, deadline_s=deadline_s, **limits)
+        result: Result[Any] = await self.calls.run(Intent.QUERY, name, make, deadline_s=deadline_s, bytes_max=bytes_max)
         if result.outcome is Outcome.ACCEPTED:
             return result.value
         if BAD_LOGIN.intersection(result.names):

@@ -47,11 +47,12 @@ class Result(msgspec.Struct, Generic[V], frozen=True, kw_only=True):
 class _Call:
     """What one call of ccxt has sent."""
 
-    def __init__(self, intent: Intent, name: str, deadline_s: float, bytes_max: int) -> None:
+    def __init__(self, intent: Intent, name: str, deadline_s: float, bytes_max: int, must_name: str) -> None:
         self.intent = intent
         self.name = name
         self.deadline_s = deadline_s
         self.bytes_max = bytes_max
+        self.must_name = must_name
         self.sents: list[Sent[Any]] = []
 
 
@@ -76,9 +77,14 @@ class Calls:
         *,
         bytes_max: int = ANSWER_BYTES_MAX,
         deadline_s: float = 0.0,
+        must_name: str = "",
     ) -> Result[V]:
-        """`make()` is a call of ccxt. Raises nothing for what exchanges, networks and ccxt's parsers do."""
-        call = _Call(intent, name, deadline_s or self._deadline_s, bytes_max)
+        """`make()` is a call of ccxt. Raises nothing for what exchanges, networks and ccxt's parsers do.
+
+        `must_name`: our order id, without which no request of this call may leave: at some exchanges ccxt drops it and makes one
+        of its own, and an order whose answer is lost could not be found again.
+        """
+        call = _Call(intent, name, deadline_s or self._deadline_s, bytes_max, must_name)
         token = _CALL.set(call)
         try:
             value = await make()
@@ -112,6 +118,8 @@ class Calls:
     async def pass_through(self, exchange: Any, path: str, api: Any, method: str, params: Any, cost: float) -> Any:
         """One request of ccxt's. Raises ccxt's own errors, so that ccxt goes on as it would."""
         call = _CALL.get()
+        if call.must_name not in repr(params):
+            raise ConfigError(f"at {exchange.id} ccxt sends {method} {path} for an order without our id of it")
         caught: list[Exception] = []
         signed: dict[str, Any] = {}
 

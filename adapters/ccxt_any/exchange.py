@@ -17,6 +17,7 @@ from core.venue_opening import Environment
 Door = Callable[[Any, str, Any, str, Any, float], Awaitable[Any]]
 _ORIGIN = re.compile(r"[a-z]+://[^/]+")
 LOOPBACK = "http"
+USER_AGENT = "tradingd"
 
 
 def error_types() -> tuple[type[Exception], type[Exception]]:
@@ -45,17 +46,16 @@ def make_exchange(
     *,
     environment: Environment,
     address: str,
-    key: str,
-    secret: str,
-    password: str,
+    credentials: Mapping[str, str],
     options: Mapping[str, Any],
     wall_ms: Callable[[], int],
 ) -> Any:
-    """An exchange object of ccxt. Raises ConfigError where it has no endpoint of `environment`."""
+    """An exchange object of ccxt. `credentials` by ccxt's names; ConfigError where it has no endpoint of `environment`."""
     require_exchange(name)
-    exchange = _class_of(name)(door, wall_ms, _config(key, secret, password, options))
+    exchange = _class_of(name)(door, wall_ms, _config(credentials, options))
     exchange.has["fetchCurrencies"] = False  # nothing of it is used, and of some exchanges it wants a login
-    exchange.userAgent = exchange.userAgent or "tradingd"
+    if str(exchange.userAgent).startswith("python-requests"):
+        exchange.userAgent = USER_AGENT  # ccxt's own default names a client that is not here
     urls = exchange.urls
     if environment is Environment.TEST:
         if not urls.get("test"):
@@ -73,12 +73,9 @@ def origins_of(exchange: Any) -> frozenset[str]:
     )
 
 
-def _config(key: str, secret: str, password: str, options: Mapping[str, Any]) -> dict[str, Any]:
-    config: dict[str, Any] = {
-        "enableRateLimit": False,
-        "options": {**options, "maxRetriesOnFailure": 0, "warnOnFetchOpenOrdersWithoutSymbol": False},
-    }
-    return config | {name: value for name, value in (("apiKey", key), ("secret", secret), ("password", password)) if value}
+def _config(credentials: Mapping[str, str], options: Mapping[str, Any]) -> dict[str, Any]:
+    ours = {"maxRetriesOnFailure": 0, "warnOnFetchOpenOrdersWithoutSymbol": False}
+    return {"enableRateLimit": False, "options": {**options, **ours}, **credentials}
 
 
 def _moved(urls: Any, origin: str) -> Any:

@@ -176,7 +176,8 @@ class CcxtAdapter:
         units = self._account.units[command.instrument_id]
         feature = partial(self._account.feature, units.symbol, "createOrder")
         try:
-            call = order_call(command, units, self._ids.text(command.client_order_id), feature)
+            text = self._ids.text(command.client_order_id)
+            call = order_call(command, units, text, feature, id_name=self._settings.order_id_name)
         except RefusedError as error:
             self._give([OrderRejected(ts, ts, command.client_order_id, Reason.BAD_FIELD, str(error))])
             return
@@ -189,11 +190,12 @@ class CcxtAdapter:
             Intent.PLACE,
             "order.place",
             lambda: exchange.create_order(call.symbol, call.kind, call.side, call.amount, call.price, call.params),
+            must_name=call.client_text,
         )
         now, ts, tracker = self._monotonic(), self._now(), self.tracker
         match result.outcome:
             case Outcome.ACCEPTED:
-                venue_id = self._id_in(result.value, call.params["clientOrderId"])
+                venue_id = self._id_in(result.value, call.client_text)
                 if venue_id:
                     self._give(tracker.placed(order_id, venue_id, now, ts))
                 else:

@@ -6,8 +6,6 @@ import ipaddress
 from itertools import count
 from typing import Any
 
-import httpx
-
 from adapters.ccxt_any.account import Account
 from adapters.ccxt_any.calls import COST, COST_SCALE, Calls
 from adapters.ccxt_any.exchange import make_exchange, origins_of, require_exchange
@@ -22,6 +20,7 @@ from adapters.http.gate import GateLimits
 from adapters.http.io import HttpSettings, HttpTransport
 from adapters.http.meters import TokenBucket
 from adapters.http.record import Redactor
+from adapters.http.wire import AnyTransport
 from core.enums import InstrumentClass
 from core.errors import ConfigError
 from core.units import NS_PER_MS
@@ -42,7 +41,7 @@ def check(opening: VenueOpening) -> None:
             raise ConfigError(f"instruments: {key}: {instrument.instrument_class.name.lower()} is not supported by this adapter")
 
 
-def open_adapter(opening: VenueOpening, *, wire: httpx.AsyncBaseTransport | None = None) -> CcxtAdapter:
+def open_adapter(opening: VenueOpening, *, wire: AnyTransport | None = None) -> CcxtAdapter:
     """`wire`: any httpx transport instead of our own, for tests."""
     account, http, settings, clock = _account(opening, wire, is_guardian=False)
     return CcxtAdapter(
@@ -58,18 +57,18 @@ def open_adapter(opening: VenueOpening, *, wire: httpx.AsyncBaseTransport | None
     )
 
 
-def open_switch(opening: VenueOpening, *, wire: httpx.AsyncBaseTransport | None = None) -> CcxtSwitch:
+def open_switch(opening: VenueOpening, *, wire: AnyTransport | None = None) -> CcxtSwitch:
     account, http, settings, _ = _account(opening, wire, is_guardian=True)
-    return CcxtSwitch(account, http, _ids(opening, settings), count(opening.first_order_id))
+    return CcxtSwitch(account, http, _ids(opening, settings), count(opening.first_order_id), settings.order_id_name)
 
 
 def _account(
-    opening: VenueOpening, wire: httpx.AsyncBaseTransport | None, *, is_guardian: bool
+    opening: VenueOpening, wire: AnyTransport | None, *, is_guardian: bool
 ) -> tuple[Account, HttpTransport, CcxtSettings, ClockOffset]:
     check(opening)
     settings = _settings(opening)
     is_public = opening.role is Role.WATCH and not is_guardian
-    key, secret, password = ("", "", "") if is_public else tuple(opening.secret(part) for part in ("key", "secret", "token"))
+    key, secret, token = ("", "", "") if is_public else (opening.secret(part) for part in ("key", "secret", "token"))
     if not is_public and not (key and secret):
         raise ConfigError("key: this key and secret are missing: the names of the secrets that hold the exchange's key")
     calls_of: list[Calls] = []
@@ -82,9 +81,7 @@ def _account(
         door,
         environment=opening.environment,
         address=_address(opening),
-        key=key,
-        secret=secret,
-        password=password,
+        credentials=_credentials(settings, key, secret, token),
         options=settings.options,
         wall_ms=lambda: opening.now() // NS_PER_MS,
     )
@@ -97,7 +94,7 @@ def _account(
         meters={COST: _meter(settings, exchange.rateLimit, percent)},
         venue_clock=clock,
         record=frame_recorder(opening.on_frame),
-        redactor=Redactor([each for each in (key, secret, password) if each]),
+        redactor=Redactor([each for each in (key, secret, token) if each]),
         wire=wire,
         wall_ns=opening.now,
     )
@@ -107,6 +104,11 @@ def _account(
     symbols = {name: opening.symbols.get(name) or _symbol_of(instrument) for name, instrument in opening.instruments.items()}
     account = Account(opening.venue, exchange, calls, settings, opening.instruments, symbols, opening.now)
     return account, http, settings, clock
+
+
+def _credentials(settings: CcxtSettings, key: str, secret: str, token: str) -> dict[str, str]:
+    found = {"apiKey": key, "secret": secret, settings.token_is: token, **settings.login}
+    return {name: value for name, value in found.items() if value}
 
 
 def _symbol_of(instrument: Any) -> str:

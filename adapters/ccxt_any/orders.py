@@ -24,10 +24,11 @@ class OrderCall(msgspec.Struct, frozen=True):
     amount: str
     price: str | None
     params: dict[str, Any]
+    client_text: str
 
 
-def order_call(command: SubmitOrder, units: Units, client_text: str, feature: Callable[[str], Any]) -> OrderCall:
-    """`feature` says what ccxt knows of the exchange's createOrder. Raises RefusedError.
+def order_call(command: SubmitOrder, units: Units, client_text: str, feature: Callable[[str], Any], *, id_name: str) -> OrderCall:
+    """`feature` says what ccxt knows of the exchange's createOrder; `id_name` is the parameter for our id. Raises RefusedError.
 
     A word that an exchange does not know it may pass over: then a good-for-nothing-else order would rest. So what ccxt does not
     expressly say that the exchange has is refused.
@@ -37,7 +38,7 @@ def order_call(command: SubmitOrder, units: Units, client_text: str, feature: Ca
         raise RefusedError("stops are not supported by this adapter")
     if command.display_qty:
         raise RefusedError("iceberg orders are not supported by this adapter")
-    params: dict[str, Any] = {"clientOrderId": client_text}
+    params: dict[str, Any] = {id_name: client_text}
     is_limit = command.order_type is OrderType.LIMIT
     times = feature("timeInForce") or {}
     if command.post_only:
@@ -70,4 +71,5 @@ def order_call(command: SubmitOrder, units: Units, client_text: str, feature: Ca
         amount,
         units.price_text(command.price) if is_limit and command.price is not None else None,
         params,
+        client_text,
     )

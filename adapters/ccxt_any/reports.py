@@ -5,6 +5,7 @@ ccxt is made to keep numbers as the texts that the exchange sent (exchange.py), 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import Any
@@ -21,6 +22,7 @@ LEVELS_MAX = 5_000
 _SIDES = {"buy": Side.BUY, "sell": Side.SELL}
 OPEN = "open"
 ENDED = frozenset({"closed", "canceled", "expired", "rejected"})
+_NUMBER = re.compile(r"[+-]?\d{1,30}(?:\.\d{0,30})?(?:[eE][+-]?\d{1,2})?\Z", re.ASCII)
 Json = Mapping[str, Any]
 
 
@@ -66,6 +68,13 @@ class Print(msgspec.Struct, frozen=True, kw_only=True):
     side: Side | None
 
 
+def exact(text: str) -> Fraction:
+    """A decimal number of any scale. Raises UnitError for what is none, or is longer than any of a market."""
+    if _NUMBER.match(text) is None:
+        raise UnitError(f"{text[:40]!r} is no decimal number of a market")
+    return Fraction(text)
+
+
 class Units:
     """One instrument in the exchange's words. ccxt counts contracts of `contract_size`; 1 for spot."""
 
@@ -75,9 +84,12 @@ class Units:
         # Contracts per whole unit of the instrument's quantity.
         self._per_unit = Fraction(instrument.multiplier) / contract_size
 
+    def contracts(self, qty: int) -> Fraction:
+        return Fraction(qty, POW10[self.instrument.qty_scale]) * self._per_unit
+
     def amount_text(self, qty: int) -> str:
         """Raises UnitError for what is no number of contracts that can be written."""
-        amount = Fraction(qty, POW10[self.instrument.qty_scale]) * self._per_unit
+        amount = self.contracts(qty)
         scale = 0
         while (amount * POW10[scale]).denominator != 1:
             scale += 1
@@ -90,7 +102,7 @@ class Units:
 
     def qty_of(self, text: str, field: str) -> int:
         try:
-            contracts = Fraction(parse_fixed(text, 2 * MONEY_SCALE), POW10[2 * MONEY_SCALE])
+            contracts = exact(text)
         except UnitError as error:
             raise VenueProtocolError(f"{self.symbol}: {field}: {error}") from error
         units = contracts / self._per_unit * POW10[self.instrument.qty_scale]
@@ -119,7 +131,9 @@ def order_report(row: Json, units: Units) -> OrderReport:
     if not 0 <= filled <= qty:
         raise VenueProtocolError(f"{units.symbol}: an order of {qty} units of which {filled} are filled")
     price = row.get("price")
-    is_priced = price is not None and str(price).strip("0.") != ""
+    # Of a market order, and of one that has ended, ccxt may say the average of its executions: no price of the market.
+    is_limit = status == OPEN and row.get("type") != "market"
+    is_priced = is_limit and price is not None and str(price).strip("0.") != ""
     return OrderReport(
         venue_id=_id(row, "id"),
         client_text=_optional_id(row, "clientOrderId"),

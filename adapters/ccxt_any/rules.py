@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from fractions import Fraction
 from typing import Any
 
-from adapters.ccxt_any.reports import Units
+from adapters.ccxt_any.reports import Units, exact
 from core.enums import InstrumentClass
 from core.errors import ConfigError, UnitError
 from core.instruments import Instrument
-from core.units import POW10, SCALE_MAX, format_fixed, parse_fixed
+from core.units import POW10, SCALE_MAX, format_fixed
 
 # ccxt's ways of telling a precision.
 DECIMAL_PLACES, SIGNIFICANT_DIGITS, TICK_SIZE = 2, 3, 4
@@ -35,13 +35,13 @@ def units_of(instrument: Instrument, market: Mapping[str, Any], precision_mode: 
     tick = _step(precision.get("price"), precision_mode, key)
     lot = _step(precision.get("amount"), precision_mode, key)
     here_tick = Fraction(instrument.tick, POW10[instrument.price_scale])
-    here_lot = _contracts(instrument, instrument.lot, contract_size)
+    here_lot = units.contracts(instrument.lot)
     if tick is not None and here_tick % tick:
         wrong.append(_says("tick", _text(here_tick), _text(tick)))
     if lot is not None and here_lot % lot:
         wrong.append(_says("lot, in the exchange's units,", _text(here_lot), _text(lot)))
     least = ((market.get("limits") or {}).get("amount") or {}).get("min")
-    here_least = _contracts(instrument, instrument.qty_min, contract_size)
+    here_least = units.contracts(instrument.qty_min)
     if least is not None and here_least < _fraction(least, key):
         wrong.append(_says("qty_min, in the exchange's units,", _text(here_least), str(least)))
     if wrong:
@@ -63,10 +63,6 @@ def _identity(instrument: Instrument, market: Mapping[str, Any], found_class: In
     return [_says(name, str(here), str(there)) for name, here, there in pairs if here != there]
 
 
-def _contracts(instrument: Instrument, qty: int, contract_size: Fraction) -> Fraction:
-    return Fraction(qty, POW10[instrument.qty_scale]) * instrument.multiplier / contract_size
-
-
 def _step(value: Any, mode: int, key: str) -> Fraction | None:
     """None where the exchange's rule is none of steps."""
     if value is None or mode == SIGNIFICANT_DIGITS:
@@ -80,7 +76,7 @@ def _step(value: Any, mode: int, key: str) -> Fraction | None:
 
 def _fraction(value: Any, key: str) -> Fraction:
     try:
-        return Fraction(parse_fixed(str(value), SCALE_MAX), POW10[SCALE_MAX])
+        return exact(str(value))
     except UnitError as error:
         raise ConfigError(f"{key}: the exchange's rule {str(value)[:40]!r} cannot be read: {error}") from error
 

@@ -10,6 +10,8 @@ from core.errors import ConfigError
 
 # They change what an order means, or let ccxt do by itself what is decided here.
 FORBIDDEN_OPTIONS = frozenset({"createMarketBuyOrderRequiresPrice", "maxRetriesOnFailure", "maxRetriesOnFailureDelay"})
+# What some exchanges want beside a key and is no secret.
+LOGIN_NAMES = frozenset({"accountId", "login", "uid", "walletAddress"})
 
 
 class CcxtSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -18,7 +20,10 @@ class CcxtSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     exchange: str
     options: dict[str, Any]
     headers: dict[str, str]
+    login: dict[str, str]
+    token_is: Literal["password", "privateKey", "twofa"]
     order_ids: Literal["dashes", "letters"]
+    order_id_name: str
     poll_orders_s: float
     poll_idle_s: float
     poll_soon_s: float
@@ -57,5 +62,7 @@ class CcxtSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
                 raise ConfigError(f"{name}: at most 100")
         if self.cancel_reserve_percent > 50:
             raise ConfigError("cancel_reserve_percent: at most 50")
+        for name in sorted(self.login.keys() - LOGIN_NAMES):
+            raise ConfigError(f"login: {name} is none of {', '.join(sorted(LOGIN_NAMES))}; secrets go by key, secret and token")
         for name in sorted(FORBIDDEN_OPTIONS & self.options.keys()):
             raise ConfigError(f"options: {name} is not to be changed here")

@@ -24,11 +24,12 @@ DEAD_MAN = "cancelAllOrdersAfter"
 class CcxtSwitch:
     """core.venue_switch.VenueSwitch. `order_ids` are for `flatten`: never used before, by anyone."""
 
-    def __init__(self, account: Account, http: HttpTransport, ids: OrderIds, order_ids: Iterator[int]) -> None:
+    def __init__(self, account: Account, http: HttpTransport, ids: OrderIds, order_ids: Iterator[int], id_name: str) -> None:
         self._account = account
         self._http = http
         self._ids = ids
         self._order_ids = order_ids
+        self._id_name = id_name
         self._is_loaded = False
 
     @property
@@ -90,7 +91,7 @@ class CcxtSwitch:
             size = abs(qty) // instrument.lot * instrument.lot
             if size < max(instrument.qty_min, 1) or (instrument.pays_notional and qty < 0):
                 continue
-            params: dict[str, Any] = {"clientOrderId": self._ids.text(next(self._order_ids))}
+            params: dict[str, Any] = {self._id_name: self._ids.text(next(self._order_ids))}
             if not instrument.pays_notional:
                 params["reduceOnly"] = True
             side = "sell" if qty > 0 else "buy"

@@ -49,7 +49,9 @@ class Socket:
     async def connect(self, host: str, port: int) -> None:
         """Raises TransportError where nobody listens."""
         try:
-            await self._connection.connectAsync(host, port)
+            # As the library's own connectAsync does it, in the loop that runs: ib_insync takes the thread's, which may be none.
+            loop = asyncio.get_running_loop()
+            self._connection.transport, _ = await loop.create_connection(lambda: self._connection, host, port)
         except OSError as error:
             raise TransportError(f"{host}:{port}: no gateway answers: {error.strerror or error}") from None
         self.is_open = True
@@ -352,9 +354,10 @@ class IbAdapter:
             break
         self._told = ""
         await self._give_answers(sink)
-        self._compare(state, on_reconnect)
+        # What came in on the way in is older than the state that it ended with.
         early, self._early = self._early, []
         await _give(sink, early)
+        self._compare(state, on_reconnect)
 
     async def _refuse_for(self, sink: EventSink, seconds: float) -> None:
         with anyio.move_on_after(seconds):

@@ -160,6 +160,8 @@ class Looks:
 
     def _finish(self, ts: int, look: _Look) -> None:
         self._now = None
+        # What the answer holds is an event before it, or none at all: nothing is told twice.
+        self._desk.say_all()
         self._holdings.looked(look.positions)
         self._desk.settle(ts, self._desk.mark)
         fills = self._desk.fills

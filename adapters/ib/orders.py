@@ -340,11 +340,15 @@ class Desk:
 
     def lost(self, ts: int) -> None:
         """The connection, or the servers behind it: what is not answered is UNKNOWN; what waited is said as it stands."""
-        for tracked in list(self._waiting.values()):
-            self._release(NEVER, tracked)
+        self.say_all()
         for tracked in list(self.orders.open.values()):
             if tracked.asked and not tracked.told_unknown:
                 self._lose(ts, tracked, f"the connection was lost before the answer to {tracked.asked!r}")
+
+    def say_all(self) -> None:
+        """Fills that wait for their commission wait no longer."""
+        for tracked in list(self._waiting.values()):
+            self._release(NEVER, tracked)
 
     def _lose(self, ts: int, tracked: Tracked, text: str) -> None:
         tracked.told_unknown = True

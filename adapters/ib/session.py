@@ -356,7 +356,8 @@ class IbSession:
         meaning = meaning_of(message.code)
         said = f"{message.code} {' '.join(message.text.split())[:200]}"
         if meaning is Meaning.TAKEN:
-            raise RefusedError(f"client id {self._client_id}: {said}")
+            # Not for ever, where it was ours: the gateway may not have seen yet that the process before this one is gone.
+            raise TransportError(f"client id {self._client_id}: {said}")
         if meaning is Meaning.FATAL:
             raise TransportError(said)
         if meaning is Meaning.LOST:

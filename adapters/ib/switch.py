@@ -325,7 +325,8 @@ class IbSwitch:
             meaning = meaning_of(message.code)
             said = f"{message.code} {' '.join(message.text.split())[:200]}"
             if meaning is Meaning.TAKEN:
-                raise RefusedError(f"client id {self._settings.guardian_client_id}: {said}")
+                # Not for ever, where it was ours: a guardian tries again.
+                raise TransportError(f"client id {self._settings.guardian_client_id}: {said}")
             if meaning in (Meaning.FATAL, Meaning.LOST):
                 raise TransportError(f"{self._venue}: {said}")
             if meaning in (Meaning.REFUSED, Meaning.UNKNOWN):

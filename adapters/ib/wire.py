@@ -44,7 +44,7 @@ from adapters.ib.messages import (
     Unread,
 )
 from adapters.ib.numbers import UNSET_INTEGER, text_of, text_or_zero
-from core.errors import VenueProtocolError
+from core.errors import TransportError, VenueProtocolError
 
 LENGTH: Final = struct.Struct(">I")
 FRAME_BYTES_MAX = 1 << 20  # contract details, the longest there is, have some 20,000
@@ -197,6 +197,8 @@ class Wire:
 
     def _frame(self, build: Callable[..., None], *arguments: Any) -> bytes:
         assert not self._out
+        if not self.server_version:
+            raise TransportError("the gateway has not said yet which version it speaks")
         build(*arguments)
         (message,) = self._out
         self._out.clear()

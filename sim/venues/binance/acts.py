@@ -160,7 +160,7 @@ class Acts:
     def liquidate(self, ts: int, account: Account, market: Market) -> None:
         """Its orders leave, its position goes to the market, and the liquidation fee is taken."""
         before = len(self._exchange.orders)
-        tag = Tag(kind="MARKET", time_in_force="GTC", child_id=f"autoclose-{ts // 1_000_000}{account.number}")
+        tag = Tag(kind="LIMIT", time_in_force="IOC", child_id=f"autoclose-{ts // 1_000_000}{account.number}")
         self._exchange.force(ts, account, market.listing, "liquidation", tag)
         value = sum(order.value for order in list(self._exchange.orders.values())[before:] if order.origin == "forced")
         fee = market.rules.commission(1, value, LIQUIDATION_FEE_RATE)
@@ -172,7 +172,7 @@ class Acts:
         if not 0 < qty <= abs(held):
             raise ValueError(f"qty: the position is {held}")
         side = Side.SELL if held > 0 else Side.BUY
-        tag = Tag(kind="MARKET", time_in_force="GTC", child_id="adl_autoclose")
+        tag = Tag(kind="LIMIT", time_in_force="IOC", child_id="adl_autoclose")
         self._exchange.deliver(ts, account, market.listing, side, qty, market.listing.reference, "adl", tag=tag)
 
     def _deposit(self, ts: int, arguments: Arguments) -> None:
@@ -202,11 +202,14 @@ class Acts:
         self._exchange.overfill(ts, order, self._integer(arguments, "qty"), price)
 
     def _restart(self, ts: int, arguments: Arguments) -> None:
-        lost = self._integer(arguments, "orders_lost")
+        lost, void = (self._integer({"count": arguments.get(name, 0)}, "count") for name in ("orders_lost", "fills_lost"))
         self._streams.cut_all(ts)
         for account in self._exchange.accounts.values():
             orders = self._exchange.open_orders(account)
             self._exchange.lose(ts, orders[len(orders) - min(lost, len(orders)) :])
+            fills = [fill for fill in self._exchange.fills if fill.order.account is account and not fill.is_busted]
+            for fill in fills[len(fills) - min(void, len(fills)) :]:
+                self._exchange.bust(ts, fill, is_told=False)
 
     def _revoke(self, arguments: Arguments, is_revoked: bool) -> None:
         self._desk.by_account[self._account(arguments).name].is_revoked = is_revoked

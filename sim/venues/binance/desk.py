@@ -73,8 +73,7 @@ class Desk:
         self.texts = {symbol: Texts(product, market) for symbol, market in self.markets.items()}
         self.writer = EventWriter(product, self.books, self.texts)
         self.meters = Meters(product, limits)
-        crowds = {symbol: CrowdSettings(fair=market.fair) for symbol, market in self.markets.items()}
-        self.crowd = Crowd(self.exchange, seed, crowds, ts)
+        self.crowd = Crowd(self.exchange, seed, {symbol: _crowd_of(market) for symbol, market in self.markets.items()}, ts)
         # Whether what a conditional order became bears its client id or one of the venue's own; not documented.
         self.child_keeps_id = child_keeps_id
         self.told: list[Told] = []
@@ -260,6 +259,12 @@ class Desk:
         if self.product is Product.SPOT:
             raise ApiError(-1013, "Market is closed.")
         raise ApiError(-4140, "Invalid symbol status for opening position.")
+
+
+def _crowd_of(market: Market) -> CrowdSettings:
+    """Up to half a coin at a price, trades of a twentieth of that."""
+    lots_max = max(20, POW10[market.rules.qty_scale] // 2 // market.rules.lot)
+    return CrowdSettings(fair=market.fair, lots_max=lots_max, trade_lots_max=max(lots_max // 20, 1))
 
 
 _SPOT_REFUSALS: Mapping[Reason, tuple[int, str]] = {

@@ -38,6 +38,7 @@ KNOWN: dict[int, str] = {
     41: "a WebSocket is half open",
     42: "a WebSocket answers pings and says nothing more",
     43: "serverShutdown, and the WebSocket is cut",
+    44: "a WebSocket's opening is refused with 503",
     49: "an old best price with a fresh stamp",
     50: "a crossed book",
     51: "a depth update is left out, told twice or out of order",

@@ -66,6 +66,9 @@ def shared_routes(desk: Desk) -> Routes:
     return {
         ("GET", "/sapi/v1/account/apiRestrictions"): _signed(1, _restrictions),
         ("GET", "/sapi/v1/capital/config/getall"): _signed(10, _coins(desk)),
+        # There is no margin trading here.
+        ("GET", "/sapi/v1/margin/allPairs"): _public(1, lambda ts, params: []),
+        ("GET", "/sapi/v1/margin/isolated/allPairs"): _public(10, lambda ts, params: []),
     }
 
 

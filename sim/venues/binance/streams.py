@@ -24,6 +24,7 @@ PING_NS = {Product.SPOT: 20 * NS_PER_SECOND, Product.USDM: 180 * NS_PER_SECOND}
 MESSAGES_PER_S_MAX = {Product.SPOT: 5, Product.USDM: 10}
 STREAMS_MAX = 1024
 LATE_NS = 30 * NS_PER_SECOND
+REORDERED_NS = 200 * NS_PER_MS  # what happens meanwhile is told first
 DEEP = "[" * 20_000
 OTHER_TRADE_ID = 5_000_000
 CLOSE_CODE = 1000
@@ -56,15 +57,16 @@ class Streams:
         self.lines: dict[int, Line] = {}
         self.listen_keys: dict[str, tuple[Client, int]] = {}
         self._keys_made = 0
-        self._queue: list[tuple[int, int, Client, Event]] = []
+        self._queue: list[tuple[int, int, Client, Event, bool]] = []
         self._queued = 0
-        self._held: tuple[Client, Event] | None = None
         self._next_mark_ts = 0
 
     # Opening.
 
     def open(self, ts: int, connection: int, request: HttpRequest) -> HttpReply:
         """A WebSocket's opening request."""
+        if self._desk.faults.fires(44):
+            return HttpReply(status=503)
         is_spot = self._desk.product is Product.SPOT
         path = request.path.rstrip("/")
         line = Line(number=connection, kind="market", opened_ts=ts)
@@ -73,7 +75,7 @@ class Streams:
         query = parse_qs(request.query)
         if is_spot and path == "/ws-api/v3":
             line.kind = "api"
-        elif path == "/stream":
+        elif path == "/stream" or path.startswith("/stream/"):
             line.is_combined = True
             names = "/".join(query.get("streams", [])).split("/")
         elif path == "/ws" or path.startswith("/ws/"):
@@ -123,7 +125,7 @@ class Streams:
             return
         try:
             message = msgspec.json.decode(payload, type=dict[str, Any])
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        except (msgspec.DecodeError, UnicodeError, RecursionError):
             self._say(ts, line, {"id": None, "status": 400, "error": {"code": -1135, "msg": "Invalid JSON in request"}})
             return
         if line.kind == "api":
@@ -185,25 +187,20 @@ class Streams:
 
     # User events.
 
-    def queue(self, ts: int, client: Client, event: Event) -> None:
+    def queue(self, ts: int, client: Client, event: Event, *, is_late: bool = False) -> None:
+        """`is_late`: something has gone wrong with it already."""
         self._queued += 1
-        heapq.heappush(self._queue, (ts, self._queued, client, event))
+        heapq.heappush(self._queue, (ts, self._queued, client, event, is_late))
 
     def _tell(self, ts: int, client: Client, event: Event) -> None:
         """One event to every stream of the client, with what goes wrong on the way."""
         faults, kind = self._desk.faults, event["e"]
         if kind in ("outboundAccountPosition", "ACCOUNT_UPDATE") and faults.fires(59):
             if faults.random.below(2):
-                self.queue(ts + LATE_NS, client, event)
-            return
-        if self._held is not None:
-            held, self._held = self._held, None
-            self._send(ts, client, event)
-            self._send(ts, *held)
-            return
-        if kind in ("executionReport", "ORDER_TRADE_UPDATE"):
+                self.queue(ts + LATE_NS, client, event, is_late=True)
+        elif kind in ("executionReport", "ORDER_TRADE_UPDATE"):
             if faults.fires(35):
-                self._held = (client, event)
+                self.queue(ts + REORDERED_NS, client, event, is_late=True)
                 return
             self._send(ts, client, event)
             self._repeat(ts, client, event)
@@ -253,9 +250,10 @@ class Streams:
             self._broadcast(ts, f"{symbol}@trade", self._market_data.trade_event(ts, found))
             self._broadcast(ts, f"{symbol}@aggTrade", self._market_data.aggregate_event(ts, found))
         for symbol, feed in self._market_data.feeds.items():
-            ticker = feed.ticker(ts)
+            name = f"{symbol.lower()}@bookTicker"
+            ticker = feed.ticker(ts, is_heard=any(name in line.names for line in self.lines.values()))
             if ticker is not None:
-                self._broadcast(ts, f"{symbol.lower()}@bookTicker", ticker)
+                self._broadcast(ts, name, ticker)
 
     def _push_depth(self, ts: int) -> None:
         for symbol, feed in self._market_data.feeds.items():
@@ -287,8 +285,8 @@ class Streams:
 
     def advance(self, ts: int) -> None:
         while self._queue and self._queue[0][0] <= ts:
-            _, _, client, event = heapq.heappop(self._queue)
-            self._tell(ts, client, event)
+            _, _, client, event, is_late = heapq.heappop(self._queue)
+            (self._send if is_late else self._tell)(ts, client, event)
         self._push_depth(ts)
         self._push_marks(ts)
         for client in [owner for owner, until in self.listen_keys.values() if until <= ts]:

@@ -70,6 +70,10 @@ class Exchange(Matching):
         view = self._book.order(number)
         return 0 if view is None else view.leaves_qty
 
+    def resting_numbers(self, listing: Listing, side: Side) -> set[int]:
+        """Of every order that rests on a side, the crowd's and the accounts'."""
+        return set(self._book.orders_array(listing.symbol, side)["order_id"].tolist())
+
     def crowd_market(self, ts: int, listing: Listing, side: Side, qty: int) -> int:
         """Somebody trades at the market; how much it was, 0 where there was nobody to trade with or no trading."""
         self._number += 1

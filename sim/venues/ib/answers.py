@@ -39,6 +39,7 @@ class Ticket(msgspec.Struct, kw_only=True):
     is_outside_hours: bool = False
     is_ending: bool = False  # a cancel was taken and is on its way
     is_inactive: bool = False
+    only_reduces: bool = False  # when it came in: all of it could do no more than close the position
 
 
 def ticket_of(order: Order) -> Ticket:

@@ -31,6 +31,7 @@ class Client:
         self.inbound = Inbound()
         self.version = 0
         self.client_id = -1
+        self.heard_ts = 0
         self.is_started = False
         self.is_frozen = False  # it is there and says nothing
         self.wants_positions = False

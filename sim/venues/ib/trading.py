@@ -161,11 +161,17 @@ class OrderDesk:
             exchange=placed.contract.exchange or contract_of(listing).exchanges[0],
             good_till=placed.good_till,
             is_outside_hours=placed.is_outside_hours,
+            only_reduces=self._only_reduces(account, listing, new),
         )
         order = self._exchange.place(ts, account, listing, msgspec.structs.replace(new, tag=tag))
         self.by_number[client.client_id, placed.order_id] = order
         self.next_order_id = max(self.next_order_id, placed.order_id + 1)
         return order
+
+    def _only_reduces(self, account: Account, listing: Listing, new: NewOrder) -> bool:
+        held = account.qty(listing) * (1 if new.side is Side.SELL else -1)
+        working = (order for order in self._exchange.open_orders(account, listing) if order.side is new.side)
+        return new.qty <= held - sum(order.leaves_qty for order in working)
 
     def _change(self, ts: int, known: Order, listing: Listing, new: NewOrder) -> Order:
         if known.filled_qty >= known.qty:

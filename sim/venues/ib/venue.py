@@ -25,7 +25,9 @@ from sim.venues.protocol import HttpReply, HttpRequest, Outgoing
 MASTER_CLIENT_ID = 11
 FARMS = ((2104, "Market data farm connection is OK:usfuture"), (2106, "HMDS data farm connection is OK:ushmds"))
 EXECUTIONS_DAY_NS = 86_400 * NS_PER_SECOND
-BARS_MAX = 1_000
+# What a gateway's system finds by bytes that nobody acknowledges: here who says nothing for so long may be gone, and is, where
+# somebody comes by the same client id.
+DEAD_PEER_NS = 20 * NS_PER_SECOND
 TICK_BY_TICK_MAX = 10  # at once for a login; error 10190 beyond
 
 
@@ -105,6 +107,7 @@ class IbVenue:
         client = self.clients.get(connection)
         if client is None or client.is_frozen or isinstance(payload, str):
             return
+        client.heard_ts = ts
         try:
             for message in client.inbound.receive(payload):
                 if connection not in self.clients or client.is_frozen:
@@ -142,7 +145,11 @@ class IbVenue:
         self._follow(ts)
 
     def ledger(self) -> dict[str, Any]:
-        return self.exchange.ledger(_venue_order_id, _trade_id)
+        """No order here is said to reduce only: `reduce_only` says whether it could do no more when it came in."""
+        ledger = self.exchange.ledger(_venue_order_id, _trade_id)
+        for row, order in zip(ledger["orders"], self.exchange.orders.values(), strict=True):
+            row["reduce_only"] = order.tag is not None and ticket_of(order).only_reduces
+        return ledger
 
     # What leaves.
 
@@ -207,7 +214,14 @@ class IbVenue:
         if self.faults.fires(44):
             self._close(ts, client.number)
             return
-        taken = any(other.client_id == client.client_id and other is not client for other in self.clients.values())
+        taken = False
+        for other in list(self.clients.values()):
+            if other is client or other.client_id != client.client_id:
+                continue
+            if ts - other.heard_ts > DEAD_PEER_NS:
+                self._close(ts, other.number)
+            else:
+                taken = True
         if taken or self.faults.fires(61):
             text = "Unable to connect as the client id is already in use. Retry with a unique client id."
             self.say(client, answers.error(client.version, -1, 326, text), ts)
@@ -296,8 +310,10 @@ class IbVenue:
             self.say(client, first[: len(first) // 2], ts)
             self._close(ts, client.number)
         elif faults.fires(9):
+            self._out[begun:] = [each for each in self._out[begun:] if each.connection != client.number]
             self.say(client, frame(5, "x", "", "?"), ts)
         elif faults.fires(55):
+            self._out[begun:] = [each for each in self._out[begun:] if each.connection != client.number]
             self.say(client, b"\x7f\xff\xff\xff", ts)
         elif faults.fires(10):
             self._out[begun:] = [

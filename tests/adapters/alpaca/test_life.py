@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import anyio
+import msgspec
 import pytest
 
+from adapters.alpaca.opening import check, open_adapter
 from core.enums import MarketStatus, OrderStatus, OrderType, Reason, Side, TimeInForce
+from core.errors import ConfigError, RefusedError, TransportError
 from core.events import (
     CancelRejected,
     GapDetected,
@@ -19,7 +24,11 @@ from core.events import (
     StatusChanged,
     Trade,
 )
-from tests.adapters.alpaca.world import ACCOUNT, KEY, World, run
+from core.strategy import Subscription
+from core.venue_opening import Environment, Role
+from daemon.trading.reconcile import ForeignPolicy, look
+from sim.venues.alpaca.settings import listing_rules
+from tests.adapters.alpaca.world import ACCOUNT, KEY, SETTINGS, World, run
 
 
 def test_an_order_rests_is_replaced_and_canceled() -> None:
@@ -244,3 +253,136 @@ def test_no_secret_is_in_what_is_recorded() -> None:
         assert ACCOUNT.key.encode() not in kept
 
     run(test)
+
+
+def test_orders_beyond_the_budget_are_not_sent_and_cancels_still_go() -> None:
+    async def test(world: World) -> None:
+        for number in range(4):
+            world.buy(1, 2_000_000 + 100 * number)
+        await world.until(lambda: len(world.heard(OrderAccepted)) + len(world.heard(OrderRejected)) == 4)
+        rejected = world.heard(OrderRejected)
+        assert [(event.client_order_id & 0xFF, event.reason) for event in rejected] == [(4, Reason.NOT_SENT)]
+        assert "used up" in rejected[0].text
+        world.do(lambda context: context.cancel_all())
+        await world.until(lambda: not world.trader.orders.open_orders())
+        assert world.differences() == []
+
+    run(test, orders_per_min=3)
+
+
+def test_an_order_that_waits_for_the_venue_to_want_orders_is_withdrawn_by_its_cancel() -> None:
+    async def test(world: World) -> None:
+        world.venue.faults.arm(37)
+        world.buy(1, 2_000_000)
+        await world.until(lambda: world.heard(OrderRejected))  # and for a second the venue wants none
+        world.buy(1, 2_010_000)
+        assert world.order().status is OrderStatus.SUBMITTED
+        await anyio.sleep(0.05)
+        world.do(lambda context: context.cancel(world.order()))
+        await world.until(lambda: not world.order().is_open)
+        assert [event.reason for event in world.heard(OrderRejected)] == [Reason.FULL, Reason.NOT_SENT]
+        assert world.venue.ledger()["orders"] == []
+
+    run(test)
+
+
+def test_another_process_goes_on_where_the_first_one_was_killed() -> None:
+    async def test(world: World) -> None:
+        world.served.act("quiet", {})
+        world.buy(10, 2_000_000)
+        world.buy(8, 1_990_000)
+        await world.until(lambda: len(world.heard(OrderAccepted)) == 2)
+        world.do(lambda context: context.replace(world.order(1), 6, 1_980_000))
+        await world.until(lambda: world.heard(OrderReplaced))
+        tickets = {ticket.client_id: ticket for ticket in world.venue.engine.open_tickets("main")}
+        world.served.act("hit", {"account": "main", "id": tickets["t-1-1"].id, "qty": 3})
+        await world.until(lambda: world.order(0).filled_qty == 3)
+        # Killed: the first adapter hears and says nothing any more.
+        first, world.adapter = world.adapter, open_adapter(world.opening())
+        await first.close()
+        world.served.act("hit", {"account": "main", "id": tickets["t-1-1"].id, "qty": 7})
+        world.served.act("hit", {"account": "main", "id": tickets["t-1-2-r1"].id, "qty": 2})
+        await world.adapter.open()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(world.adapter.run, world, world.on_reconnect)
+            assert await world.reconcile() == []
+            assert (world.order(0).status, world.order(1).filled_qty) == (OrderStatus.FILLED, 2)
+            assert world.differences() == []
+            world.do(lambda context: context.cancel(world.order(1)))
+            await world.until(lambda: world.order(1).status is OrderStatus.CANCELED)
+            assert world.differences() == []
+            tasks.cancel_scope.cancel()
+        await world.adapter.close()
+
+    run(test)
+
+
+def test_a_foreign_order_that_was_adopted_can_be_canceled() -> None:
+    async def test(world: World) -> None:
+        fields = {"symbol": "AAPL", "side": "buy", "type": "limit", "time_in_force": "day", "qty": "3", "limit_price": "100"}
+        world.served.act("manual_order", {"account": "main"} | fields)
+        found = look(world.trader, await world.adapter.query(world.begun), world.clock.now(), ForeignPolicy.ADOPT)
+        for event in found.events:
+            world.step(event)
+        for order_id, order in found.adopted:
+            world.adapter.adopt(order_id, order)
+        assert world.order().leaves_qty == 3
+        world.do(lambda _context: world.trader.foreign.context.cancel(world.order()))
+        await world.until(lambda: world.order().status is OrderStatus.CANCELED)
+
+    run(test)
+
+
+def test_whoever_only_watches_gets_the_market_and_nothing_else() -> None:
+    async def test(world: World) -> None:
+        watcher = open_adapter(world.opening(role=Role.WATCH))
+        await watcher.open()
+        with pytest.raises(TransportError, match="only watches"):
+            await watcher.query(0)
+        assert sum(listener.is_data for listener in world.venue._streams.listeners) == 2
+        assert sum(not listener.is_data for listener in world.venue._streams.listeners) == 1
+        await watcher.close()
+
+    run(test, msgspec.structs.replace(SETTINGS, data_connections_max=2))
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"secret": lambda _part: "PKWRONG0000000000"}, "not authorized"),
+        ({"instruments": {"NONE.ALPACA": listing_rules("NONE")}, "subscriptions": []}, "Alpaca has no NONE"),
+        ({"instruments": {"AAPL.ALPACA": msgspec.structs.replace(listing_rules("AAPL"), multiplier=2)}}, "multiplier is 2 here"),
+        ({"account": "PA000000000"}, "account PA000000000 is configured"),
+    ],
+)
+def test_what_does_not_open(changes: dict[str, Any], words: str) -> None:
+    async def test(world: World) -> None:
+        adapter = open_adapter(world.opening(**changes))
+        with pytest.raises((ConfigError, RefusedError), match=words):
+            await adapter.open()
+        await adapter.close()
+
+    run(test, is_running=False)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"address": ""}, "address"),
+        ({"environment": Environment.LIVE, "address": ""}, None),
+        ({"environment": Environment.LIVE}, "only environment simulator has one"),
+        ({"settings": {"feed": "none"}}, "settings"),
+        ({"subscriptions": [Subscription(instrument_id=KEY, book_levels=5)]}, "publishes no book"),
+        ({"subscriptions": [Subscription(instrument_id=KEY, bars_ns=5)]}, "one minute"),
+        ({"symbols": {KEY: "not a symbol"}}, "no symbol of a US equity"),
+    ],
+)
+def test_configurations(changes: dict[str, Any], words: str | None) -> None:
+    async def test(world: World) -> None:
+        if words is None:
+            check(world.opening(**changes))
+        else:
+            with pytest.raises(ConfigError, match=words):
+                check(world.opening(**changes))
+
+    run(test, is_running=False)

@@ -34,7 +34,13 @@ from tests.adapters.alpaca.auditor import differences
 
 ROOT = Path(__file__).resolve().parents[3]
 DEFAULTS = tomllib.loads((ROOT / "config" / "venues" / "alpaca.toml").read_text(encoding="utf-8"))
-FAST = {"request_deadline_s": 1.0, "unknown_bound_s": 0.5, "activities_late_s": 5.0, "requests_per_min": 5_000}
+FAST = {
+    "request_deadline_s": 1.0,
+    "unknown_bound_s": 0.5,
+    "activities_late_s": 5.0,
+    "requests_per_min": 5_000,
+    "orders_per_min": 4_000,
+}
 KEY = "AAPL.ALPACA"
 PREFIX = "t"
 ACCOUNT = DEFAULT.accounts[0]
@@ -188,10 +194,10 @@ class World:
     def differences(self) -> list[str]:
         return differences(self.venue.ledger(), "main", self.trader, PREFIX)
 
-    async def settled(self) -> None:
+    async def settled(self, bound_s: float = BOUND_S / 2) -> None:
         """Until ours is the venue's ledger; what still differs at the end is in the failure."""
         try:
-            with anyio.fail_after(BOUND_S / 2):
+            with anyio.fail_after(bound_s):
                 while self.differences():
                     await self.reconcile()
                     await anyio.sleep(0.1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
@@ -23,9 +24,12 @@ from daemon.trading.venue_opening import venue_defaults
 from daemon.venue_sim.loopback import Served, serve
 from sim.venues.ib.opening import ACCOUNTS, INSTRUMENTS, SYMBOLS, open_venue
 from sim.venues.ib.venue import IbVenue
+from sim.virtual.agenda import Agenda
+from sim.virtual.loop import VirtualLoop
+from sim.virtual.network import Network
 from tests.daemon.trading.test_router import approve
 
-SECONDS_MAX = 10.0
+SECONDS_MAX = 120.0
 ES, AAPL = "ESZ6.IB", "AAPL.IB"
 PREFIX = "bench"
 # Short waits where a test waits for a bound to pass.
@@ -85,7 +89,7 @@ class Sink:
 
 
 class Bench:
-    def __init__(self, served: Served, venue: IbVenue, clock: SystemClock) -> None:
+    def __init__(self, served: Served, venue: IbVenue, clock: Any) -> None:
         self.served = served
         self.venue = venue
         self.clock = clock
@@ -153,21 +157,36 @@ class Bench:
         await self.adapter.close()
 
 
-def in_a_loop(test: Callable[[Bench], Awaitable[None]], *, has_market: bool = True) -> None:
-    """`has_market`: ten contracts on each side of 6800.00 to 6800.25, and nobody who moves."""
+class VirtualClock:
+    """ns UTC of the agenda, never twice the same."""
 
-    async def main() -> None:
-        clock = SystemClock()
-        venue = open_venue(seed=1, faults={}, ts=clock.now(), is_alone=True)
+    def __init__(self, agenda: Agenda) -> None:
+        self._agenda = agenda
+
+    def now(self) -> int:
+        return self._agenda.ns
+
+
+def in_a_loop(
+    test: Callable[[Bench], Awaitable[None]], *, faults: Mapping[int, int] | None = None, is_real: bool = False, version_max: int = 178
+) -> None:
+    """Ten contracts on each side of 6800.00 to 6800.25, and nobody who moves. `is_real`: on sockets and by the clock."""
+
+    async def main(clock: Any) -> None:
+        venue = open_venue(seed=1, faults=dict(faults or {}), ts=clock.now(), is_alone=True, version_max=version_max)
         async with serve(venue, clock) as served:
             bench = Bench(served, venue, clock)
-            if has_market:
-                bench.quote("BUY", 680_000)
-                bench.quote("SELL", 680_025)
+            bench.quote("BUY", 680_000)
+            bench.quote("SELL", 680_025)
             with anyio.fail_after(SECONDS_MAX):
                 await test(bench)
 
-    anyio.run(main)
+    if is_real:
+        anyio.run(main, SystemClock())
+        return
+    agenda = Agenda()
+    with asyncio.Runner(loop_factory=lambda: VirtualLoop(agenda, Network(agenda, seed=1))) as runner:
+        runner.run(main(VirtualClock(agenda)))
 
 
 __all__ = ["AAPL", "ACCOUNTS", "ES", "SYMBOLS", "Bench", "Sink", "buy", "in_a_loop", "order_id", "sell"]
