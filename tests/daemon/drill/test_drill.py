@@ -182,4 +182,4 @@ def test_an_adapter_that_books_what_is_no_fill_is_found_out(tmp_path: Path) -> N
     (verdict,) = found["drills"]
     assert (code, verdict["result"]) == (ExitCode.MISMATCH, "BROKEN"), verdict
     assert "the venue's ledger equals ours" in {each["oracle"] for each in verdict["broken"]}
-    assert (Path(verdict["kept"]) / "drill.toml").is_file()
+    assert (tmp_path / verdict["kept"] / "drill.toml").is_file()
