@@ -170,7 +170,13 @@ class AlpacaAdapter:
             if self._trades:
                 await self._connect_trades()
                 self._is_sending = True
-            await self._connect_market()
+                try:
+                    await self._connect_market()
+                except TransportError as error:
+                    # Orders can be looked after without a market, and the venue may hold a dead connection of ours for a while.
+                    self._tell("market", f"{error}; it is tried again")
+            else:
+                await self._connect_market()
         except BaseException:
             await self.close()
             raise
@@ -359,6 +365,7 @@ class AlpacaAdapter:
     async def _drop_trades(self) -> None:
         link, self._trade_link = self._trade_link, None
         self._stream.closed()
+        self._reader.forget()
         if link is not None:
             await link.close()
 
