@@ -422,6 +422,8 @@ class OandaAdapter:
             for venue_id, since in list(self._desk.rests.items()):
                 if now >= since + int(self._settings.rest_s * NS_PER_SECOND):
                     await self._ask_rest(venue_id)
+            if self._rest_tries:
+                self._rest_tries = {key: tries for key, tries in self._rest_tries.items() if key in self._desk.rests}
             if now >= rules_ts or self._rules_due:
                 rules_ts, self._rules_due = now + int(self._settings.rules_s * NS_PER_SECOND), False
                 await self._compare_rules()
@@ -442,9 +444,8 @@ class OandaAdapter:
             self._desk.rests[venue_id] = self._now()
             if tries >= REST_TRIES_MAX:
                 # The comparison with the venue's open orders will end it.
-                del self._desk.rests[venue_id], self._rest_tries[venue_id]
+                del self._desk.rests[venue_id]
             return
-        del self._rest_tries[venue_id]
         if last_of(answer.last_transaction_id) > self._session.log.last:
             await self._catch_up_or_tell()
         if venue_id in self._desk.rests:
