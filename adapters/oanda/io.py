@@ -90,7 +90,6 @@ class OandaAdapter:
         self._wanted = anyio.Event()  # somebody wants to know what the log lacks
         self._timed = anyio.Event()  # something is due earlier than before
         self._catching = anyio.Lock()
-        self._doubt_ts = 0  # until then the outcome of a request is unknown
         self._rest_tries: dict[str, int] = {}
         self._rules_due = False
         self._told: dict[str, str] = {}  # by what it is about: the trouble told last
@@ -241,7 +240,6 @@ class OandaAdapter:
                     self._rules_due = True
             case Outcome.UNKNOWN:
                 self._give(desk.doubted(ts, order_id, asked, f"{request.name}: {sent.reason}"))
-                self._doubt_ts = ts + int(self._settings.not_found_s * NS_PER_SECOND)
                 self._wanted.set()
         self._timed.set()
 
@@ -288,12 +286,14 @@ class OandaAdapter:
     async def _keep_caught_up(self) -> None:
         """Whenever the log lacks something, on a slow timer, and often while an outcome is unknown."""
         while True:
-            is_doubtful = self._now() < self._doubt_ts
-            with anyio.move_on_after(DOUBT_INTERVAL_S if is_doubtful else self._settings.look_s):
+            with anyio.move_on_after(DOUBT_INTERVAL_S if self._desk.doubts else self._settings.look_s):
                 await self._wanted.wait()
             self._wanted = anyio.Event()
+            begun_ts = self._now()
             try:
                 await self._catch_up()
+                bound_ns = int(self._settings.not_found_s * NS_PER_SECOND)
+                self._give(self._desk.looked(begun_ts, bound_ns, self._now()))
                 self._told.pop("question", None)
             except _LOST as error:
                 self._tell("question", str(error))
