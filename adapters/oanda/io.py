@@ -17,8 +17,9 @@ from anyio.abc import TaskGroup
 from adapters.http.io import HttpTransport
 from adapters.http.request import Answer, Outcome, Request, T
 from adapters.oanda.codec import LimitTerms, OandaCodec
-from adapters.oanda.desk import CANCEL_WAITS_NS, Asked, OurOrder
+from adapters.oanda.desk import CANCEL_WAITS_NS
 from adapters.oanda.exact import text_of_time, time_of
+from adapters.oanda.our_order import Asked, OurOrder
 from adapters.oanda.outcomes import reason_of
 from adapters.oanda.rules import Rules, check_account, check_instruments, check_token, difference
 from adapters.oanda.session import OandaSession
