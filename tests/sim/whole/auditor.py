@@ -20,7 +20,7 @@ FOREVER = 1 << 62
 class Books:
     """What we say, in plain types. Order ids are "RUN-COUNTER"; `sent` has the stamp at which each order was decided on.
 
-    `fills`: every execution that a journal has: instrument, execution id, side, qty, price. `booked`: how many fills moved the books.
+    `fills`: every execution that a journal has: instrument, execution id, side, qty, price. `booked`: how many moved the books.
     """
 
     sent: dict[str, int] = field(default_factory=dict)

@@ -32,7 +32,9 @@ def _name_executions(ledger: Ledger) -> None:
 
 
 def _config(kind: str, port: int, instruments: str, limits: dict[str, str]) -> str:
-    bounds = "".join(f'\n[risk.instruments."{key}"]\norder_qty_max = "1"\nposition_qty_max = "{most}"\n' for key, most in limits.items())
+    bounds = "".join(
+        f'\n[risk.instruments."{key}"]\norder_qty_max = "1"\nposition_qty_max = "{most}"\n' for key, most in limits.items()
+    )
     return f"""{instruments}
 [[connections]]
 venue = "BINANCE"
@@ -43,12 +45,13 @@ secret = "binance-secret"
 {bounds}"""
 
 
-def _instrument(key: str, kind: str, base: str, price_scale: int, tick: str, qty_scale: int, lot: str, maker: str, taker: str) -> str:
+def _instrument(key: str, kind: str, price_scale: int, tick: str, qty_scale: int, lot: str) -> str:
+    maker, taker = ("0.1%", "0.1%") if kind == "spot" else ("0.02%", "0.05%")
     return f"""
 [[instruments.inline]]
 instrument_id = "{key}"
 class = "{kind}"
-base_currency = "{base}"
+base_currency = "{key[:3]}"
 quote_currency = "USDT"
 price_scale = {price_scale}
 qty_scale = {qty_scale}
@@ -71,8 +74,8 @@ SPOT = Spec(
     config=_config(
         "binance-spot",
         7005,
-        _instrument("BTCUSDT.BINANCE", "spot", "BTC", 2, "0.01", 5, "0.00001", "0.1%", "0.1%")
-        + _instrument("ETHUSDT.BINANCE", "spot", "ETH", 2, "0.01", 4, "0.0001", "0.1%", "0.1%"),
+        _instrument("BTCUSDT.BINANCE", "spot", 2, "0.01", 5, "0.00001")
+        + _instrument("ETHUSDT.BINANCE", "spot", 2, "0.01", 4, "0.0001"),
         {"BTCUSDT.BINANCE": "0.01", "ETHUSDT.BINANCE": "0.2"},
     ),
     limits={"BTCUSDT.BINANCE": 1_000, "ETHUSDT.BINANCE": 2_000},
@@ -88,13 +91,13 @@ USDM = Spec(
     venue="BINANCE",
     package="binance",
     options={"product": "usdm"},
-    port=7006,
+    port=7008,
     account=ACCOUNT,
     config=_config(
         "binance-usdm",
-        7006,
-        _instrument("BTCUSDT-PERP.BINANCE", "perpetual", "BTC", 1, "0.1", 3, "0.001", "0.02%", "0.05%")
-        + _instrument("ETHUSDT-PERP.BINANCE", "perpetual", "ETH", 2, "0.01", 3, "0.001", "0.02%", "0.05%"),
+        7008,
+        _instrument("BTCUSDT-PERP.BINANCE", "perpetual", 1, "0.1", 3, "0.001")
+        + _instrument("ETHUSDT-PERP.BINANCE", "perpetual", 2, "0.01", 3, "0.001"),
         {"BTCUSDT-PERP.BINANCE": "0.04", "ETHUSDT-PERP.BINANCE": "0.4"},
     ),
     limits={"BTCUSDT-PERP.BINANCE": 40, "ETHUSDT-PERP.BINANCE": 400},

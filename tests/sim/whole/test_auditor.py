@@ -141,7 +141,8 @@ def test_a_kill_that_nobody_resumed_is_in_effect_for_ever() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "found"), [("whole-3-14", "3-14"), ("a-b-3-14", "3-14"), ("whole-3-14-r2", "3-14"), ("x-3", ""), ("", ""), ("whole-3-x", "")]
+    ("text", "found"),
+    [("whole-3-14", "3-14"), ("a-b-3-14", "3-14"), ("whole-3-14-r2", "3-14"), ("x-3", ""), ("", ""), ("whole-3-x", "")],
 )
 def test_an_id_is_read_as_the_documents_say(text: str, found: str) -> None:
     assert own_id(text) == found
