@@ -1,8 +1,8 @@
 """The talk with a gateway, over connections that come and go: login, checks, orders, looks, market data. Pure.
 
 Bytes and time in; events, bytes to send and the next deadline out. A connection that is lost leaves the account unknown: `lost`
-says GapDetected and OrderOutcomeUnknown, and the look that the next login ends with decides. A gateway that loses its servers (1100)
-is the same on a connection that stays.
+says GapDetected and OrderOutcomeUnknown, and the look that the next login ends with decides. A gateway that loses its servers
+(1100) is the same on a connection that stays.
 """
 
 from __future__ import annotations
@@ -339,8 +339,8 @@ class IbSession:
                     self._ask(ts, frame)
 
     def _execution(self, ts: int, message: Execution) -> None:
-        is_live = message.request < REQUEST_FIRST
-        done = self.desk.on_execution(ts, message, is_live)
+        is_fresh = message.request < REQUEST_FIRST
+        done = self.desk.on_execution(ts, message, is_fresh)
         if message.account != self._account or message.con_id not in self.desk.listed:
             return
         if done is not None:

@@ -52,7 +52,9 @@ def test_an_order_lives_and_is_told_of_in_each_version_of_the_protocol(version: 
         assert ib.managedAccounts() == list(ACCOUNTS)
         (contract,) = await ib.qualifyContractsAsync(ES)
         assert (contract.conId, contract.multiplier, contract.lastTradeDateOrContractMonth) == (495512557, "50", "20261218")
-        order = Order(action="BUY", totalQuantity=3, orderType="LMT", lmtPrice=6799.5, tif="GTC", account=ACCOUNTS[0], orderRef="a-1-1")
+        order = Order(
+            action="BUY", totalQuantity=3, orderType="LMT", lmtPrice=6799.5, tif="GTC", account=ACCOUNTS[0], orderRef="a-1-1"
+        )
         trade = ib.placeOrder(contract, order)
         await until(lambda: trade.orderStatus.status == "Submitted")
         order.lmtPrice, order.totalQuantity = 6800.25, 4
