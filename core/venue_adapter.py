@@ -13,6 +13,7 @@ import msgspec
 
 from core.approved import Approved
 from core.enums import Side
+from core.errors import TransportError
 from core.events import AnyEvent, OrderFilled
 
 
@@ -49,6 +50,13 @@ class VenueState(msgspec.Struct, frozen=True):
     positions: dict[str, int]  # units held by instrument; one that is not named is not known
     instrument_ids: frozenset[str] | None = None
     not_found_ns: int = NOT_FOUND_NS
+    silent: tuple[str, ...] = ()  # of several venues those that did not answer, and why: nothing is said about them
+
+    def whole(self) -> VenueState:
+        """Itself. Raises TransportError where a venue did not answer: for whoever must know of all."""
+        if self.silent:
+            raise TransportError("; ".join(self.silent))
+        return self
 
 
 class EventSink(Protocol):

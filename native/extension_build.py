@@ -14,7 +14,7 @@ import cffi
 HERE = Path(__file__).resolve().parent
 
 # Order matters: a later header uses the types of an earlier one.
-HEADERS = ("market_data_api.h", "book_api.h", "flow_api.h", "venue_api.h")
+HEADERS = ("market_data_api.h", "levels_api.h", "book_api.h", "flow_api.h", "venue_api.h")
 
 # No fused multiply-add and no fast-math: the same seed must give the same digest on another machine.
 FLAGS = [

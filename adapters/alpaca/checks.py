@@ -12,6 +12,7 @@ from core.venue_opening import Environment
 
 CURRENCY = "USD"
 PENNY_SCALE = 2
+KINDS = {Environment.LIVE: "no paper account", Environment.TEST: "a paper account"}
 PAPER_ACCOUNT = "PA"  # a paper account's number begins with it [?]
 
 
@@ -30,11 +31,9 @@ def account_problems(account: AccountBody, settings: AlpacaSettings, environment
         problems.append(f"the account is in {account.currency}, and prices here are in {CURRENCY}")
     if settings.margin_rule == "legacy" and account.pattern_day_trader and _below_the_floor(account):
         problems.append("the account is flagged as a pattern day trader's and has less than 25,000 USD")
-    is_paper = account.account_number.startswith(PAPER_ACCOUNT)
-    if environment is Environment.LIVE and is_paper:
-        problems.append("the venue answers for a paper account, and environment is 'live'")
-    if environment is Environment.TEST and not is_paper:
-        problems.append("the venue answers for an account that is not a paper one, and environment is 'test'")
+    kind = "a paper account" if account.account_number.startswith(PAPER_ACCOUNT) else "no paper account"
+    if kind != KINDS.get(environment, kind):
+        problems.append(f"the venue answers for {kind}, and environment is {environment.value!r}")
     if account_name.startswith(PAPER_ACCOUNT) and account_name != account.account_number:
         problems.append(f"account {account_name} is configured, and the key is of another one")
     return problems

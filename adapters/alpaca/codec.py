@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 
 from adapters.alpaca import models, outcomes, wire
 from adapters.alpaca.exact import stamp_text
-from adapters.alpaca.outcomes import REQUESTS
+from adapters.alpaca.outcomes import ORDERS, REQUESTS
 from adapters.alpaca.settings import AlpacaSettings, Endpoints
 from adapters.alpaca.wire import (
     AccountBody,
@@ -118,9 +118,8 @@ class AlpacaCodec:
 
         return self._request("order.place", Intent.PLACE, "POST", "/v2/orders", named, body=models.encode(body))
 
-    @staticmethod
-    def _require_sayable(command: SubmitOrder, instrument: Instrument) -> None:
-        if command.post_only:
+    def _require_sayable(self, command: SubmitOrder, instrument: Instrument) -> None:
+        if command.post_only and self._settings.post_only == "refuse":
             raise RefusedError("Alpaca has no post-only orders")
         if command.display_qty:
             raise RefusedError("Alpaca shows the whole of an order")
@@ -248,7 +247,7 @@ class AlpacaCodec:
             intent=intent,
             build=lambda _now: wire_request,
             judge=verdict,
-            costs=((REQUESTS, cost),) if cost else (),
+            costs=(*(((REQUESTS, cost),) if cost else ()), *(((ORDERS, 1),) if intent in (Intent.PLACE, Intent.CHANGE) else ())),
             deadline_s=self._settings.request_deadline_s,
             answer_bytes_max=wire.BODY_BYTES_MAX,
         )

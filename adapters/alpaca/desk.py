@@ -25,6 +25,7 @@ from core.errors import RefusedError, VenueProtocolError
 from core.events import (
     AnyOrderEvent,
     CancelRejected,
+    OrderCanceled,
     OrderOutcomeUnknown,
     OrderRejected,
     OrderReplaced,
@@ -414,7 +415,8 @@ class OrderDesk:
             # The venue has forgotten an order that it had: the comparison of the whole account says so, with what is left of it.
             out.troubles.append(f"order {order_id} was at the venue and is {text}")
             return
-        out.events.append(OrderRejected(ts, ts, order_id, Reason.UNKNOWN_ORDER, text))
+        # As the comparison of the whole account says it, which may have come to the same a moment ago.
+        out.events.append(OrderCanceled(ts, ts, order_id, ours.quantity, Reason.UNKNOWN_ORDER))
         self._close(ours)
 
     def _fills_answered(self, ours: Ours, ask: Ask, sent: Sent[Any], now: int, ts: int, out: Reaction) -> None:

@@ -16,30 +16,30 @@ from anyio.abc import TaskGroup
 
 from adapters.alpaca.checks import account_problems, account_warnings, asset_problems, clock_problems
 from adapters.alpaca.codec import AlpacaCodec
-from adapters.alpaca.desk import Ask, OrderDesk, Reaction
+from adapters.alpaca.desk import Ask, OrderDesk, Purpose, Reaction
 from adapters.alpaca.exact import date_of_days
 from adapters.alpaca.fees import Fees
 from adapters.alpaca.hours import Hours, trade_date, trading_days
 from adapters.alpaca.market import MarketSession
 from adapters.alpaca.orders import Orders
-from adapters.alpaca.outcomes import REQUESTS, read_signals
+from adapters.alpaca.outcomes import ORDERS, REQUESTS, read_signals
 from adapters.alpaca.questions import Questions
 from adapters.alpaca.settings import AlpacaSettings, Endpoints
 from adapters.alpaca.switch import AlpacaSwitch, Call
 from adapters.alpaca.trade_stream import State, TradeStream
 from adapters.alpaca.truth import AccountReader
 from adapters.http.io import HttpSettings, HttpTransport
-from adapters.http.meters import SlidingWindow
+from adapters.http.meters import Lane, SlidingWindow
 from adapters.http.record import HttpRecord, Redactor
-from adapters.http.request import Request, Sent
+from adapters.http.request import Outcome, Progress, Request, Sent, Wire
 from adapters.websocket.link import WebSocketLink
 from core.approved import Approved
-from core.commands import ReplaceOrder, SubmitOrder
+from core.commands import CancelAll, CancelOrder, ReplaceOrder, SubmitOrder
 from core.enums import Reason
 from core.errors import ConfigError, RefusedError, TransportError, VenueProtocolError
 from core.events import AnyEvent
 from core.instruments import Instrument
-from core.units import NS_PER_SECOND
+from core.units import NS_PER_MS, NS_PER_SECOND
 from core.venue_adapter import EventSink, OnReconnect, VenueOrder, VenueState
 from core.venue_opening import RECEIVED, SENT, Role, VenueOpening
 
@@ -53,6 +53,7 @@ OVERLAP_NS = 60 * NS_PER_SECOND  # after a reconnect: executions from so long be
 CALENDAR_DAYS = 14
 CALENDAR_REFRESH_NS = 6 * 3_600 * NS_PER_SECOND
 CONNECTIONS_MAX = 24
+ORDER_WAIT_NS_MAX = NS_PER_SECOND
 MINUTE_NS = 60 * NS_PER_SECOND
 _LOST = (TransportError, RefusedError, VenueProtocolError)
 
@@ -62,21 +63,24 @@ def monotonic_ns() -> int:
     return int(anyio.current_time() * NS_PER_SECOND)
 
 
-def open_transport(opening: VenueOpening, settings: AlpacaSettings, redactor: Redactor) -> HttpTransport:
+def open_meters(settings: AlpacaSettings) -> dict[str, SlidingWindow]:
+    return {
+        REQUESTS: SlidingWindow(settings.requests_per_min, MINUTE_NS, cancel_reserve=settings.cancel_reserve),
+        ORDERS: SlidingWindow(settings.orders_per_min, MINUTE_NS),
+    }
+
+
+def open_transport(
+    opening: VenueOpening, settings: AlpacaSettings, redactor: Redactor, meters: dict[str, SlidingWindow]
+) -> HttpTransport:
     def record(each: HttpRecord) -> None:
         opening.on_frame(each.ts, SENT if each.kind == "request" else RECEIVED, msgspec.json.encode(each))
 
-    window = SlidingWindow(
-        settings.requests_per_min,
-        MINUTE_NS,
-        cancel_reserve=settings.cancel_reserve,
-        order_reserve=settings.order_reserve,
-    )
     return HttpTransport(
         opening.venue,
         HttpSettings(connections_max=CONNECTIONS_MAX),
         read_signals=read_signals,
-        meters={REQUESTS: window},
+        meters=meters,
         record=record,
         redactor=redactor,
         monotonic_ns=monotonic_ns,
@@ -102,7 +106,8 @@ class AlpacaAdapter:
         self._endpoints = endpoints
         self._now = opening.now
         self._redactor = Redactor((key, secret))
-        self._http = open_transport(opening, settings, self._redactor)
+        self._meters = open_meters(settings)
+        self._http = open_transport(opening, settings, self._redactor, self._meters)
         self._codec = AlpacaCodec(
             settings,
             endpoints,
@@ -150,7 +155,10 @@ class AlpacaAdapter:
         self._asks: list[Ask] = []  # before anybody runs
         self._given = anyio.Event()
         self._asked = anyio.Event()
+        self._timed = anyio.Event()
+        self._sleeps_until = 0
         self._told: dict[str, str] = {}
+        self._at_gate: dict[int, anyio.CancelScope] = {}  # new orders that wait for their budget: not a byte has left
 
     # The Adapter.
 
@@ -198,7 +206,20 @@ class AlpacaAdapter:
         if isinstance(command, SubmitOrder | ReplaceOrder) and not (self._is_sending and self._trades):
             self._emit(self._desk.refusal(command, Reason.NOT_SENT, "there is no stream that would tell of it", ts))
             return
+        if isinstance(command, CancelOrder | CancelAll):
+            self._withdraw(command)
         self._react(self._desk.send(command, ts))
+
+    def _withdraw(self, command: CancelOrder | CancelAll) -> None:
+        """What is to be canceled and waits for its budget does not leave any more."""
+        for order_id, scope in self._at_gate.items():
+            ours = self._orders.get(order_id)
+            if isinstance(command, CancelOrder):
+                is_meant = order_id == command.client_order_id
+            else:
+                is_meant = ours is not None and command.instrument_id in (None, ours.instrument_id)
+            if is_meant:
+                scope.cancel()
 
     async def query(self, since_ts: int) -> VenueState:
         if not self._trades:
@@ -377,6 +398,8 @@ class AlpacaAdapter:
         for text in out.troubles:
             self._opening.on_trouble(f"{self._opening.venue}: {text}")
         self._emit(out.events)
+        if self._market.next_deadline < self._sleeps_until:
+            self._timed.set()  # a quote has begun to wait for its time
         return out.is_ready
 
     async def _keep_time(self) -> None:
@@ -391,13 +414,10 @@ class AlpacaAdapter:
                     await self._load_calendar()
                 except _LOST as error:
                     self._tell("calendar", str(error))
-            until = max(self._market.next_deadline - self._now(), 0) / NS_PER_SECOND
-            # A quote that begins to wait has a deadline that this sleep does not know: short, where one may.
-            await anyio.sleep(min(until, QUIET_S_MAX, self._quote_wait_s()))
-
-    def _quote_wait_s(self) -> float:
-        intervals = [each.interval_ns for each in self._opening.subscriptions if each.interval_ns]
-        return min(intervals) / NS_PER_SECOND if intervals else QUIET_S_MAX
+            self._timed = anyio.Event()
+            self._sleeps_until = self._market.next_deadline
+            with anyio.move_on_after(min(max(self._sleeps_until - self._now(), 0) / NS_PER_SECOND, QUIET_S_MAX)):
+                await self._timed.wait()
 
     # Requests.
 
@@ -416,8 +436,31 @@ class AlpacaAdapter:
             self._tasks.start_soon(self._perform, ask)
 
     async def _perform(self, ask: Ask) -> None:
-        sent = await self._http.send(ask.request)
+        is_new_risk = ask.purpose in (Purpose.PLACE, Purpose.REPLACE)
+        sent = await (self._send_if_soon(ask) if is_new_risk else self._http.send(ask.request))
         self._react(self._desk.answered(ask, sent, monotonic_ns(), self._now()))
+
+    async def _send_if_soon(self, ask: Ask) -> Sent[Any]:
+        """An order that would wait for long is not sent: what it was meant for has passed by then."""
+        now = monotonic_ns()
+        wait_ns = max(meter.wait(now, 1, Lane.ORDER) for meter in self._meters.values())
+        if wait_ns > ORDER_WAIT_NS_MAX:
+            return unsent(f"the requests of this minute are used up for another {wait_ns // NS_PER_MS} ms")
+        if ask.purpose is Purpose.REPLACE:
+            return await self._http.send(ask.request)
+        with anyio.CancelScope() as scope:
+            self._at_gate[ask.client_order_id] = scope
+
+            def build(venue_now: int) -> Wire:
+                # From here on bytes of it may leave.
+                self._at_gate.pop(ask.client_order_id, None)
+                return ask.request.build(venue_now)
+
+            try:
+                return await self._http.send(msgspec.structs.replace(ask.request, build=build))
+            finally:
+                self._at_gate.pop(ask.client_order_id, None)
+        return unsent("it was canceled before it left")
 
     async def _ask_questions(self) -> None:
         while True:
@@ -465,7 +508,7 @@ def open_switch(
     opening: VenueOpening, settings: AlpacaSettings, endpoints: Endpoints, *, key: str, secret: str, symbols: dict[str, str]
 ) -> AlpacaSwitch:
     """The guardian's, over a transport of its own."""
-    http = open_transport(opening, settings, Redactor((key, secret)))
+    http = open_transport(opening, settings, Redactor((key, secret)), open_meters(settings))
     codec = AlpacaCodec(
         settings,
         endpoints,
@@ -478,6 +521,10 @@ def open_switch(
     orders = Orders(codec, Fees(settings))
     reader = AccountReader(codec, orders, send=http.send, sleep=anyio.sleep, now=opening.now, not_found_ns=settings.not_found_ns)
     return AlpacaSwitch(opening, settings, codec, orders, reader, http, all_done)
+
+
+def unsent(reason: str) -> Sent[Any]:
+    return Sent(outcome=Outcome.NOT_SENT_PROVEN, reason=reason, progress=Progress.QUEUED)
 
 
 async def all_done(calls: Iterable[Call]) -> None:

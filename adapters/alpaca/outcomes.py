@@ -15,7 +15,8 @@ from core.enums import Reason
 from core.errors import VenueProtocolError
 from core.units import NS_PER_SECOND
 
-REQUESTS: Final = "requests"  # the meter
+REQUESTS: Final = "requests"  # the meter of all
+ORDERS: Final = "orders"  # and of those that place or change an order
 UNAUTHORIZED: Final = 40110000
 FORBIDDEN: Final = 40310000
 NOT_FOUND: Final = 40410000
@@ -101,6 +102,7 @@ def _whole(answer: Answer, name: str) -> int | None:
 
 
 _REASONS = (
+    ("cannot open a", Reason.SELF_TRADE),  # a long buy while a short sell is open, or the reverse
     ("insufficient qty", Reason.REDUCE_ONLY),
     ("not allowed to short", Reason.REDUCE_ONLY),
     ("cannot be sold short", Reason.REDUCE_ONLY),
@@ -120,7 +122,7 @@ _REASONS = (
     ("stop_price", Reason.BAD_TRIGGER),
     ("order not found", Reason.UNKNOWN_ORDER),
     ("not cancelable", Reason.UNKNOWN_ORDER),
-    ("not open", Reason.UNKNOWN_ORDER),
+    ("order is not open", Reason.UNKNOWN_ORDER),
     ('is already in "', Reason.UNKNOWN_ORDER),
 )
 

@@ -12,7 +12,7 @@ import msgspec
 
 from core.units import NS_PER_MS, NS_PER_SECOND
 
-FIRST_ASK_NS = 250 * NS_PER_MS  # most answers that were lost were given: ask soon
+FIRST_ASK_NS = 250 * NS_PER_MS
 ASK_AGAIN_NS = 500 * NS_PER_MS  # doubles
 ASK_AGAIN_NS_MAX = 8 * NS_PER_SECOND
 
@@ -55,9 +55,8 @@ class Questions:
         known = self._open.get(client_order_id)
         bound = sent + self._bound_ns
         if known is None:
-            # A request that could still be under way is given a moment; what is done is asked about at once.
-            first = now if why in (Why.FILLS, Why.LOOK) else now + FIRST_ASK_NS
-            self._open[client_order_id] = Question(client_order_id, why, bound, first, now)
+            # The stream is given a moment: most of what would be asked it tells by itself, and requests are few.
+            self._open[client_order_id] = Question(client_order_id, why, bound, now + FIRST_ASK_NS, now)
             return
         if why & (Why.NEW | Why.CANCEL | Why.CHANGE):
             known.bound = max(known.bound, bound)

@@ -53,10 +53,11 @@ class AlpacaSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     extended_hours: bool
     margin_rule: Literal["legacy", "intraday"]
     replace: Literal["refuse", "unfilled"]
+    post_only: Literal["refuse", "plain"]
     quote_size_shares: Annotated[int, Meta(ge=1, le=10_000)]
     requests_per_min: Count
     cancel_reserve: Count
-    order_reserve: Count
+    orders_per_min: Count
     request_deadline_s: Seconds
     unknown_bound_s: Seconds
     not_found_needed: Annotated[int, Meta(ge=1, le=10)]
@@ -70,8 +71,8 @@ class AlpacaSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     taf_fees: tuple[TafFee, ...]
 
     def __post_init__(self) -> None:
-        if self.cancel_reserve + self.order_reserve >= self.requests_per_min:
-            raise ConfigError("settings: cancel_reserve and order_reserve leave nothing of requests_per_min for questions")
+        if self.cancel_reserve + self.orders_per_min >= self.requests_per_min:
+            raise ConfigError("settings: cancel_reserve and orders_per_min leave nothing of requests_per_min for questions")
         for name, rows in (("sec_fees", self.sec_fees), ("taf_fees", self.taf_fees)):
             try:
                 days = [date_days(row.since) for row in rows]
@@ -99,8 +100,10 @@ class AlpacaSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
 
 # Whose endpoint a host is: what is in neither list is nobody's.
-LIVE_HOSTS = frozenset({"api.alpaca.markets"})
-TEST_HOSTS = frozenset({"paper-api.alpaca.markets"})
+TRADING_HOSTS = {
+    Environment.LIVE: frozenset({"api.alpaca.markets"}),
+    Environment.TEST: frozenset({"paper-api.alpaca.markets"}),
+}
 DATA_HOSTS = frozenset({"data.alpaca.markets", "stream.data.alpaca.markets"})
 LOOPBACK_HOSTS = ("127.0.0.1", "::1", "localhost")
 PAPER_KEY, LIVE_KEY = "PK", "AK"
@@ -120,9 +123,8 @@ def endpoints_of(settings: AlpacaSettings, environment: Environment, address: st
         )
     if address:
         raise ConfigError(f"address: {address!r}: only environment simulator has one")
-    is_live = environment is Environment.LIVE
-    found = settings.live if is_live else settings.test
-    allowed = LIVE_HOSTS if is_live else TEST_HOSTS
+    found = {Environment.LIVE: settings.live, Environment.TEST: settings.test}[environment]
+    allowed = TRADING_HOSTS[environment]
     _require_host(found.trading, "https", allowed, environment)
     _require_host(found.trading_stream, "wss", allowed, environment)
     _require_host(found.data, "https", DATA_HOSTS, environment)

@@ -2,7 +2,7 @@
 
 Rules (developers.binance.com, "How to manage a local order book correctly"). Buffer the diffs; take a snapshot with id L.
   spot     drop u <= L; the first diff needs U <= L + 1 <= u; then U <= book id + 1.
-  futures  drop u < L;  the first diff needs U <= L <= u;     then pu == u of the diff before.
+  futures  drop u < L;  the first diff needs U <= L <= u (or pu == L); then pu == u of the diff before.
 A snapshot older than the buffer is refused and another one is needed. A broken chain is a GAP row; the book is not to be
 trusted until the CLEAR row of the next snapshot. The same object serves a recording and a live feed: io asks `needs_snapshot`.
 
@@ -16,11 +16,11 @@ from __future__ import annotations
 from collections import Counter, OrderedDict, deque
 from collections.abc import Callable
 from enum import IntEnum
-from typing import NamedTuple, assert_never
+from typing import Any, NamedTuple, assert_never
 
 from msgspec import UNSET, UnsetType
 
-from adapters.binance.wire import AggregateTrade, BookTicker, DepthUpdate, Levels, Message, Skipped, Snapshot, Trade, decode
+from adapters.binance.wire import AggregateTrade, BookTicker, DepthUpdate, Message, Skipped, Snapshot, Trade, decode
 from core.errors import UnitError, VenueProtocolError
 from core.feed import (
     ROW_BBO,
@@ -94,7 +94,7 @@ class BinanceBookSession:
         self._use_book_ticker = use_book_ticker
         self._best = _NO_BEST
         self._stale_diffs = 0  # in a row
-        self._buffer: deque[DepthUpdate] = deque(maxlen=BUFFERED_DIFFS_MAX)
+        self._buffer: deque[DepthUpdate[Any]] = deque(maxlen=BUFFERED_DIFFS_MAX)
         self._trade_event = ""
         self._recent_trades: OrderedDict[int, None] = OrderedDict()
         self._price = fixed_parser(instrument.price_scale, instrument.tick)
@@ -106,11 +106,16 @@ class BinanceBookSession:
         """True while diffs wait: fetch REST /depth and give its body to `receive`."""
         return self.state is SyncState.BUFFERING and not self._start_from_diffs
 
+    @property
+    def has_waiting_diffs(self) -> bool:
+        """Whether a snapshot taken now would have diffs to join."""
+        return bool(self._buffer)
+
     def receive(self, ts: int, payload: bytes) -> list[Row]:
         """Rows that this frame made known, stamped ts_init = `ts`; see core.feed.FrameDecoder for the errors."""
         return self.take(ts, decode(payload))
 
-    def take(self, ts: int, message: Message) -> list[Row]:
+    def take(self, ts: int, message: Message[Any]) -> list[Row]:
         """As `receive`, of a frame that was decoded."""
         match message:
             case BookTicker():
@@ -144,7 +149,7 @@ class BinanceBookSession:
 
     # Depth.
 
-    def _depth_update(self, ts: int, diff: DepthUpdate) -> list[Row]:
+    def _depth_update(self, ts: int, diff: DepthUpdate[Any]) -> list[Row]:
         if diff.u < diff.U:
             raise VenueProtocolError(f"depth update from U {diff.U} to u {diff.u} runs backwards")
         match self.state:
@@ -162,7 +167,7 @@ class BinanceBookSession:
                 return []
         assert_never(self.state)
 
-    def _apply_or_gap(self, ts: int, diff: DepthUpdate, chained: bool) -> list[Row]:
+    def _apply_or_gap(self, ts: int, diff: DepthUpdate[Any], chained: bool) -> list[Row]:
         if chained:
             return self._apply(ts, diff)
         if diff.u <= self.last_update_id and self._stale_diffs < STALE_DIFFS_MAX:
@@ -180,11 +185,11 @@ class BinanceBookSession:
         self._best = _NO_BEST
         return [gap, *rows]
 
-    def _start_at(self, ts: int, diff: DepthUpdate) -> list[Row]:
+    def _start_at(self, ts: int, diff: DepthUpdate[Any]) -> list[Row]:
         """An empty book that begins with this diff: only what changes from here on becomes known."""
         return [self._marker(ts, diff, ROW_CLEAR, ROW_FLAG_SNAPSHOT), *self._apply(ts, diff)]
 
-    def _hold(self, diff: DepthUpdate) -> None:
+    def _hold(self, diff: DepthUpdate[Any]) -> None:
         if self._buffer and not self._follows(diff, self._buffer[-1].u):
             if diff.u <= self._buffer[-1].u:
                 self.skipped["depth update seen before"] += 1
@@ -197,12 +202,12 @@ class BinanceBookSession:
         self._buffer.append(diff)
 
     @staticmethod
-    def _follows(diff: DepthUpdate, last: int) -> bool:
+    def _follows(diff: DepthUpdate[Any], last: int) -> bool:
         if diff.pu is UNSET:
             return last + 1 >= diff.U and diff.u > last
         return diff.pu == last
 
-    def _snapshot(self, ts: int, snapshot: Snapshot) -> list[Row]:
+    def _snapshot(self, ts: int, snapshot: Snapshot[Any]) -> list[Row]:
         if self.state is not SyncState.BUFFERING:
             self.skipped["snapshot not needed"] += 1
             return []
@@ -226,7 +231,7 @@ class BinanceBookSession:
         self.last_update_id = waiting[-1].u if waiting else snapshot.last_update_id
         return rows
 
-    def _apply(self, ts: int, diff: DepthUpdate) -> list[Row]:
+    def _apply(self, ts: int, diff: DepthUpdate[Any]) -> list[Row]:
         rows = self._diff_rows(ts, diff)
         self.state = SyncState.LIVE
         self.last_update_id = diff.u
@@ -234,7 +239,7 @@ class BinanceBookSession:
         self.frames["depth update"] += 1
         return rows
 
-    def _diff_rows(self, ts: int, diff: DepthUpdate) -> list[Row]:
+    def _diff_rows(self, ts: int, diff: DepthUpdate[Any]) -> list[Row]:
         rows = self._levels(_depth_stamp(diff), ts, diff.b, diff.a, 0)
         self._end_packet(rows, diff.u)
         return rows
@@ -249,13 +254,13 @@ class BinanceBookSession:
         else:
             rows[-1] = (*rows[-1][:8], rows[-1][8] | ROW_FLAG_LAST)
 
-    def _levels(self, ts_event: int, ts: int, bids: Levels, asks: Levels, flags: int) -> list[Row]:
+    def _levels(self, ts_event: int, ts: int, bids: Any, asks: Any, flags: int) -> list[Row]:
         price, qty, index = self._level_price, self._qty, self._index
         rows = [(ts_event, ts, price(text), qty(size), 0, index, ROW_LEVEL, ROW_BUY, flags) for text, size in bids]
         rows += [(ts_event, ts, price(text), qty(size), 0, index, ROW_LEVEL, ROW_SELL, flags) for text, size in asks]
         return rows
 
-    def _marker(self, ts: int, diff: DepthUpdate, kind: int, flags: int) -> Row:
+    def _marker(self, ts: int, diff: DepthUpdate[Any], kind: int, flags: int) -> Row:
         return (_depth_stamp(diff), ts, 0, 0, 0, self._index, kind, ROW_NO_SIDE, flags)
 
     # Prints and best prices.
@@ -345,15 +350,18 @@ def fixed_parser(scale: int, step: int, least: int = 0) -> Callable[[str], int]:
     return _Parsed(scale, step, least).__getitem__
 
 
-def _is_before(diff: DepthUpdate, snapshot_id: int) -> bool:
+def _is_before(diff: DepthUpdate[Any], snapshot_id: int) -> bool:
     return diff.u <= snapshot_id if diff.pu is UNSET else diff.u < snapshot_id
 
 
-def _joins(diff: DepthUpdate, snapshot_id: int) -> bool:
-    return diff.U <= snapshot_id + 1 <= diff.u if diff.pu is UNSET else diff.U <= snapshot_id <= diff.u
+def _joins(diff: DepthUpdate[Any], snapshot_id: int) -> bool:
+    if diff.pu is UNSET:
+        return diff.U <= snapshot_id + 1 <= diff.u
+    # The diff behind one that ended with the snapshot's own update joins as well: nothing lies between.
+    return diff.U <= snapshot_id <= diff.u or diff.pu == snapshot_id
 
 
-def _depth_stamp(diff: DepthUpdate) -> int:
+def _depth_stamp(diff: DepthUpdate[Any]) -> int:
     """Futures say when the engine did it (T); spot only when the message was made (E)."""
     return _stamp(diff.E if diff.T is UNSET else diff.T)
 

@@ -7,6 +7,7 @@ asked about until a fact ends it. Nothing is sent a second time from here. Times
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Iterable
 from enum import IntEnum
 from typing import Any, assert_never
 
@@ -39,6 +40,7 @@ from core.units import NS_PER_MS
 from core.venue_adapter import VenueOrder
 
 ORDERS_KEPT_MAX = 100_000
+FILLS_KEPT_MAX = 100_000  # told, so that none is told twice
 STILL_UNKNOWN = "what became of a request about it is not known yet"
 
 
@@ -104,6 +106,7 @@ class OrderDesk:
         self._events = events
         self._symbols = dict(symbols)
         self._orders: OrderedDict[int, _Known] = OrderedDict()
+        self._told: OrderedDict[tuple[int, str], None] = OrderedDict()  # executions
 
     # Commands.
 
@@ -491,8 +494,10 @@ class OrderDesk:
         A change comes by the answer and by the stream; the second telling of one would end the change after it. Several cancels
         of one order may be refused: it was asked for once, so it is refused once.
         """
-        if isinstance(fact, ForeignOrder | ForeignFill):
+        if isinstance(fact, ForeignOrder):
             return False
+        if isinstance(fact, ForeignFill | OrderFilled):
+            return self._is_told(fact.fill if isinstance(fact, ForeignFill) else fact)
         known = self._orders.get(fact.client_order_id)
         if known is None:
             return False
@@ -506,6 +511,21 @@ class OrderDesk:
                 return not was_asked
             case OrderOutcomeUnknown():
                 known.is_cancel_asked = False
+        return False
+
+    def tell_no_more(self, fills: Iterable[OrderFilled]) -> None:
+        """They are known by a question: the stream may stay silent about them."""
+        for fill in fills:
+            self._is_told(fill)
+
+    def _is_told(self, fill: OrderFilled) -> bool:
+        """The stream may say one twice, and a question about an order says what the stream has said."""
+        key = (fill.client_order_id, fill.execution_id)
+        if key in self._told:
+            return True
+        self._told[key] = None
+        if len(self._told) > FILLS_KEPT_MAX:
+            self._told.popitem(last=False)
         return False
 
     # What is known.

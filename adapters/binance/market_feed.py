@@ -7,29 +7,55 @@ gap: GapDetected, and a snapshot is needed.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from adapters.binance.book_sync import BinanceBookSession, SyncState
-from adapters.binance.level_book import LevelBook
-from adapters.binance.wire import Skipped, decode
+from adapters.binance.wire import LEVELS_MAX, Skipped, decode_raw
 from adapters.sim.market import NEVER, MarketFilter
 from core.enums import AGGRESSOR_SIDES
-from core.errors import UnitError, VenueProtocolError
+from core.errors import RefusedError, UnitError, VenueProtocolError
 from core.events import AnyEvent, Book, GapDetected, Quote, Trade
-from core.feed import ROW_BBO, ROW_BUY, ROW_CLEAR, ROW_GAP, ROW_LEVEL, ROW_TRADE, UNSTAMPED, Row
+from core.feed import ROW_BBO, ROW_BUY, ROW_CLEAR, ROW_FLAG_SNAPSHOT, ROW_GAP, ROW_NO_SIDE, ROW_TRADE, UNSTAMPED, Row
 from core.instruments import Instrument
 from core.strategy import Subscription
+from native.levels import make_level_book
 
 SHUTDOWN = "event serverShutdown"
 
 
+ROWS_APPLIED = 100  # a row of our own: levels went into the book, and none is told one by one
+
+
+class LiveBookSession(BinanceBookSession):
+    """The session whose levels go into a book as the text that they came as, instead of out as rows.
+
+    Where one of several waiting updates cannot be read, the book is left as it is and no snapshot was taken: it is unknown still.
+    """
+
+    def __init__(self, instrument: Instrument, symbol: str) -> None:
+        super().__init__(instrument, symbol)
+        self.book = make_level_book(
+            price_scale=instrument.price_scale,
+            qty_scale=instrument.qty_scale,
+            tick=instrument.tick,
+            message_max=2 * LEVELS_MAX,
+        )
+
+    def _levels(self, ts_event: int, ts: int, bids: Any, asks: Any, flags: int) -> list[Row]:
+        if flags & ROW_FLAG_SNAPSHOT:
+            self.book.clear()
+        self.book.update(bids, asks)
+        return [(ts_event, ts, 0, 0, 0, 0, ROWS_APPLIED, ROW_NO_SIDE, flags)]
+
+
 class Listing:
-    """What is known of one symbol's market. `streams`: what its events are made of, by the venue's words."""
+    """What is known of one symbol's market."""
 
     def __init__(self, symbol: str, instrument: Instrument, levels: int) -> None:
         self.symbol = symbol
         self.instrument_id = instrument.instrument_id
-        self.session = BinanceBookSession(instrument, symbol)
-        self.book = LevelBook()
+        self.session = LiveBookSession(instrument, symbol)
+        self.book = self.session.book
         self.levels = levels
         self._bid = (0, 0)
 
@@ -37,8 +63,7 @@ class Listing:
         events: list[AnyEvent] = []
         stamp, has_levels = ts, False
         for ts_event, _, price, qty, number, _, kind, side, _ in rows:
-            if kind == ROW_LEVEL:
-                self.book.set(side, price, qty)
+            if kind == ROWS_APPLIED:
                 stamp, has_levels = ts_event, True
             elif kind == ROW_BBO:
                 if side == ROW_BUY:
@@ -49,7 +74,7 @@ class Listing:
             elif kind == ROW_TRADE:
                 events.append(Trade(ts_event, ts, self.instrument_id, price, qty, AGGRESSOR_SIDES[side], number))
             elif kind == ROW_CLEAR:
-                self.book.clear()
+                continue  # the levels of a snapshot have replaced what was there
             else:
                 assert kind == ROW_GAP, f"a row of kind {kind}"
                 self.book.clear()
@@ -114,7 +139,7 @@ class MarketFeed:
     def receive(self, ts: int, payload: bytes) -> list[AnyEvent]:
         """What goes on of one frame. A frame that cannot be read is counted; what it would have said shows as a gap."""
         try:
-            message = decode(payload)
+            message = decode_raw(payload)
             if isinstance(message, Skipped):
                 self.is_ending |= message.reason == SHUTDOWN
                 return []
@@ -123,7 +148,7 @@ class MarketFeed:
             if listing is None:
                 return []
             rows = listing.session.take(ts, message)
-        except (VenueProtocolError, UnitError) as error:
+        except (VenueProtocolError, UnitError, RefusedError) as error:
             self.unreadable += 1
             self.why_unreadable = str(error)
             return []
@@ -133,8 +158,8 @@ class MarketFeed:
         """The answer to a question for the whole book."""
         listing = self._listings[symbol]
         try:
-            rows = listing.session.take(ts, decode(body))
-        except (VenueProtocolError, UnitError) as error:
+            rows = listing.session.take(ts, decode_raw(body))
+        except (VenueProtocolError, UnitError, RefusedError) as error:
             self.unreadable += 1
             self.why_unreadable = str(error)
             return []
@@ -142,6 +167,10 @@ class MarketFeed:
 
     def needs_snapshot(self, symbol: str) -> bool:
         return self._wanted[symbol][0] and self._listings[symbol].session.needs_snapshot
+
+    def has_waiting_diffs(self, symbol: str) -> bool:
+        """A snapshot asked for now will have something to join."""
+        return self._listings[symbol].session.has_waiting_diffs
 
     def lost(self, ts: int, symbols: Sequence[str]) -> list[AnyEvent]:
         """The connection that brought these is gone."""

@@ -25,6 +25,7 @@ CLASSES = {
     Product.USDM: (InstrumentClass.PERPETUAL, InstrumentClass.FUTURE),
 }
 PERPETUAL_SUFFIX = "-PERP"
+GUARDIAN_PERCENT = 100  # of the venue's budgets
 
 
 def check(opening: VenueOpening) -> None:
@@ -48,7 +49,9 @@ def open_switch(opening: VenueOpening) -> BinanceSwitch:
     return BinanceSwitch(
         opening.venue,
         account.codec,
-        transport_of(account, clock, account.settings.guardian_share_percent),
+        # All of it: the venue counts both processes together and says so, and the daemon keeps to its share. With a share of its
+        # own, the guardian would take the daemon's requests for its own, and have nothing left for a kill.
+        transport_of(account, clock, GUARDIAN_PERCENT),
         clock,
         rules,
         opening.order_id_prefix,

@@ -41,7 +41,6 @@ class BinanceSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     rules_refresh_s: float = 300.0
     dead_man_s: float = 0.0  # futures: the venue cancels by itself so long after the daemon's last word; 0: the guardian's matter
     budget_share_percent: int = 60  # the guardian uses the same address and account
-    guardian_share_percent: int = 30
     cancel_reserve_percent: int = 20
     book_levels_max: int = 1000
     trade_events: str = "trade"  # spot has both, futures document aggTrade
@@ -70,7 +69,6 @@ def read_binance_settings(opening: VenueOpening) -> BinanceSettings:
         "rules_refresh_s": (1, 86_400),
         "dead_man_s": (0, 86_400),
         "budget_share_percent": (1, 100),
-        "guardian_share_percent": (1, 100),
         "cancel_reserve_percent": (0, 50),
         "book_levels_max": (1, 5000),
     }

@@ -7,7 +7,7 @@ error: nothing is dropped silently. Fields of one letter keep the wire's names (
 from __future__ import annotations
 
 import re
-from typing import Annotated
+from typing import Annotated, Any, Generic, TypeVar
 
 import msgspec
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType, field
@@ -23,30 +23,31 @@ LEVELS_MAX = 20_000
 Count = Annotated[int, Meta(ge=0, le=(1 << 63) - 1)]
 Text = Annotated[str, Meta(max_length=64)]
 Levels = Annotated[list[tuple[Text, Text]], Meta(max_length=LEVELS_MAX)]
+L = TypeVar("L")
 
 
-class DepthUpdate(Struct, frozen=True, gc=False):
-    """Levels that changed in updates U to u; `pu` (futures) is the u of the update before."""
+class DepthUpdate(Struct, Generic[L], frozen=True, gc=False):
+    """Levels that changed in updates U to u; `pu` (futures) is the u of the update before. L: Levels, or Raw: as they came."""
 
     e: str
     E: Count
     s: str
     U: Count
     u: Count
-    b: Levels
-    a: Levels
+    b: L
+    a: L
     T: Count | UnsetType = UNSET
     pu: Count | UnsetType = UNSET
     ps: str | UnsetType = UNSET
     st: int | UnsetType = UNSET
 
 
-class Snapshot(Struct, frozen=True, gc=False):
-    """Reply of REST /depth: the whole book at last_update_id."""
+class Snapshot(Struct, Generic[L], frozen=True, gc=False):
+    """Reply of REST /depth: the whole book at last_update_id. L as in DepthUpdate."""
 
     last_update_id: Count = field(name="lastUpdateId")
-    bids: Levels
-    asks: Levels
+    bids: L
+    asks: L
     E: Count | UnsetType = UNSET
     T: Count | UnsetType = UNSET
     symbol: str | UnsetType = UNSET
@@ -109,7 +110,7 @@ class Skipped(Struct, frozen=True, gc=False):
     reason: str
 
 
-Message = DepthUpdate | Snapshot | Trade | AggregateTrade | BookTicker | Skipped
+Message = DepthUpdate[L] | Snapshot[L] | Trade | AggregateTrade | BookTicker | Skipped
 
 
 class _Envelope(Struct, frozen=True, gc=False):
@@ -128,21 +129,23 @@ class _Envelope(Struct, frozen=True, gc=False):
 
 
 _decode_envelope = msgspec.json.Decoder(_Envelope).decode
-_STRUCTS: dict[str, type[DepthUpdate] | type[Trade] | type[AggregateTrade] | type[BookTicker]] = {
-    "depthUpdate": DepthUpdate,
+_STRUCTS: dict[str, Any] = {
+    "depthUpdate": DepthUpdate[Levels],
     "trade": Trade,
     "aggTrade": AggregateTrade,
     "bookTicker": BookTicker,
 }
-_DECODERS = {name: msgspec.json.Decoder(struct) for name, struct in _STRUCTS.items()}
-_SNAPSHOT_DECODER = msgspec.json.Decoder(Snapshot)
+_DECODERS: dict[str, msgspec.json.Decoder[Any]] = {name: msgspec.json.Decoder(struct) for name, struct in _STRUCTS.items()}
+_RAW_DECODERS = {**_DECODERS, "depthUpdate": msgspec.json.Decoder(DepthUpdate[Raw])}
+_SNAPSHOT_DECODER = msgspec.json.Decoder(Snapshot[Levels])
+_RAW_SNAPSHOT_DECODER = msgspec.json.Decoder(Snapshot[Raw])
 # For each struct: how many keys are always there, and which fields may be absent.
 _KEYS: dict[type[Struct], tuple[int, tuple[str, ...]]] = {
     struct: (
         sum(known.required for known in msgspec.structs.fields(struct)),
         tuple(known.name for known in msgspec.structs.fields(struct) if not known.required),
     )
-    for struct in (*_STRUCTS.values(), Snapshot)
+    for struct in (DepthUpdate, Trade, AggregateTrade, BookTicker, Snapshot)
 }
 _EVENT_OF_STREAM = {"depth": "depthUpdate", "trade": "trade", "aggTrade": "aggTrade", "bookTicker": "bookTicker"}
 # Streams and events of the venue's that carry no book and no print of this symbol's own.
@@ -173,24 +176,38 @@ _OTHER_EVENTS = frozenset(
 )
 
 
-def decode(payload: bytes) -> Message:
+def decode(payload: bytes) -> Message[Levels]:
     """The message in one frame: combined stream (`{"stream":…,"data":…}`), raw stream, or the body of a REST snapshot.
 
     Raises VenueProtocolError for what is not strict JSON (NaN, Infinity, duplicate keys, wrong types, a number with an
     exponent where an integer belongs) or no known frame, RefusedError where the venue answered with an error.
     """
+    message: Message[Levels] = _decode(payload, _DECODERS, _SNAPSHOT_DECODER)
+    return message
+
+
+def decode_raw(payload: bytes) -> Message[Raw]:
+    """As `decode`, levels left as they came: whoever reads them is as strict (native/levels_api.h)."""
+    message: Message[Raw] = _decode(payload, _RAW_DECODERS, _RAW_SNAPSHOT_DECODER)
+    return message
+
+
+Decoders = dict[str, msgspec.json.Decoder[Any]]
+
+
+def _decode(payload: bytes, decoders: Decoders, snapshots: msgspec.json.Decoder[Any]) -> Any:
     if len(payload) > PAYLOAD_BYTES_MAX:
         raise VenueProtocolError(f"a frame of {len(payload)} bytes is above the limit of {PAYLOAD_BYTES_MAX}")
     try:
         envelope = _decode_envelope(payload)
         if envelope.stream is not UNSET and envelope.data is not UNSET:
-            return _decode_stream(payload, envelope.stream, envelope.data)
-        return _decode_plain(payload, envelope)
+            return _decode_stream(payload, envelope.stream, envelope.data, decoders)
+        return _decode_plain(payload, envelope, decoders, snapshots)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         raise VenueProtocolError(f"{error}: {payload[:200]!r}") from error
 
 
-def _decode_stream(payload: bytes, stream: str, data: Raw) -> Message:
+def _decode_stream(payload: bytes, stream: str, data: Raw, decoders: Decoders) -> Any:
     # The name reads symbol@kind@speed; a stream over all symbols reads !kind@arr.
     kind = stream.partition("@")[0] if stream.startswith("!") else stream.partition("@")[2].partition("@")[0]
     event = _EVENT_OF_STREAM.get(kind)
@@ -199,19 +216,19 @@ def _decode_stream(payload: bytes, stream: str, data: Raw) -> Message:
             raise VenueProtocolError(f"unknown stream {stream[:80]!r}: {payload[:200]!r}")
         require_strict(payload, bytes_max=PAYLOAD_BYTES_MAX)
         return Skipped(f"stream {kind}")
-    return _decode_event(event, data, payload, keys_around=2)
+    return _decode_event(event, data, payload, decoders, keys_around=2)
 
 
-def _decode_plain(payload: bytes, envelope: _Envelope) -> Message:
+def _decode_plain(payload: bytes, envelope: _Envelope, decoders: Decoders, snapshots: msgspec.json.Decoder[Any]) -> Any:
     if envelope.e is not UNSET:
         if envelope.e in _DECODERS:
-            return _decode_event(envelope.e, payload, payload, keys_around=0)
+            return _decode_event(envelope.e, payload, payload, decoders, keys_around=0)
         if envelope.e not in _OTHER_EVENTS:
             raise VenueProtocolError(f"unknown event {envelope.e[:80]!r}: {payload[:200]!r}")
         require_strict(payload, bytes_max=PAYLOAD_BYTES_MAX)
         return Skipped(f"event {envelope.e}")
     if envelope.last_update_id is not UNSET:
-        snapshot = _SNAPSHOT_DECODER.decode(payload)
+        snapshot = snapshots.decode(payload)
         _check_keys(snapshot, payload, keys_around=0)
         return snapshot
     if envelope.error is not UNSET or (envelope.code is not UNSET and envelope.msg is not UNSET):
@@ -219,19 +236,19 @@ def _decode_plain(payload: bytes, envelope: _Envelope) -> Message:
     if envelope.id is not UNSET and envelope.result is not UNSET and bytes(envelope.result)[:1] in (b"n", b"["):
         return Skipped("subscription reply")  # null, or the list of subscriptions
     if envelope.B is not UNSET:
-        return _decode_event("bookTicker", payload, payload, keys_around=0)
+        return _decode_event("bookTicker", payload, payload, decoders, keys_around=0)
     raise VenueProtocolError(f"neither a stream, an event, a snapshot nor a reply: {payload[:200]!r}")
 
 
-def _decode_event(event: str, data: Raw | bytes, payload: bytes, keys_around: int) -> Message:
-    message = _DECODERS[event].decode(data)
+def _decode_event(event: str, data: Raw | bytes, payload: bytes, decoders: Decoders, keys_around: int) -> Any:
+    message = decoders[event].decode(data)
     if message.e != event and not (message.e is UNSET and event == "bookTicker"):
         raise VenueProtocolError(f"expected event {event}, found {message.e!r}: {payload[:200]!r}")
     _check_keys(message, payload, keys_around)
     return message
 
 
-def _check_keys(message: DepthUpdate | Snapshot | Trade | AggregateTrade | BookTicker, payload: bytes, keys_around: int) -> None:
+def _check_keys(message: Struct, payload: bytes, keys_around: int) -> None:
     """Refuse duplicate keys, of which a JSON decoder keeps the last and says nothing.
 
     Each key has one colon, so where there are as many colons as distinct fields decoded, each came once. A new field or a

@@ -55,6 +55,11 @@ class Orders:
         for tracked in self.tracker.open():
             if tracked.order_id not in named:
                 self.tracker.gone(tracked)
+        self.forget_foreign(truth)
+
+    def forget_foreign(self, truth: Truth) -> None:
+        """Orders that are not ours and that the venue does not name as open: they have ended, or a stream has made them up."""
+        named = {order.order_id for order in truth.orders}
         for order_id in [order_id for order_id in self.tracker.foreign if order_id not in named]:
             del self.tracker.foreign[order_id]
             del self.tracker.pictures[order_id]
@@ -216,7 +221,7 @@ class Orders:
                 return
             if outcome_of_error(refusal.code) is not Outcome.REJECTED_PROVEN:
                 lost(now, f"{refusal.code} {refusal.text}")
-            elif tracked.is_unknown:
+            elif tracked.is_unknown and (tracked.is_accepted or tracked.filled):
                 self.tracker.replaced(now, now, tracked)  # a late refusal: as it was is how it is
             else:
                 tracked.edit_wanted = None

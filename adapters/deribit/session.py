@@ -336,11 +336,11 @@ class DeribitSession:
 
     def _told(self, ts: int, truth: Truth) -> None:
         self._truth = None
-        self._apply_truth(ts, truth)
         tracker = self.orders.tracker
         for order in truth.orders:
             if not tracker.owns(order.label, order.order_id):
                 self.orders.adopt(order, truth.trades)
+        self._apply_truth(ts, truth)
         self.orders.settle(truth)
         if not self.orders.resolver.is_idle:
             return  # what was found raised a question: once it is answered, another look
@@ -364,10 +364,11 @@ class DeribitSession:
             self._truth_due_ts = ts + TRUTH_RETRY_NS
 
     def _apply_truth(self, ts: int, truth: Truth) -> None:
-        """What a query knows of orders that this session knows, as if the stream had said it."""
+        """What a query knows, as if the stream had said it: of our orders everything, of others' what is open."""
         owns = self.orders.tracker.owns
-        known = [order for order in truth.orders if owns(order.label, order.order_id)]
-        self.orders.apply(ts, known, [trade for trade in truth.trades if owns(trade.label or "", trade.order_id)])
+        self.orders.apply(ts, truth.orders, [trade for trade in truth.trades if owns(trade.label or "", trade.order_id)])
+        if truth.is_one_moment:
+            self.orders.forget_foreign(truth)
 
     # The slow comparison: order truth never rests on one stream.
 

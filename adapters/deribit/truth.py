@@ -53,6 +53,7 @@ class Truth:
         self._rounds_max = rounds_max
         self._changes_at = 0
         self._over = False
+        self.is_one_moment = False  # nothing was told between its first answer and its last
         self.positions: dict[str, int] = {}
         self.orders: list[Order] = []
         self._trades: dict[tuple[str, str], UserTrade] = {}
@@ -141,9 +142,9 @@ class Truth:
 
     def _last_positions(self, ts: int, answer: Answer) -> None:
         positions = self._read_positions(answer)
-        is_one_moment = positions == self.positions and self._changes() == self._changes_at
+        self.is_one_moment = positions == self.positions and self._changes() == self._changes_at
         self.positions = positions
-        if not is_one_moment and self._rounds < self._rounds_max:
+        if not self.is_one_moment and self._rounds < self._rounds_max:
             self.start(ts)
             return
         self._over = True

@@ -15,6 +15,9 @@ from adapters.http.progress import Journey
 from adapters.http.request import Answer, Progress, Wire
 from core.errors import TransportError, VenueProtocolError
 
+# What whoever opens an adapter may give it for a wire.
+AnyTransport = httpx.AsyncBaseTransport
+
 # httpx raises these before anything is written.
 _BEFORE_SENDING = (
     httpx.ConnectError,

@@ -190,6 +190,10 @@ class Desk:
         order.is_acknowledged = order.is_adopted = True
         self._enter(order, found.venue_order_id)
 
+    def trades(self, name: str) -> bool:
+        """Whether the venue's instrument of this name is configured."""
+        return name in self._by_name
+
     def find(self, order_id: int) -> OurOrder | None:
         return self._orders.get(order_id)
 
@@ -221,7 +225,9 @@ class Desk:
         order = OurOrder(
             command.client_order_id, command.instrument_id, command.side, command.quantity, command.price, command.order_type
         )
-        order.time_in_force, order.terms, order.asked = command.time_in_force, terms, Asked.SUBMIT
+        is_market = command.order_type is OrderType.MARKET and command.time_in_force is TimeInForce.GTC
+        order.time_in_force = TimeInForce.IOC if is_market else command.time_in_force
+        order.terms, order.asked = terms, Asked.SUBMIT
         self._orders[order.id] = order
         return order
 
@@ -385,7 +391,8 @@ class Desk:
         if order is None or not fills:
             return list(fills)
         qty = sum(fill.qty for fill in fills)
-        if fills[0].side is not order.side or qty > (order.leaves if order.is_open else order.left_at_end):
+        is_other = (fills[0].side, fills[0].instrument_id) != (order.side, order.instrument_id)
+        if is_other or qty > (order.leaves if order.is_open else order.left_at_end):
             self.notes.append(
                 f"order {order.id} cannot have been filled by {qty} units: transaction {transaction.id} is not booked"
             )
@@ -453,7 +460,7 @@ class Desk:
         if order is None or not order.is_open or order.venue_id != venue_id or state == "PENDING":
             return []
         left = self._end(order)
-        reason = Reason.IOC if order.time_in_force in (TimeInForce.IOC, TimeInForce.GTC) else reason_of(state)
+        reason = Reason.IOC if order.time_in_force is TimeInForce.IOC else Reason.NONE
         return [OrderCanceled(ts, ts, order.id, left, reason)]
 
     # What the venue says there is.

@@ -22,8 +22,10 @@ from adapters.oanda.session import OandaSession
 from adapters.oanda.settings import Endpoints, OandaSettings
 from adapters.oanda.switch import OandaSwitch
 from core.errors import ConfigError
-from core.units import NS_PER_SECOND
+from core.units import INT64_MAX, NS_PER_SECOND
 from core.venue_opening import RECEIVED, SENT, Environment, OnFrame, Role, VenueOpening
+
+EVERY_ORDER_ID = INT64_MAX
 
 
 def check(opening: VenueOpening) -> None:
@@ -77,7 +79,8 @@ def open_switch(opening: VenueOpening) -> OandaSwitch:
         account_prefix=_endpoints(opening, settings).account_prefix,
         codec=_codec(opening, settings),
         http=_transport(opening, settings, opening.on_frame),
-        desk=Desk(venue=opening.venue, rules=rules, prefix=opening.order_id_prefix, first_order_id=opening.first_order_id),
+        # Whatever bears our prefix is ours: the guardian does not follow which ids were given away.
+        desk=Desk(venue=opening.venue, rules=rules, prefix=opening.order_id_prefix, first_order_id=EVERY_ORDER_ID),
     )
 
 
@@ -93,7 +96,7 @@ def _rules(opening: VenueOpening) -> dict[str, Rules]:
 def _codec(opening: VenueOpening, settings: OandaSettings) -> OandaCodec:
     token = opening.secret("token")
     # A newline at the end of a credentials file would go into a header.
-    if not token or token != token.strip() or not token.isascii() or not token.isprintable():
+    if not token.isascii() or not token.isprintable() or not token or " " in token:
         raise ConfigError("token: OANDA's token is empty, or has blanks or other signs in it: name the secret that holds it")
     endpoints = _endpoints(opening, settings)
     return OandaCodec(

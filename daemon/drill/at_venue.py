@@ -14,27 +14,25 @@ from daemon.drill.place import Place
 from daemon.drill.plans import Plan, plan_of
 from daemon.drill.plans import Scene as PlanScene
 from daemon.drill.scene import Scene, scene
-from daemon.drill.venues import ACCOUNT
 from daemon.drill.verdict import Result, Verdict
 from daemon.venue_sim.loopback import Served
 
 FIRED_S_MAX = 30.0
 CUT_AGAIN_S = 2.0
+AGAIN_S = 0.2
 
 
 async def drill_at_venue(loaded: LoadedConfig, number: int, venue: str, place: Place, seed: int) -> Verdict:
     """`number` must be one that the venue's simulator knows, or that a plan does by deeds."""
     began = time.monotonic()
-    plan = plan_of(number)
+    plan = plan_of(number, next(each.adapter for each in loaded.config.connections if each.venue == venue))
     async with scene(loaded, place.folder, place.runtime, seed) as played:
         fired, note = await _play(played, number, venue, plan)
-        books = None
         if fired or played.notes.breaches:
-            books = await played.judge()
+            await played.judge()
         orders, fills = played.counts()
         breaches = tuple(played.notes.breaches)
     result = Result.BROKEN if breaches else Result.HELD if fired else Result.NOT_SHOWN
-    del books
     return Verdict(
         number=number,
         venue=venue,
@@ -55,6 +53,8 @@ async def _play(played: Scene, number: int, venue: str, plan: Plan) -> tuple[int
     if not await played.trade(venue):
         await played.end()
         return 0, f"the strategies have not traded at {venue}"
+    if plan.at_kill:
+        return await _play_at_kill(played, number, venue, plan)
     begin_ts = played.clock.now()
     fired = await _let_happen(played, number, venue, plan)
     if not fired:
@@ -67,17 +67,26 @@ async def _play(played: Scene, number: int, venue: str, plan: Plan) -> tuple[int
         played.broken(Oracle.ALERT, f"nobody was told within {plan.alert_s:g} s")
     if plan.after is not None:
         _do(played, venue, plan, is_after=True)
-    await played.become_well()
+    await played.become_well(is_foreign=plan.is_foreign)
     await played.kill()
     await played.end()
     return fired, ""
+
+
+async def _play_at_kill(played: Scene, number: int, venue: str, plan: Plan) -> tuple[int, str]:
+    faults = played.served[venue].venue.faults
+    faults.arm(number, plan.times)
+    await played.kill()
+    await played.become_well()
+    await played.end()
+    return faults.fired.get(number, 0), ""
 
 
 async def _let_happen(played: Scene, number: int, venue: str, plan: Plan) -> int:
     served = played.served[venue]
     faults = served.venue.faults
     if plan.deeds is not None:
-        return _do(played, venue, plan, is_after=False)
+        return await _do_patiently(played, venue, plan)
     for each in (number, *plan.together):
         faults.arm(each, plan.times)
     cut_at = 0.0
@@ -90,8 +99,19 @@ async def _let_happen(played: Scene, number: int, venue: str, plan: Plan) -> int
     return faults.fired.get(number, 0)
 
 
+async def _do_patiently(played: Scene, venue: str, plan: Plan) -> int:
+    """The venue may refuse for a moment: an order of ours stands in the way, or nothing is held yet."""
+    with anyio.move_on_after(FIRED_S_MAX):
+        while True:
+            try:
+                return _do(played, venue, plan, is_after=False)
+            except ValueError:
+                await anyio.sleep(AGAIN_S)
+    return 0
+
+
 def _do(played: Scene, venue: str, plan: Plan, *, is_after: bool) -> int:
-    """How many deeds were done."""
+    """How many deeds were done. Raises ValueError where the venue refuses."""
     make = plan.after if is_after else plan.deeds
     assert make is not None
     served = played.served[venue]
@@ -104,7 +124,11 @@ def _do(played: Scene, venue: str, plan: Plan, *, is_after: bool) -> int:
 
 def _plan_scene(played: Scene, venue: str, served: Served) -> PlanScene:
     """The instrument of this venue that is held most."""
-    positions: Mapping[str, int] = served.venue.ledger()["positions"].get(ACCOUNT, {})
+    account = played.accounts[venue]
+    positions: Mapping[str, int] = served.venue.ledger()["positions"].get(account, {})
     mine = [each for each in played.instruments if each.venue == venue]
     instrument = max(mine, key=lambda each: abs(positions.get(each.instrument_id, 0)))
-    return PlanScene(instrument, ACCOUNT, positions.get(instrument.instrument_id, 0))
+    connection = next(each.connection for each in played.stage.simulated if each.connection.venue == venue)
+    name = instrument.instrument_id.rpartition(".")[0]
+    symbol = connection.symbols.get(instrument.instrument_id, name.removesuffix("-PERP"))
+    return PlanScene(instrument, symbol, account, positions.get(instrument.instrument_id, 0))

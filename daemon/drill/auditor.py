@@ -1,7 +1,7 @@
 """Judges a drill by what anybody can read: the venues' ledgers, the journals, what the processes said.
 
-It shares no code with either. Each finding names the oracle that does not hold and the numbers. An order that the venue made by itself (manual, forced) is none
-of ours: its fills are foreign, and only positions must add up with them.
+It shares no code with either. Each finding names the oracle that does not hold and the numbers. An order that the venue made by
+itself (manual, forced) is none of ours: its fills are foreign, and only positions must add up with them.
 """
 
 from __future__ import annotations
@@ -55,12 +55,16 @@ class Breach:
     text: str
 
 
+# The order's id, side, quantity, price. Venues and adapters name executions each in their own way: what they were is the same.
+Execution = tuple[str, str, int, int]
+
+
 @dataclass(slots=True)
 class Books:
-    """What our journals say over all runs: ids of orders sent, fills booked as (id, trade id), and the state they end in."""
+    """What our journals say over all runs: ids of orders sent, executions by order and own id, and the state they end in."""
 
     sent: Counter[str] = field(default_factory=Counter)
-    filled: Counter[tuple[str, str]] = field(default_factory=Counter)
+    filled: dict[tuple[str, str], Execution] = field(default_factory=dict)
     state: TraderState | None = None
     problems: list[str] = field(default_factory=list)
 
@@ -92,7 +96,9 @@ def _read_run(journal: Path, prefixes: Mapping[str, str], books: Books) -> None:
             case SubmitOrder():
                 books.sent[_text(record.client_order_id, record.instrument_id, prefixes)] += 1
             case OrderFilled() if record.client_order_id != FOREIGN_ORDER_ID:
-                books.filled[_text(record.client_order_id, record.instrument_id, prefixes), record.execution_id] += 1
+                name = _text(record.client_order_id, record.instrument_id, prefixes)
+                # The Trader takes one that comes again for what it is: here it counts once too.
+                books.filled[name, record.execution_id] = name, record.side.name, record.qty, record.price
             case _:
                 continue
 
@@ -104,18 +110,22 @@ def _text(client_order_id: int, instrument_id: str, prefixes: Mapping[str, str])
 # The ledgers against our books.
 
 
-def judge_books(books: Books, ledgers: Mapping[str, dict[str, Any]], account: str, prefixes: Mapping[str, str]) -> list[Breach]:
-    """`ledgers` and `prefixes` by venue."""
+def judge_books(
+    books: Books, ledgers: Mapping[str, dict[str, Any]], accounts: Mapping[str, str], prefixes: Mapping[str, str]
+) -> list[Breach]:
+    """Everything by venue."""
     found = [Breach(Oracle.LEDGER, f"our own books cannot be read: {text}") for text in books.problems]
-    there: dict[tuple[str, str], dict[str, Any]] = {}
+    there: Counter[Execution] = Counter()
     for venue, ledger in ledgers.items():
+        account = accounts[venue]
         orders = {each["venue_order_id"]: each for each in ledger["orders"] if each["account"] == account}
         found += _judge_orders(books, orders.values(), prefixes[venue])
         ours = {key for key, each in orders.items() if is_ours(each, prefixes[venue])}
         for fill in ledger["fills"]:
             if fill["account"] == account and fill["venue_order_id"] in ours and not fill["is_busted"]:
-                there[fill["client_order_id"], fill["trade_id"]] = fill
-    lost, invented = sorted(set(there) - set(books.filled)), sorted(set(books.filled) - set(there))
+                there[fill["client_order_id"], fill["side"], fill["qty"], fill["price"]] += 1
+    here = Counter(books.filled.values())
+    lost, invented = sorted((there - here).elements()), sorted((here - there).elements())
     if lost:
         found.append(Breach(Oracle.LEDGER, f"{len(lost)} fills of the venue are not in our journal: {lost[:SHOWN_MAX]}"))
     if invented:
@@ -130,7 +140,7 @@ def is_ours(order: Mapping[str, Any], prefix: str) -> bool:
 
 def _judge_orders(books: Books, orders: Iterable[Mapping[str, Any]], prefix: str) -> list[Breach]:
     found: list[Breach] = []
-    # A stop that was triggered goes on as a second order under its name: that is one intent.
+    # A stop that was triggered, an order that was replaced: it goes on as a second one, and is one intent.
     mine = [each for each in orders if is_ours(each, prefix) and not each.get("triggered_by")]
     twice = sorted(name for name, count in Counter(each["client_order_id"] for each in mine).items() if count > 1)
     if twice:
@@ -152,48 +162,55 @@ def _judge_orders(books: Books, orders: Iterable[Mapping[str, Any]], prefix: str
 
 
 def judge_state(
-    books: Books, ledgers: Mapping[str, dict[str, Any]], account: str, instruments: Sequence[Instrument], cash: Mapping[str, int]
+    books: Books,
+    ledgers: Mapping[str, dict[str, Any]],
+    accounts: Mapping[str, str],
+    instruments: Sequence[Instrument],
+    cash: Mapping[str, int],
+    foreign: Mapping[str, int],
 ) -> list[Breach]:
-    """Positions, cash and what is open, as the next start would begin with them. `cash`: what the account began with."""
+    """Positions, cash and what is open, as the next start would begin with them. `cash`: what the account began with.
+
+    `foreign`: units by instrument that fills brought which are not ours: counted here where they were adopted, else exactly
+    what is missing.
+    """
     state = books.state
     if state is None:
         return [Breach(Oracle.LEDGER, "there is no state to go on from")]
     found: list[Breach] = []
     here = {each.instrument_id: each.qty for each in state.positions if not each.strategy_id}
-    for ledger in ledgers.values():
-        for key, there in ledger["positions"].get(account, {}).items():
-            own, foreign = here.get(key, 0), state.foreign.set_aside.get(key, 0)
-            if own + foreign != there:
-                text = f"{key}: position {own}{f' and {foreign} set aside' if foreign else ''} here, {there} there"
+    for venue, ledger in ledgers.items():
+        for key, there in ledger["positions"].get(accounts[venue], {}).items():
+            own, others = here.get(key, 0), foreign.get(key, 0)
+            if there not in (own, own + others):
+                text = f"{key}: position {own} here{f' and {others} of others' if others else ''}, {there} there"
                 found.append(Breach(Oracle.LEDGER, text))
     still_open = [order.client_order_id for order in state.orders if order.status not in TERMINAL]
     if still_open:
         found.append(Breach(Oracle.LEDGER, f"{len(still_open)} orders are open here after everything was cancelled"))
-    return found + _judge_cash(state, ledgers, account, instruments, cash)
+    if any(foreign.values()):
+        return found  # what others' fills cost is the venue's to say
+    return found + _judge_cash(state, ledgers, accounts, instruments, cash)
 
 
 def _judge_cash(
     state: TraderState,
     ledgers: Mapping[str, dict[str, Any]],
-    account: str,
+    accounts: Mapping[str, str],
     instruments: Sequence[Instrument],
     cash: Mapping[str, int],
 ) -> list[Breach]:
-    """Cash and what open positions were opened at, together: which fills closed what depends on their order, this sum does not.
-
-    Only where every fill is ours: what foreign ones cost is the venue's to say.
-    """
-    if state.foreign.set_aside:
-        return []
+    """Cash and what open positions were opened at, together: which fills closed what depends on their order; this does not."""
     by_key = {each.instrument_id: each for each in instruments}
     there: dict[str, int] = defaultdict(int)
     tolerance: dict[str, int] = defaultdict(int)
-    for ledger in ledgers.values():
+    for venue, ledger in ledgers.items():
         for fill in ledger["fills"]:
             instrument = by_key.get(fill["instrument_id"])
-            if fill["account"] != account or fill["is_busted"] or instrument is None:
+            if fill["account"] != accounts[venue] or fill["is_busted"] or instrument is None:
                 continue
             signed = fill["qty"] if fill["side"] == "BUY" else -fill["qty"]
+            # What is paid for, spot and shares, is cash that left; the rest is worth what it was opened at.
             sign = 1 if instrument.is_inverse else -1
             there[instrument.settlement_currency] += sign * instrument.notional(fill["price"], signed)
             there[fill["fee_currency"]] -= fill["fee"]

@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from core.instruments import Instrument
 
-# (name, arguments) of SimVenue.act, for the instrument that is drilled and the account.
+# (name, arguments) of SimVenue.act.
 Deed = tuple[str, dict[str, Any]]
+ALERT_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """What a deed may need to know. `position` in units."""
+    """What a deed may need to know: the instrument that is held most, the venue's name for it, and how much, in units."""
 
     instrument: Instrument
+    symbol: str
     account: str
     position: int
+
+
+Deeds = Callable[[Scene], list[Deed]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,16 +32,49 @@ class Plan:
 
     `cuts`: every connection is cut, so that there is a login. `deeds` happen at once, `after` when the fault has had its time.
     `alert_s`: within so long somebody must be told; 0: nobody need be. `dwell_s`: how long it is left to itself.
+    `at_kill`: armed for the kill that ends every drill. `is_foreign`: there are fills that are not ours: a person has to look,
+    and the daemon halts or does as it was told.
     """
 
     times: int = 2
     together: tuple[int, ...] = ()
     cuts: bool = False
-    deeds: Callable[[Scene], list[Deed]] | None = None
-    after: Callable[[Scene], list[Deed]] | None = None
+    deeds: Deeds | None = None
+    after: Deeds | None = None
     alert_s: float = 0.0
     dwell_s: float = 3.0
-    needs: frozenset[str] = field(default_factory=frozenset)  # deeds that the venue must know
+    at_kill: bool = False
+    is_foreign: bool = False
+
+
+def one(name: str, **arguments: Any) -> Deeds:
+    """A deed whose arguments are texts with {account}, {symbol} and {id} in them, or plain values."""
+
+    def make(scene: Scene) -> list[Deed]:
+        names = {"account": scene.account, "symbol": scene.symbol, "id": scene.instrument.instrument_id}
+        filled = {key: value.format(**names) if isinstance(value, str) else value for key, value in arguments.items()}
+        return [(name, filled)]
+
+    return make
+
+
+def _by_hand(name: str, instrument: str, qty: str, **more: Any) -> Deeds:
+    """The account's owner buys the least there is."""
+
+    def make(scene: Scene) -> list[Deed]:
+        made = one(name, account="{account}", **{instrument: "{symbol}", **more})(scene)
+        return [(deed, {**arguments, qty: scene.instrument.qty_min}) for deed, arguments in made]
+
+    return make
+
+
+def _fund(scene: Scene) -> list[Deed]:
+    key = scene.instrument.instrument_id
+    return [("fund", {"instrument_id": key, "rate_ppb": rate}) for rate in (100_000, -200_000)]
+
+
+def _fund_symbol(scene: Scene) -> list[Deed]:
+    return [("fund", {"symbol": scene.symbol, "rate_ppb": rate}) for rate in (100_000, -200_000)]
 
 
 def _manual(scene: Scene) -> list[Deed]:
@@ -44,68 +82,93 @@ def _manual(scene: Scene) -> list[Deed]:
     return [("manual", {**at, "side": "BUY", "qty": scene.instrument.qty_min})]
 
 
-def _force(scene: Scene) -> list[Deed]:
-    return [("force", {"account": scene.account, "instrument_id": scene.instrument.instrument_id})]
-
-
-def _fund(scene: Scene) -> list[Deed]:
-    key = scene.instrument.instrument_id
-    return [("fund", {"instrument_id": key, "rate_ppb": 100_000}), ("fund", {"instrument_id": key, "rate_ppb": -200_000})]
-
-
-def _halt(scene: Scene) -> list[Deed]:
-    return [("halt", {"instrument_id": scene.instrument.instrument_id})]
-
-
-def _open(scene: Scene) -> list[Deed]:
-    return [("open", {"instrument_id": scene.instrument.instrument_id})]
-
-
-def _restart(_scene: Scene) -> list[Deed]:
-    return [("restart", {"orders_lost": 1})]
-
-
-def _maintain(_scene: Scene) -> list[Deed]:
-    return [("maintenance", {"is_on": True})]
-
-
-def _maintained(_scene: Scene) -> list[Deed]:
-    return [("maintenance", {"is_on": False})]
-
-
-ALERT_S = 5.0
 DEFAULT = Plan()
-PLANS: dict[int, Plan] = {
-    1: Plan(alert_s=ALERT_S),
-    2: Plan(alert_s=ALERT_S),
-    3: Plan(alert_s=ALERT_S),
-    6: Plan(cuts=True, alert_s=ALERT_S),
+EVERYWHERE: dict[int, Plan] = {
     10: Plan(dwell_s=6.0),
     20: Plan(together=(14,)),
     21: Plan(together=(14,)),
-    36: Plan(times=1, cuts=True, alert_s=ALERT_S),
-    37: Plan(cuts=True, alert_s=ALERT_S),
-    39: Plan(cuts=True, alert_s=ALERT_S),
-    # The silence has to be noticed first.
-    41: Plan(times=1, dwell_s=20.0, alert_s=20.0),
+    36: Plan(times=1, cuts=True),
+    41: Plan(times=1, dwell_s=15.0),
     42: Plan(times=1, dwell_s=12.0),
     43: Plan(alert_s=ALERT_S),
-    44: Plan(times=4, cuts=True, alert_s=ALERT_S, dwell_s=6.0),
+    44: Plan(times=4, cuts=True, dwell_s=6.0, alert_s=ALERT_S),
     45: Plan(cuts=True, alert_s=ALERT_S),
     46: Plan(times=1, alert_s=ALERT_S),
     47: Plan(times=1, alert_s=ALERT_S),
     49: Plan(times=1, dwell_s=8.0),
     53: Plan(cuts=True, alert_s=ALERT_S),
-    58: Plan(times=0, deeds=_manual, alert_s=ALERT_S, needs=frozenset({"manual"})),
-    60: Plan(times=0, deeds=_restart, alert_s=ALERT_S, needs=frozenset({"restart"})),
-    61: Plan(times=1, alert_s=ALERT_S),
-    62: Plan(times=0, deeds=_maintain, after=_maintained, needs=frozenset({"maintenance"})),
-    63: Plan(times=0, deeds=_halt, after=_open, needs=frozenset({"halt", "open"})),
-    64: Plan(times=0, deeds=_fund, needs=frozenset({"fund"})),
-    65: Plan(times=0, deeds=_force, alert_s=ALERT_S, needs=frozenset({"force"})),
+    61: Plan(times=1),
     69: Plan(times=1, alert_s=ALERT_S),
 }
 
 
-def plan_of(number: int) -> Plan:
-    return PLANS.get(number, DEFAULT)
+def _foreign(deeds: Deeds) -> Plan:
+    return Plan(is_foreign=True, deeds=deeds, alert_s=ALERT_S)
+
+
+def _binance(*, is_usdm: bool) -> dict[int, Plan]:
+    plans = {
+        53: Plan(cuts=True),
+        58: _foreign(_by_hand("manual_order", "symbol", "qty", side="BUY")),
+        60: Plan(deeds=one("restart", orders_lost=1), alert_s=ALERT_S),
+        62: Plan(deeds=one("halt", symbol="{symbol}"), after=one("open", symbol="{symbol}")),
+    }
+    if is_usdm:
+        plans[64] = Plan(deeds=_fund_symbol)
+        plans[65] = _foreign(one("liquidate", account="{account}", symbol="{symbol}"))
+    return plans
+
+
+BY_KIND: dict[str, dict[int, Plan]] = {
+    "deribit": {
+        1: Plan(alert_s=ALERT_S),
+        2: Plan(alert_s=ALERT_S),
+        3: Plan(alert_s=ALERT_S),
+        6: Plan(cuts=True, alert_s=ALERT_S),
+        8: Plan(cuts=True, alert_s=ALERT_S),
+        13: Plan(is_foreign=True),
+        18: Plan(cuts=True, alert_s=ALERT_S),
+        36: Plan(times=1, cuts=True, alert_s=ALERT_S),
+        37: Plan(cuts=True, alert_s=ALERT_S),
+        38: Plan(at_kill=True),
+        39: Plan(cuts=True, alert_s=ALERT_S),
+        # The silence has to be noticed first.
+        41: Plan(times=1, dwell_s=20.0, alert_s=20.0),
+        58: _foreign(_manual),
+        60: Plan(deeds=one("restart", orders_lost=1), alert_s=ALERT_S),
+        61: Plan(times=1, alert_s=ALERT_S),
+        62: Plan(deeds=one("maintenance", is_on=True), after=one("maintenance", is_on=False)),
+        63: Plan(deeds=one("halt", instrument_id="{id}"), after=one("open", instrument_id="{id}")),
+        64: Plan(deeds=_fund),
+        65: _foreign(one("force", account="{account}", instrument_id="{id}")),
+    },
+    "binance-spot": _binance(is_usdm=False),
+    "binance-usdm": _binance(is_usdm=True),
+    "alpaca": {
+        30: Plan(is_foreign=True, deeds=one("bust", account="{account}"), alert_s=ALERT_S),
+        58: _foreign(_by_hand("manual_order", "symbol", "qty", side="buy", type="market", time_in_force="day")),
+        60: Plan(deeds=one("restart", loses=True), alert_s=ALERT_S),
+        62: Plan(deeds=one("maintain", seconds=4), dwell_s=5.0),
+        63: Plan(deeds=one("halt", symbol="{symbol}"), after=one("resume", symbol="{symbol}")),
+    },
+    "oanda": {
+        58: _foreign(_by_hand("manual_order", "instrument", "units")),
+        60: Plan(deeds=one("lose", account="{account}")),
+        62: Plan(deeds=one("halt", instrument="{symbol}"), after=one("resume", instrument="{symbol}")),
+        64: Plan(deeds=one("financing")),
+        65: _foreign(one("margin_closeout", account="{account}")),
+    },
+    "ib": {
+        58: _foreign(_by_hand("manual_order", "listing", "qty", listing="{id}", side="BUY")),
+        60: Plan(deeds=one("restart", loses_orders=True), alert_s=ALERT_S),
+        62: Plan(deeds=one("halt", listing="{id}"), after=one("open", listing="{id}")),
+        63: Plan(deeds=one("lose_servers"), after=one("restore_servers", is_data_lost=True)),
+        65: _foreign(one("liquidate", account="{account}", listing="{id}")),
+        68: Plan(deeds=one("restart"), alert_s=ALERT_S),
+    },
+}
+
+
+def plan_of(number: int, kind: str) -> Plan:
+    """`kind`: the connection's adapter."""
+    return BY_KIND.get(kind, {}).get(number) or EVERYWHERE.get(number, DEFAULT)

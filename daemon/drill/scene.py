@@ -18,7 +18,7 @@ from daemon.config.build import build_cash, build_instruments, build_limits
 from daemon.config.loader import LoadedConfig
 from daemon.drill.auditor import Books, Breach, Oracle, is_ours, judge_books, judge_secrets, judge_state, read_books
 from daemon.drill.stage import ALERTS_FILE, Stage
-from daemon.drill.venues import ACCOUNT, Simulated, open_simulated
+from daemon.drill.venues import Simulated, open_simulated
 from daemon.drill.verdict import Notes
 from daemon.drill.watcher import Watcher
 from daemon.exit_codes import ExitCode
@@ -31,6 +31,7 @@ POLL_S = 0.05
 START_S_MAX = 60.0
 TRADE_S_MAX = 40.0
 WELL_S_MAX = 45.0
+RECONCILE_AGAIN_S = 8.0
 KILL_S = "20s"
 SETTLE_S = 0.6  # behind a kill: what it missed would show
 ORDERS_MIN = 3  # at a venue before anything goes wrong there
@@ -48,6 +49,7 @@ class Scene:
         self.notes = Notes()
         config = stage.loaded.config
         self.prefixes = {each.venue: each.order_id_prefix or prefix_of(config.run.name) for each in config.connections}
+        self.accounts = {each.connection.venue: each.account for each in stage.simulated}
         limits = build_limits(stage.loaded, self.instruments)
         self.watcher = Watcher(stage.simulated, limits, self.prefixes)
         self.daemon: subprocess.Popen[bytes] | None = None
@@ -94,11 +96,20 @@ class Scene:
             return True
         return False
 
-    async def become_well(self) -> None:
-        """Until the daemon says that venue and books agree, and nothing is unknown; a breach where it never does."""
+    async def become_well(self, *, is_foreign: bool = False) -> None:
+        """Until the daemon says that venue and books agree, and nothing is unknown; a breach where it never does.
+
+        `is_foreign`: there are fills that are not ours: halted with what differs named is as well as it can be.
+        """
         seen: dict[str, Any] = {}
+        asked_ts = 0
 
         async def is_well() -> bool:
+            nonlocal asked_ts
+            if self.seconds_since(asked_ts) >= RECONCILE_AGAIN_S:
+                # Not by a shorter interval: what a comparison costs of a venue's budget is the user's to spend.
+                await self.stage.ask_daemon("/reconcile", "POST", {"reason": "drill"})
+                asked_ts = self.clock.now()
             status = await self.stage.ask_daemon("/status")
             orders = await self.stage.ask_daemon("/orders")
             if status is None or orders is None:
@@ -106,7 +117,8 @@ class Scene:
             seen.update(status["last_reconcile"], phase=status["phase"], state=status["trading_state"])
             seen["why"] = status["trading_state_reason"]
             seen["unknown"] = [order for order in orders["orders"] if order["status"] == "UNKNOWN"]
-            return status["phase"] == "running" and not seen["error"] and not seen["differences"] and not seen["unknown"]
+            agrees = not seen["differences"] or (is_foreign and seen["state"] == "HALTED")
+            return status["phase"] == "running" and not seen["error"] and agrees and not seen["unknown"]
 
         is_fine = await self.until(is_well, WELL_S_MAX)
         if self.daemon is not None and self.daemon.poll() is not None:
@@ -125,13 +137,16 @@ class Scene:
         await anyio.sleep(SETTLE_S)
 
     async def end(self) -> None:
-        """The processes end in order."""
+        """The processes end in order. A daemon that could not have everything verified at its end says so: that is no silence."""
+        fine = (ExitCode.OK, ExitCode.HALTED, ExitCode.INTERRUPTED, ExitCode.MISMATCH)
         for name, child in (("daemon", self.daemon), ("guardian", self.guardian)):
             if child is None:
                 continue
             was_there = child.poll() is None
             code = await self.stage.end(child, signal.SIGTERM)
-            if was_there and code not in (ExitCode.OK, ExitCode.HALTED, ExitCode.INTERRUPTED):
+            if was_there and code == ExitCode.MISMATCH:
+                self.notes.said.append(f"the {name} ended without having verified everything")
+            if was_there and code not in fine:
                 self.broken(Oracle.ALIVE, f"the {name} ended with {code}: {self._last_words(child)}")
 
     async def judge(self, *, ended_runs: int | None = None) -> Books:
@@ -139,10 +154,11 @@ class Scene:
         stage = self.stage
         ledgers = self.ledgers()
         books = read_books(stage.loaded, stage.folder / "state" / stage.name)
-        found = judge_books(books, ledgers, ACCOUNT, self.prefixes)
-        found += judge_state(books, ledgers, ACCOUNT, self.instruments, build_cash(stage.loaded))
+        found = judge_books(books, ledgers, self.accounts, self.prefixes)
+        foreign = self._foreign_positions(ledgers)
+        found += judge_state(books, ledgers, self.accounts, self.instruments, build_cash(stage.loaded), foreign)
         self.watcher.look()
-        found += self.watcher.breaches(self._foreign_positions(ledgers))
+        found += self.watcher.breaches(foreign)
         found += self._judge_kill(ledgers)
         found += judge_secrets(stage.folder, [value for name, value in stage.secrets.items() if not name.endswith("key")])
         self.notes.breaches += found
@@ -157,15 +173,17 @@ class Scene:
     # What is there.
 
     def ledgers(self) -> dict[str, dict[str, Any]]:
-        return {each.connection.venue: each.venue.ledger() for each in self.stage.simulated}
+        return {each.connection.venue: each.ledger() for each in self.stage.simulated}
 
     def counts(self, venue: str = "") -> tuple[int, int]:
         """Orders and fills of ours, at one venue or at all."""
         orders = fills = 0
         for name, ledger in self.ledgers().items():
             if venue in ("", name):
-                orders += sum(is_ours(each, self.prefixes[name]) for each in ledger["orders"] if each["account"] == ACCOUNT)
-                fills += sum(each["account"] == ACCOUNT for each in ledger["fills"])
+                orders += sum(
+                    is_ours(each, self.prefixes[name]) for each in ledger["orders"] if each["account"] == self.accounts[name]
+                )
+                fills += sum(each["account"] == self.accounts[name] for each in ledger["fills"])
         return orders, fills
 
     def alerts(self) -> list[dict[str, Any]]:
@@ -181,12 +199,14 @@ class Scene:
         return any(begin <= each["time"] <= end for each in self.alerts() if each["severity"] != "info")
 
     def _foreign_positions(self, ledgers: Mapping[str, dict[str, Any]]) -> dict[str, int]:
+        """What the venue's own orders and the owner's have brought, by instrument; a guardian's closing is among them."""
         found: dict[str, int] = {}
         for name, ledger in ledgers.items():
             ours = {each["venue_order_id"] for each in ledger["orders"] if is_ours(each, self.prefixes[name])}
             for fill in ledger["fills"]:
-                if fill["account"] == ACCOUNT and fill["venue_order_id"] not in ours:
-                    found[fill["instrument_id"]] = found.get(fill["instrument_id"], 0) + fill["qty"]
+                if fill["account"] == self.accounts[name] and fill["venue_order_id"] not in ours:
+                    signed = fill["qty"] if fill["side"] == "BUY" else -fill["qty"]
+                    found[fill["instrument_id"]] = found.get(fill["instrument_id"], 0) + signed
         return found
 
     def _judge_kill(self, ledgers: Mapping[str, dict[str, Any]]) -> list[Breach]:
@@ -194,7 +214,7 @@ class Scene:
             return []
         found = []
         for name, ledger in ledgers.items():
-            risky = [each for each in ledger["orders"] if each["account"] == ACCOUNT and not each["reduce_only"]]
+            risky = [each for each in ledger["orders"] if each["account"] == self.accounts[name] and not each["reduce_only"]]
             late = [each["venue_order_id"] for each in risky if each["ts"] > self.killed_ts and each["origin"] == "client"]
             still = [each["venue_order_id"] for each in risky if each["is_open"]]
             if late:

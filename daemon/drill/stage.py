@@ -15,12 +15,11 @@ import anyio
 import anyio.to_thread
 
 from core.errors import TransportError
-from core.instruments import Instrument
 from daemon.config.effective import effective
 from daemon.config.loader import LoadedConfig, load_config
 from daemon.config.show import to_toml
 from daemon.control.client import ask
-from daemon.drill.venues import SETTINGS, Simulated
+from daemon.drill.venues import Simulated
 from daemon.guardian.places import guardian_socket
 
 COMMAND = (sys.executable, "-m", "daemon.cli.main")
@@ -128,9 +127,6 @@ class Stage:
         folder = self.folder / "state" / self.name / "runs"
         return sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
 
-    def instruments_of(self, instruments: Sequence[Instrument], venue: str) -> list[Instrument]:
-        return [each for each in instruments if each.venue == venue]
-
 
 def _python_path() -> str:
     """Ours first, then where the user stands: their strategies may be there."""
@@ -151,13 +147,13 @@ def _drill_config(loaded: LoadedConfig, stage: Stage, ports: Mapping[str, int]) 
     plain["connections"] = [_drill_connection(place, each, stage, ports) for place, each in enumerate(stage.simulated)]
     plain["daemon"] |= {
         "state_folder": "state",
-        "reconcile_interval": "2s",
+        "reconcile_interval": "20s",
         "unknown_timeout": "5s",
         "record_frames": True,
         "venue_wait": "20s",
         "speed": "1x",
     }
-    plain["guardian"] |= {"state_folder": "guardian-state", "check_interval": "1s", "heartbeat_timeout": "10s", "required": False}
+    plain["guardian"] |= {"state_folder": "guardian-state", "heartbeat_timeout": "10s", "required": False}
     plain["guardian"].pop("kill_file", None)
     plain["alerts"] = {"log": ALERTS_FILE, "log_from": "info", "repeat_after": "1s"}
     plain["strategies"].append(
@@ -179,11 +175,11 @@ def _drill_connection(place: int, simulated: Simulated, stage: Stage, ports: Map
         "address": f"127.0.0.1:{ports[connection.venue]}",
         "account": simulated.account,
         "symbols": dict(connection.symbols),
-        "settings": {**connection.settings, **SETTINGS.get(connection.adapter, {})},
+        "settings": {**connection.settings, **simulated.profile.settings},
     }
     if connection.order_id_prefix:
         made["order_id_prefix"] = connection.order_id_prefix
-    for part, value in simulated.secrets.items():
+    for part, value in simulated.profile.secrets.items():
         made[part] = name = f"drill_{place}_{part}"
         stage.secrets[name] = value
     return made

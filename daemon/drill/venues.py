@@ -5,27 +5,66 @@ from __future__ import annotations
 import importlib
 import inspect
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from core.errors import ConfigError
 from core.instruments import Instrument
+from core.units import POW10
 from daemon.config.models_connections import Connection
 from daemon.venue_sim.loopback_venues import VENUES
 from sim.venues.protocol import SimVenue
 
-ACCOUNT = "main"
-# Live waits long because venues are slow; a drill that did would take all day. What is waited for is the same.
-SETTINGS: dict[str, dict[str, Any]] = {
-    "deribit": {
-        "answer_ms": 1_500,
-        "order_valid_ms": 1_000,
-        "server_clock_error_ms": 200,
-        "look_interval_ms": 3_000,
-        "stream_late_ms_max": 1_500,
-        "silence_s": 12,
-        "refused_wait_ms": 2_000,
-    },
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """An account of a kind's simulator, and its test secrets by part: key, secret, token, and the guardian's.
+
+    `settings`: live waits long because venues are slow, and a drill that did would take all day. What is waited for is the same.
+    """
+
+    account: str
+    secrets: Mapping[str, str] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+BINANCE = Profile("us", {"key": "us-key", "secret": "us-secret"}, {"recv_window_ms": 1_000, "request_deadline_s": 2.0})
+PROFILES: dict[str, Profile] = {
+    "deribit": Profile(
+        "main",
+        {
+            "key": "sim-main",
+            "secret": "sim-main-secret",
+            "guardian_key": "sim-main-guardian",
+            "guardian_secret": "sim-main-guardian-secret",
+        },
+        {
+            "answer_ms": 1_500,
+            "order_valid_ms": 1_000,
+            "server_clock_error_ms": 200,
+            "look_interval_ms": 3_000,
+            "stream_late_ms_max": 1_500,
+            "silence_s": 12,
+            "refused_wait_ms": 2_000,
+        },
+    ),
+    "binance-spot": BINANCE,
+    "binance-usdm": BINANCE,
+    "alpaca": Profile(
+        "main",
+        {"key": "PKSIMULATED00000MAIN", "secret": "simulated-secret-of-main"},
+        {"request_deadline_s": 2.0, "unknown_bound_s": 3.0, "silence_s": 10.0, "ping_s": 2.0, "activities_late_s": 5.0},
+    ),
+    "oanda": Profile(
+        "101-001-1000001-001",
+        {"token": "simulated-token-1"},
+        {"request_deadline_s": 2.0, "look_s": 3.0, "not_found_s": 3.0},
+    ),
+    "ib": Profile(
+        "DU1000001",
+        {},
+        {"answer_timeout_s": 2.0, "not_found_s": 3.0, "heartbeat_s": 2.0, "silence_s": 8.0, "request_timeout_s": 4.0},
+    ),
 }
 
 
@@ -35,25 +74,82 @@ class Simulated:
 
     connection: Connection
     venue: SimVenue
-    account: str
-    secrets: Mapping[str, str]  # by part: key, secret, token, and the guardian's
+    profile: Profile
+    instruments: Mapping[str, Instrument] = field(default_factory=dict)  # as configured
+
+    @property
+    def account(self) -> str:
+        return self.profile.account
+
+    def ledger(self) -> dict[str, Any]:
+        """The venue's, with numbers in the configured scales, and what goes on as another order under its first name."""
+        found = self.venue.ledger()
+        roots = _first_names(found["orders"])
+        rules = _rules_of(self.venue)
+        scales = {
+            key: (mine.price_scale - rules[key].price_scale, mine.qty_scale - rules[key].qty_scale)
+            for key, mine in self.instruments.items()
+            if key in rules
+        }
+        orders = [_scaled(each, scales) | {"client_order_id": roots[each["venue_order_id"]]} for each in found["orders"]]
+        fills = [
+            _scaled(each, scales) | {"client_order_id": roots.get(each["venue_order_id"], each["client_order_id"])}
+            for each in found["fills"]
+        ]
+        positions = {
+            account: {key: _shifted(qty, scales.get(key, (0, 0))[1]) for key, qty in held.items()}
+            for account, held in found["positions"].items()
+        }
+        return found | {"orders": orders, "fills": fills, "positions": positions}
+
+
+def _first_names(orders: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """The client's id of each order, and of one that another goes on as (a stop, a replaced one) that of the first."""
+    by_id = {each["venue_order_id"]: each for each in orders}
+    names = {}
+    for key in by_id:
+        first, seen = by_id[key], {key}
+        while first.get("triggered_by") in by_id and first["triggered_by"] not in seen:
+            seen.add(first["triggered_by"])
+            first = by_id[first["triggered_by"]]
+        names[key] = first["client_order_id"]
+    return names
+
+
+def _rules_of(venue: Any) -> dict[str, Instrument]:
+    """The simulator's own instruments, by whose scales its ledger counts."""
+    engine = getattr(venue, "engine", venue)
+    if hasattr(engine, "markets"):
+        return {market.rules.instrument_id: market.rules for market in engine.markets.values()}
+    exchange = getattr(getattr(venue, "desk", engine), "exchange", None)
+    return {} if exchange is None else {each.rules.instrument_id: each.rules for each in exchange.listings.values()}
+
+
+def _scaled(row: Mapping[str, Any], scales: Mapping[str, tuple[int, int]]) -> dict[str, Any]:
+    price_shift, qty_shift = scales.get(row["instrument_id"], (0, 0))
+    shifts = {"price": price_shift, "qty": qty_shift, "filled_qty": qty_shift}
+    return dict(row) | {key: _shifted(row[key], shift) for key, shift in shifts.items() if row.get(key) is not None}
+
+
+def _shifted(value: int, shift: int) -> int:
+    """By so many decimals more (or fewer, which must lose nothing)."""
+    factor = POW10[abs(shift)]
+    if shift >= 0:
+        return value * factor
+    assert value % factor == 0, "the configuration counts coarser than the venue trades"
+    return value // factor
 
 
 def simulator_of(connection: Connection) -> Any:
     """The module that opens it. Raises ConfigError where there is none."""
     package = f"sim.venues.{VENUES[connection.adapter][0]}" if connection.adapter in VENUES else ""
     try:
-        if package:
+        if package and connection.adapter in PROFILES:
             return importlib.import_module(f"{package}.opening")
     except ModuleNotFoundError as error:
         if error.name is None or not error.name.startswith(package):
             raise
     raise ConfigError(f'adapter: "{connection.adapter}" has no simulator that speaks its protocol: it cannot be drilled')
-
-
-def known_faults(connection: Connection) -> Mapping[int, str]:
-    found: Mapping[int, str] = simulator_of(connection).KNOWN
-    return found
 
 
 def open_simulated(connection: Connection, instruments: Sequence[Instrument], *, seed: int, ts: int) -> Simulated:
@@ -66,11 +162,16 @@ def open_simulated(connection: Connection, instruments: Sequence[Instrument], *,
         venue: SimVenue = module.open_venue(seed=seed, faults={}, ts=ts, **more)
     except ValueError as error:
         raise ConfigError(f"{connection.venue}: the simulator cannot be opened: {error}") from None
-    keys: dict[str, dict[str, str]] = module.KEYS
-    return Simulated(connection, venue, ACCOUNT, keys[ACCOUNT])
+    mine = {each.instrument_id: each for each in instruments if each.venue == connection.venue}
+    return Simulated(connection, venue, PROFILES[connection.adapter], mine)
 
 
-def deeds_of(connection: Connection) -> frozenset[str]:
-    """What the simulator's `act` knows."""
-    found: frozenset[str] = frozenset(getattr(simulator_of(connection), "DEEDS", ()))
-    return found
+def known_faults(connection: Connection) -> frozenset[int]:
+    """What its simulator can be armed with. Raises ConfigError where there is none."""
+    return frozenset(open_simulated(connection, (), seed=0, ts=0).venue.faults.known)
+
+
+def why_not_shown(connection: Connection, number: int) -> str:
+    """In words, of a fault that its simulator does not know."""
+    reasons: Mapping[int, str] = getattr(simulator_of(connection), "NOT_SHOWN", {})
+    return reasons.get(number, f"{connection.adapter} has no such thing, or its simulator cannot show it")

@@ -35,8 +35,7 @@ class Watcher:
 
     def look(self) -> None:
         for each in self._simulated:
-            ledger = each.venue.ledger()
-            self._look_at(each, ledger)
+            self._look_at(each, each.ledger())
 
     def _look_at(self, simulated: Simulated, ledger: dict[str, Any]) -> None:
         working: dict[str, dict[str, int]] = defaultdict(lambda: {"BUY": 0, "SELL": 0})

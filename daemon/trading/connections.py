@@ -35,7 +35,7 @@ def check_connections(loaded: LoadedConfig) -> None:
                 opening_of(loaded, connection, instruments=instruments, now=lambda: 0, on_trouble=lambda _text: None)
             )
         except ConfigError as error:
-            raise ConfigError(f"{where}: {error}") from None
+            raise ConfigError(f"{where}.{error}") from None
     for table in loaded.instruments:
         venue = venue_of(table.instrument_id)
         if venue not in known:
@@ -72,7 +72,7 @@ def open_connections(
         order = trader.orders.get(order_id)
         return None if order is None else order.instrument_id
 
-    return Router(adapters, instrument_of)
+    return Router(adapters, instrument_of, trader.instruments)
 
 
 def open_watching(

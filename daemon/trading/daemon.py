@@ -17,7 +17,7 @@ import anyio
 import structlog
 
 from core.enums import TradingState
-from core.errors import RefusedError, TradingdError, TransportError
+from core.errors import RefusedError, TradingdError, TransportError, VenueProtocolError
 from core.events import (
     CancelAllRequested,
     MemoryRequested,
@@ -510,8 +510,8 @@ class Daemon:
         if self._settings.flatten_on_stop and session.storage_failure is None and not await self.closing.close_positions(reason):
             self.alert("not_flat", Severity.CRITICAL, "positions are still open at the end")
         try:
-            venue = await session.adapter.query(executions_since(session.trader))
-        except TransportError as error:
+            venue = (await session.adapter.query(executions_since(session.trader))).whole()
+        except (TransportError, RefusedError, VenueProtocolError) as error:
             self.alert("not_verified", Severity.CRITICAL, f"the venue cannot be asked at the end: {error}")
             return
         # Between the venue's books and ours nothing is on its way any more, but for what has just come in.

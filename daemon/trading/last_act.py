@@ -95,7 +95,7 @@ class LastAct:
         # Nobody takes what comes in any more, and a feed that waits for room does nothing else.
         self._session.inbox.take(len(self._session.inbox))
         try:
-            venue = await adapter.query(self._session.clock.now())
+            venue = (await adapter.query(self._session.clock.now())).whole()
             self.orders_left = len(venue.open_orders)
         except (TransportError, RefusedError, VenueProtocolError):
             self.orders_left = None

@@ -93,10 +93,12 @@ class Reconciling:
         """The venue's own word on what we think is open, before anything new may leave; what a person has to look at."""
         session = self._session
         venue, found = await self._ask(0)
+        venue.whole()
         if venue.not_found_ns and found.has(*NEEDS_A_SECOND_LOOK):
             await anyio.sleep(SETTLE_S)
             first = found
             venue, found = await self._ask(0)
+            venue.whole()
             found = found.lasting(first, *NEEDS_A_SECOND_LOOK)
         self._apply(found, venue)
         session.journal.make_durable()
@@ -179,8 +181,12 @@ class Reconciling:
         except (TransportError, RefusedError, VenueProtocolError) as error:
             self._not_reached(str(error))
             return
-        self._is_unreachable = False
         self._apply(found, venue)
+        if venue.silent:
+            # What the others said counts; of these nothing is known.
+            self._not_reached("; ".join(venue.silent))
+        else:
+            self._is_unreachable = False
         session = self._session
         is_halted = session.trader.risk.trading_state is TradingState.HALTED
         if found.problems and not is_halted and not self._is_stopping():

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import anyio
+import msgspec
 
 from core.approved import Approved
 from core.commands import CancelAll, SubmitOrder
@@ -23,12 +24,17 @@ def venue_of(instrument_id: str) -> str:
 class Router:
     """`instrument_of` gives the instrument of an order id that was sent in a run before this one; None where nobody knows.
 
+    `instrument_ids`: of all venues.
+
     What one venue says right after a reconnect is handed on as it is: it names the instruments that it is about.
     """
 
-    def __init__(self, venues: Mapping[str, Adapter], instrument_of: Callable[[int], str | None]) -> None:
+    def __init__(
+        self, venues: Mapping[str, Adapter], instrument_of: Callable[[int], str | None], instrument_ids: Iterable[str]
+    ) -> None:
         assert venues
         self._venues = dict(venues)
+        self._instrument_ids = frozenset(instrument_ids)
         self._instrument_of = instrument_of
 
     async def open(self) -> None:
@@ -111,7 +117,7 @@ class Router:
         self._venues[venue_of(instrument_id)].send(approved)
 
     async def query(self, since_ts: int) -> VenueState:
-        """Every venue's answer in one. Raises TransportError with the names of those that do not answer."""
+        """Every venue's answer in one; `silent` names those that did not give one. Raises TransportError where none did."""
         answers: dict[str, VenueState] = {}
         silent: dict[str, str] = {}
 
@@ -124,9 +130,15 @@ class Router:
         async with anyio.create_task_group() as tasks:
             for name, adapter in self._venues.items():
                 tasks.start_soon(ask, name, adapter)
-        if silent:
-            raise TransportError("; ".join(f"{name}: {reason}" for name, reason in sorted(silent.items())))
-        return merged([answers[name] for name in self._venues])
+        reasons = tuple(f"{name}: {reason}" for name, reason in sorted(silent.items()))
+        if not answers:
+            raise TransportError("; ".join(reasons))
+        found = merged([answers[name] for name in self._venues if name in answers])
+        if not silent:
+            return found
+        about = self._instrument_ids if found.instrument_ids is None else found.instrument_ids
+        heard = frozenset(each for each in about if venue_of(each) not in silent)
+        return msgspec.structs.replace(found, instrument_ids=heard, silent=reasons)
 
     async def close(self) -> None:
         for adapter in self._venues.values():

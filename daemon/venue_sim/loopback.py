@@ -10,6 +10,7 @@ import asyncio
 import heapq
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, cast
 
 from core.units import NS_PER_SECOND
@@ -20,6 +21,7 @@ from sim.venues.protocol import HttpReply, HttpRequest, Outgoing, SimVenue
 
 CONNECTIONS_MAX = 512
 OUT_BYTES_MAX = 1 << 25  # of what one connection has not read: more, and it is cut
+PINGS_UNANSWERED_MAX = 3  # whoever answers none of so many is gone
 TIMER_S_MIN = 1e-6  # a float of seconds may be a little early: never a timer that is due at once for ever
 CLOSE_CODE_GOING_AWAY = 1001
 
@@ -189,7 +191,7 @@ class _Peer(asyncio.Protocol):
             self._http.receive(data)
             self._serve()
         else:
-            self._served.run(lambda ts: self._served.venue.receive(ts, self._number, data))
+            self._served.run(partial(self._receive, data))
 
     def eof_received(self) -> bool:
         return self._is_frozen  # nobody notices
@@ -217,9 +219,9 @@ class _Peer(asyncio.Protocol):
             if request is None:
                 return
             self._is_busy = True
-            self._served.run(lambda ts, asked=request: self._ask(ts, asked))  # type: ignore[misc]  # mypy and the default
+            self._served.run(partial(self._ask, request))
 
-    def _ask(self, ts: int, request: HttpRequest) -> None:
+    def _ask(self, request: HttpRequest, ts: int) -> None:
         reply = self._served.venue.http(ts, self._number, request)
         if not reply.never:
             self._served.hold(ts + reply.delay_ns, lambda: self._answer(request, reply))
@@ -267,6 +269,9 @@ class _Peer(asyncio.Protocol):
     def _ping_later(self, ping_ns: int) -> None:
         def ping() -> None:
             if self._websocket is not None and self._websocket.is_open and not self._is_frozen:
+                if self._websocket.pings_unanswered >= PINGS_UNANSWERED_MAX:
+                    self.drop()
+                    return
                 self._websocket.ping()
                 self._flush()
                 self._ping_later(ping_ns)
@@ -279,7 +284,10 @@ class _Peer(asyncio.Protocol):
         messages = websocket.receive(data)
         self._flush()
         for message in () if self._is_closed else messages:
-            self._served.run(lambda ts, heard=message: self._served.venue.receive(ts, self._number, heard))  # type: ignore[misc]
+            self._served.run(partial(self._receive, message))
+
+    def _receive(self, message: str | bytes, ts: int) -> None:
+        self._served.venue.receive(ts, self._number, message)
 
     def _flush(self) -> None:
         assert self._websocket is not None

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 
-from websockets.frames import CONT, DATA_OPCODES, TEXT, Frame
+from websockets.frames import CONT, DATA_OPCODES, PONG, TEXT, Frame
 from websockets.http11 import Request
 from websockets.protocol import OPEN
 from websockets.server import ServerProtocol
@@ -28,6 +28,7 @@ class WebSocketSide:
         self._protocol = ServerProtocol(max_size=MESSAGE_BYTES_MAX, logger=_SILENT)
         self._parts = bytearray()
         self._is_text = False
+        self.pings_unanswered = 0
         target = f"{request.path}?{request.query}" if request.query else request.path
         lines = [f"GET {target} HTTP/1.1", *(f"{name}: {value}" for name, value in request.headers.items()), "", ""]
         self._protocol.receive_data("\r\n".join(lines).encode("latin-1"))
@@ -52,6 +53,8 @@ class WebSocketSide:
 
     def _message(self, frame: Frame) -> str | bytes | None:
         if frame.opcode not in DATA_OPCODES:
+            if frame.opcode is PONG:
+                self.pings_unanswered = 0
             return None
         if frame.opcode is not CONT:
             self._is_text = frame.opcode is TEXT
@@ -77,6 +80,7 @@ class WebSocketSide:
 
     def ping(self) -> None:
         if self.is_open:
+            self.pings_unanswered += 1
             self._protocol.send_ping(b"")
 
     def close(self, code: int) -> None:

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 NS_PER_S = 1_000_000_000
+TURN_NS = 1_000  # that a turn takes: code that spins until it is later comes to its end
+SPIN_TURNS_MAX = 1_000  # one behind the other with nothing else in between; then what is next is due
 START_NS = 1_790_000_000 * NS_PER_S
 
 
@@ -15,6 +17,9 @@ class Runner(Protocol):
 
     def next_ns(self) -> int | None:
         """When it has something to do; not later than now where that is at once. None: only when somebody calls it."""
+
+    def next_timer_ns(self) -> int | None:
+        """As `next_ns`, but for what is to be done at once."""
 
     def turn(self) -> None:
         """Do what is due."""
@@ -46,6 +51,7 @@ class Agenda:
         self.steps = 0
         self._entries: list[tuple[int, int, Entry]] = []
         self._number = 0
+        self._spun = 0
         self._runners: list[Runner] = []
 
     def at(self, ns: int, act: Callable[..., None], *arguments: Any) -> Entry:
@@ -84,13 +90,25 @@ class Agenda:
         self.steps += 1
         if chosen is not None:
             chosen.turn()
+            self.ns += TURN_NS
+            self._spun += 1
+            if self._spun > SPIN_TURNS_MAX:
+                self._skip()
             return True
+        self._spun = 0
         entry = heapq.heappop(entries)[2]
         act, arguments = entry.act, entry.arguments
         assert act is not None
         entry.cancel()
         act(*arguments)
         return True
+
+    def _skip(self) -> None:
+        """Somebody only waits for the time to pass, as a cancellation does that is not heeded: it passes."""
+        self._spun = 0
+        due = [entry[0] for entry in self._entries[:1]]
+        due += [ns for ns in (runner.next_timer_ns() for runner in self._runners) if ns is not None]
+        self.ns = max(self.ns, min(due, default=self.ns))
 
     def run_until(self, condition: Callable[[], Any], ns: int) -> bool:
         """Go on until the condition is true, at most until `ns`, or until nothing is left. Returns whether it is true."""

@@ -119,8 +119,9 @@ class VirtualLoop(asyncio.BaseEventLoop):
     # Turns.
 
     def next_ns(self) -> int | None:
-        if self._ready:
-            return max(self.agenda.ns, self.stalled_until_ns)
+        return max(self.agenda.ns, self.stalled_until_ns) if self._ready else self.next_timer_ns()
+
+    def next_timer_ns(self) -> int | None:
         queue = self._queue
         while queue and queue[0][2].cancelled():
             heapq.heappop(queue)

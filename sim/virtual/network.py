@@ -146,6 +146,13 @@ class Network:
             if loop is None or loop in (connection.client.loop, connection.server.loop):
                 self.cut(connection)
 
+    def mend(self) -> None:
+        """What is between the two ends of half-open connections is back, and remembers none of them: both hear a reset."""
+        for connection in list(self.connections.values()):
+            if connection.is_silent:
+                connection.is_silent = False
+                connection.break_off(self._latency(), self._latency())
+
     def abandon(self, loop: VirtualLoop, *, is_silent: bool) -> None:
         """The process of `loop` is gone: its system closes its connections, or (`is_silent`) the machine is gone with them."""
         for connection in list(self.connections.values()):

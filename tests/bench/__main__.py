@@ -1,6 +1,6 @@
 """`make bench`: every benchmark of ours, one after the other.
 
-python -m tests.bench [--json] [--rows N] [matching|replay|bars|journal|flow|kill|trading|restart|api|venues ...]
+python -m tests.bench [--json] [--rows N] [matching|replay|bars|journal|flow|kill|trading|restart|api|venues|simulation ...]
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ def commands(names: list[str], rows: int) -> dict[str, list[str]]:
         "restart": lambda: ["tests.bench.restart"],
         "api": lambda: ["tests.bench.api"],
         "venues": lambda: ["tests.bench.venues"],
+        "simulation": lambda: ["tests.bench.whole_sim"],
     }
     if unknown := [name for name in names if name not in made]:
         raise SystemExit(f"tests.bench: there is no benchmark {unknown[0]!r}; there are {', '.join(made)}")

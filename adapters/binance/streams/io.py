@@ -25,6 +25,7 @@ HOLDS_S = 60.0  # a connection that has lived so long was a good one
 CLOSE_S_MAX = 1.0
 FRAMES_PER_TURN_MAX = 64  # between two turns of the event loop
 SNAPSHOT_AGAIN_S_FIRST, SNAPSHOT_AGAIN_S_MAX = 0.5, 30.0
+FIRST_DIFF_S = 2.0  # a market so quiet is asked for as it is
 RENEWAL_S_MAX = 30.0  # for the first frame of the connection that takes over
 
 Connect = Callable[[], Awaitable[WebSocketLink]]
@@ -134,7 +135,10 @@ class MarketConnection:
             self._emit(events)
 
     def _wait_s(self) -> float:
-        left_s = self._opened_s + self._life_s - anyio.current_time()
+        now_s = anyio.current_time()
+        left_s = self._opened_s + self._life_s - now_s
+        if now_s < self._opened_s + FIRST_DIFF_S:
+            left_s = self._opened_s + FIRST_DIFF_S - now_s
         return max(min(left_s, (self._feed.next_deadline - self._now()) / NS_PER_SECOND), 0)
 
     async def _renew(self, old: WebSocketLink) -> None:
@@ -156,7 +160,11 @@ class MarketConnection:
     # Snapshots.
 
     def _ask_for_snapshots(self, tasks: TaskGroup) -> None:
+        is_quiet = anyio.current_time() - self._opened_s >= FIRST_DIFF_S
         for symbol in self._symbols:
+            # The stream first: a snapshot from before its first update might join nothing.
+            if not (is_quiet or self._feed.has_waiting_diffs(symbol)):
+                continue
             if symbol not in self._asking and self._feed.needs_snapshot(symbol):
                 self._asking.add(symbol)
                 tasks.start_soon(self._fetch, symbol)

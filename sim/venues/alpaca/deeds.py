@@ -7,7 +7,8 @@ from typing import Any
 
 from core.enums import Side
 from core.units import POW10
-from sim.venues.alpaca.engine import MONEY_SCALE, Engine, MarketNews, Phase
+from sim.venues.alpaca.engine import MONEY_SCALE, Engine, MarketNews
+from sim.venues.alpaca.hours import Phase
 from sim.venues.alpaca.settings import USD
 from sim.venues.alpaca.tickets import ApiError, Ticket
 from sim.venues.exchange.model import Fill, Listing, Refused

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Mapping
-from enum import Enum
 from typing import Any
 
 import msgspec
@@ -16,6 +15,7 @@ from core.enums import OrderType, Reason, Side
 from native.book_types import SelfTrade
 from sim.venues.alpaca import hours
 from sim.venues.alpaca.fees import fee_rule
+from sim.venues.alpaca.hours import Phase
 from sim.venues.alpaca.settings import USD, AccountSettings, AlpacaSimSettings
 from sim.venues.alpaca.tickets import (
     FORBIDDEN,
@@ -42,13 +42,6 @@ CLIENT_ID_MAX = 128
 MONEY_SCALE = 8
 # A market order is reckoned so many percent beyond the last price.
 MARKET_MARGIN_PERCENT = 3
-
-
-class Phase(Enum):
-    CLOSED = "closed"
-    EARLY = "early"
-    REGULAR = "regular"
-    LATE = "late"
 
 
 class News(msgspec.Struct, frozen=True):
@@ -148,18 +141,9 @@ class Engine:
 
     # Sessions.
 
-    def _phase_at(self, ts: int) -> tuple[Phase, int]:
-        """Which it is, and when that changes."""
-        for day in hours.around(ts, is_always_open=self.settings.is_always_open):
-            early, opens, closes, late = day.stamps()
-            for edge, phase in ((early, Phase.CLOSED), (opens, Phase.EARLY), (closes, Phase.REGULAR), (late, Phase.LATE)):
-                if ts < edge:
-                    return phase, edge
-        raise AssertionError("there is always another trading day")
-
     def _enter_phase(self, ts: int) -> None:
         before = self.phase
-        self.phase, self._edge_ts = self._phase_at(ts)
+        self.phase, self._edge_ts = hours.phase_at(ts, is_always_open=self.settings.is_always_open)
         if before is self.phase:
             return
         if before is Phase.REGULAR:
@@ -237,7 +221,7 @@ class Engine:
     def place(self, ts: int, account: str, fields: Mapping[str, Any], origin: str = "client") -> tuple[Ticket, dict[str, Any]]:
         """The ticket, and the order's body as the answer shows it: before anything could happen to it."""
         ticket = self._ticket(ts, account, fields, origin)
-        self._check_account(ticket)
+        self._check_account(ticket, closes=str(fields.get("position_intent") or "").endswith("to_close"))
         self._keep(ticket)
         answer = body_of(ticket)
         if self._trades_now(ticket) and ticket.time_in_force not in ("opg", "cls"):
@@ -293,18 +277,20 @@ class Engine:
             updated_ts=ts,
         )
 
-    def _check_account(self, ticket: Ticket) -> None:
+    def _check_account(self, ticket: Ticket, *, closes: bool) -> None:
         settings = self.accounts[ticket.account.name]
         if settings.is_blocked:
             raise ApiError(403, FORBIDDEN, "new orders are rejected by user request or the account is restricted")
         self._check_opposite(ticket)
         held = ticket.account.qty(ticket.listing)
-        if ticket.intent.endswith("to_close"):
+        if closes:
             is_less = held > 0 if ticket.side is Side.SELL else held < 0
             if not is_less or ticket.qty > abs(held):
                 raise ApiError(403, FORBIDDEN, "position intent mismatch: the order would open a position")
         if ticket.side is Side.SELL:
             self._check_sell(ticket, held, may_short=settings.may_short)
+        elif not held and self._has_open(ticket, Side.SELL):
+            raise ApiError(403, FORBIDDEN, "cannot open a long buy while a short sell order is open")
         reference = ticket.listing.last or ticket.limit or ticket.stop or 0
         price = ticket.limit or ticket.stop or reference * (100 + MARKET_MARGIN_PERCENT) // 100
         self._require_power(ticket, ticket.qty, price)
@@ -354,6 +340,11 @@ class Engine:
                 )
         elif not may_short:
             raise ApiError(403, FORBIDDEN, "account is not allowed to short")
+        elif not held and self._has_open(ticket, Side.BUY):
+            raise ApiError(403, FORBIDDEN, "cannot open a short sell while a long buy order is open")
+
+    def _has_open(self, ticket: Ticket, side: Side) -> bool:
+        return any(other.side is side and other.listing is ticket.listing for other in self._open_tickets(ticket.account.name))
 
     def _keep(self, ticket: Ticket) -> None:
         self.tickets[ticket.id] = self._live[ticket.id] = ticket
@@ -447,14 +438,17 @@ class Engine:
         if not old.is_open or order is None or not order.is_open:
             self._reject_replace(ts, old, new)
             return
+        # Before it: what it trades at once is the new ticket's.
+        before = order.tag, order.client_id
+        order.tag, order.client_id = new.id, new.client_id
         try:
             total = order.filled_qty + new.qty
             self.exchange.replace(ts, order, qty=total, price=new.limit, trigger_price=new.stop)
         except Refused as refused:
             if refused.reason is not Reason.NO_CHANGE:
+                order.tag, order.client_id = before
                 self._reject_replace(ts, old, new)
                 return
-        order.tag, order.client_id = new.id, new.client_id
         new.order, old.order = order, None
         old.status, old.replaced_by, old.replaced_ts, old.updated_ts = "replaced", new.id, ts, ts
         self._tell(ts, old, "replaced")

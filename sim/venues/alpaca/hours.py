@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, time, timedelta
+from enum import Enum
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
@@ -15,6 +16,13 @@ EARLY, OPEN, CLOSE, LATE = time(4, 0), time(9, 30), time(16, 0), time(20, 0)
 HALF_CLOSE, HALF_LATE = time(13, 0), time(17, 0)
 DAY_BEGIN, DAY_END = time(0, 0), time(23, 59)
 LOOK_AHEAD_DAYS = 14
+
+
+class Phase(Enum):
+    CLOSED = "closed"
+    EARLY = "early"
+    REGULAR = "regular"
+    LATE = "late"
 
 
 class Day(msgspec.Struct, frozen=True):
@@ -63,6 +71,16 @@ def around(ts: int, *, is_always_open: bool) -> list[Day]:
     """The trading days from today on, at least one of them later."""
     today = new_york(ts).date()
     return trading_days(today, today + timedelta(days=LOOK_AHEAD_DAYS), is_always_open=is_always_open)
+
+
+def phase_at(ts: int, *, is_always_open: bool) -> tuple[Phase, int]:
+    """Which session it is, and when that changes."""
+    for day in around(ts, is_always_open=is_always_open):
+        early, opens, closes, late = day.stamps()
+        for edge, phase in ((early, Phase.CLOSED), (opens, Phase.EARLY), (closes, Phase.REGULAR), (late, Phase.LATE)):
+            if ts < edge:
+                return phase, edge
+    raise AssertionError("there is always another trading day")
 
 
 @lru_cache(maxsize=64)

@@ -10,7 +10,8 @@ from urllib.parse import parse_qs, unquote
 
 from core.units import NS_PER_SECOND, to_float
 from sim.venues.alpaca import hours
-from sim.venues.alpaca.engine import MONEY_SCALE, Engine, Phase
+from sim.venues.alpaca.engine import MONEY_SCALE, Engine
+from sim.venues.alpaca.hours import Phase
 from sim.venues.alpaca.settings import USD
 from sim.venues.alpaca.tickets import ApiError, asset_id, body_of, plain, price_text, stamp_text
 from sim.venues.exchange.model import Listing
@@ -200,7 +201,7 @@ class Rest:
         used = books.margin_used(owner, USD)
         body = {
             "id": asset_id(account),
-            "account_number": f"{'PA' if settings.is_paper else '9'}{account.upper()[:8]:0<8}",
+            "account_number": settings.number,
             "status": "ACTIVE",
             "crypto_status": "ACTIVE",
             "currency": USD,

@@ -19,7 +19,7 @@ class AccountSettings(msgspec.Struct, frozen=True, kw_only=True):
     secret: str
     cash: int = 1_000_000
     multiplier: int = 4
-    is_paper: bool = True
+    number: str = "PA3SIMULATED"
     may_short: bool = True
     is_blocked: bool = False
     is_flagged: bool | None = None

@@ -66,10 +66,12 @@ class Streams:
         self._listeners.pop(connection, None)
         self._swapped.pop(connection, None)
 
-    def close_all(self, ts: int, code: int = 0) -> None:
-        for connection in list(self._listeners):
-            self.out.append(Outgoing(ts, connection, None, code))
-            self.closed(connection)
+    def close_all(self, ts: int, which: str = "both") -> None:
+        """`which`: trades, data or both."""
+        for connection, listener in list(self._listeners.items()):
+            if which in ("both", "data" if listener.is_data else "trades"):
+                self.out.append(Outgoing(ts, connection, None))
+                self.closed(connection)
 
     def receive(self, ts: int, connection: int, payload: str | bytes) -> None:
         listener = self._listeners.get(connection)

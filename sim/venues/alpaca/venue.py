@@ -4,7 +4,7 @@
 (is_quiet, withdraws), manual_order (account, and the members of an order), manual_cancel (account, id), hit (account, id, qty),
 bust (account), correct (account, price), overfill (account, id, qty, price), halt and resume (symbol), luld (symbol), split
 (symbol, numerator, denominator), dividend (symbol, cash of a share), restart (loses: open orders are forgotten), maintain
-(seconds), revoke and restore (account), cut (every stream), withdraw and deposit (account, dollars).
+(seconds), revoke and restore (account), cut (which: trades, data, both), withdraw and deposit (account, dollars).
 """
 
 from __future__ import annotations
@@ -217,7 +217,7 @@ class AlpacaVenue:
                 case "maintain":
                     self._maintained_until = ts + int(arguments.get("seconds", 60)) * NS_PER_SECOND
                 case "cut":
-                    self._streams.close_all(ts)
+                    self._streams.close_all(ts, str(arguments.get("which", "both")))
                 case "revoke":
                     self.revoked.add(str(arguments["account"]))
                 case "restore":
@@ -256,6 +256,7 @@ class AlpacaVenue:
                 "ts": ticket.created_ts,
                 "reduce_only": ticket.intent.endswith("to_close"),
                 "origin": ticket.origin,
+                "triggered_by": ticket.replaces,  # a replaced order goes on as this one
             }
             for ticket in engine.tickets.values()
         ]

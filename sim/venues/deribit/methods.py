@@ -53,6 +53,7 @@ class Methods:
         self._keys = keys
         self._faults = faults
         self.in_maintenance = False
+        self.tells_first = False  # what the last call did is told before its answer
         self.lost: set[str] = set()  # order ids that a restart has forgotten
         self.public: dict[str, Method] = {
             "public/auth": self._auth,
@@ -333,6 +334,11 @@ class Methods:
 
     def _cancel(self, ts: int, connection: Connection, params: Params) -> dict[str, Any]:
         order = self._own(connection, params.text("order_id"))
+        if order.is_open and self._faults.fires(28):
+            raise RpcError(10004, "order_not_found")
+        left = order.amount - order.filled
+        if order.state == "open" and order.price is not None and self._faults.fires(27):
+            self._engine.hit(ts, order, left)
         if not order.is_open:
             raise RpcError(11044, "not_open_order")
         self._cancel_order(ts, order)
@@ -341,6 +347,10 @@ class Methods:
     def _cancel_order(self, ts: int, order: VenueOrder) -> None:
         if self._faults.fires(29):
             return
+        is_divisible = order.amount - order.filled > order.market.rules.lot
+        if order.state == "open" and order.price is not None and is_divisible and self._faults.fires(26):
+            self._engine.hit(ts, order, order.market.rules.lot)
+            self.tells_first = True
         left = order.amount - order.filled
         if order.state == "open" and order.price is not None and left > order.market.rules.lot and self._faults.fires(25):
             self._engine.hit(ts, order, order.market.rules.lot)
@@ -360,6 +370,8 @@ class Methods:
         return self._cancel_many(ts, found)
 
     def _cancel_all(self, ts: int, connection: Connection, _params: Params) -> int:
+        if self._faults.fires(38):
+            raise RpcError(10028, "too_many_requests")
         return self._cancel_many(ts, self._open_of(connection))
 
     def _cancel_all_by_instrument(self, ts: int, connection: Connection, params: Params) -> int:

@@ -6,13 +6,12 @@ from collections.abc import Mapping, Sequence
 
 from core.instruments import Instrument
 from sim.venues.deribit.crowd import Crowd
-from sim.venues.deribit.deeds import DEEDS
-from sim.venues.deribit.faults import KNOWN
+from sim.venues.deribit.faults import KNOWN, NOT_SHOWN
 from sim.venues.deribit.markets import default_markets, market_of
 from sim.venues.deribit.venue import DeribitVenue
 from sim.venues.faults import Faults
 
-__all__ = ["DEEDS", "KEYS", "KNOWN", "open_venue"]
+__all__ = ["KEYS", "KNOWN", "NOT_SHOWN", "open_venue"]
 
 # By account: the parts of its key, and of a second one for the guardian. They open the simulator and nothing else.
 KEYS: dict[str, dict[str, str]] = {

@@ -46,6 +46,11 @@ def _open_websocket(venue: DeribitVenue, request: HttpRequest) -> HttpReply:
         return HttpReply(status=429, headers=(("retry-after", str(RETRY_AFTER_S)),), closes=True)
     if faults.fires(39):
         return HttpReply(status=403, headers=HTML, body=BLOCKED, closes=True)
+    if faults.fires(8):
+        return HttpReply(status=504, headers=HTML, body=b"<html><h1>504 Gateway Time-out</h1></html>", closes=True)
+    if faults.fires(18):
+        # To a place that speaks no WebSocket: whoever follows is lost there.
+        return HttpReply(status=301, headers=(("location", "http://127.0.0.1:9/moved"),), closes=True)
     if faults.fires(6):
         return HttpReply(status=503, headers=HTML, body=b"<html>Service Unavailable</html>", closes=True)
     return HttpReply(status=101)

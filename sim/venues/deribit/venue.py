@@ -198,7 +198,8 @@ class DeribitVenue:
         reply, is_last = self.call(ts, connection, request_id, method, params, us_in)
         if reply is None:
             return
-        tells_first = is_order and faults.fires(24)
+        tells_first = self.methods.tells_first or (is_order and faults.fires(24))
+        self.methods.tells_first = False
         if tells_first:
             self.publish(ts)
         self._reply(ts, connection, request_id, reply, is_order)

@@ -125,7 +125,8 @@ class Crowd:
     def _withdraw(self, ts: int, market: _Market) -> None:
         for side in (Side.BUY, Side.SELL):
             resting, wanted = market.resting[side], set(self._prices(market, side))
-            gone = [price for price, number in resting.items() if not self._exchange.crowd_leaves(number)]
+            there = self._exchange.resting_numbers(market.listing, side) if resting else ()
+            gone = [price for price, number in resting.items() if number not in there]
             for price in gone:
                 del resting[price]
             self._cancel(ts, market, side, [price for price in resting if price not in wanted])

@@ -70,6 +70,10 @@ class Exchange(Matching):
         view = self._book.order(number)
         return 0 if view is None else view.leaves_qty
 
+    def resting_numbers(self, listing: Listing, side: Side) -> set[int]:
+        """Of every order that rests on a side, the crowd's and the accounts'."""
+        return set(self._book.orders_array(listing.symbol, side)["order_id"].tolist())
+
     def crowd_market(self, ts: int, listing: Listing, side: Side, qty: int) -> int:
         """Somebody trades at the market; how much it was, 0 where there was nobody to trade with or no trading."""
         self._number += 1
@@ -115,17 +119,17 @@ class Exchange(Matching):
 
     # What the venue does by force.
 
-    def force(self, ts: int, account: Account, listing: Listing, cause: str) -> Order | None:
+    def force(self, ts: int, account: Account, listing: Listing, cause: str, tag: Any = None) -> Order | None:
         """Liquidate: the account's orders of the listing leave and its position goes to the market; None: it had none.
 
-        What nobody in the book takes, the venue takes over at the reference price.
+        What nobody in the book takes, the venue takes over at the reference price. `tag` is that of the orders it makes.
         """
         self.cancel_all(ts, account, listing, cause=cause)
         held = account.qty(listing)
         if not held:
             return None
         side = Side.SELL if held > 0 else Side.BUY
-        new = NewOrder(side=side, qty=abs(held), order_type=OrderType.MARKET, time_in_force=TimeInForce.IOC)
+        new = NewOrder(side=side, qty=abs(held), order_type=OrderType.MARKET, time_in_force=TimeInForce.IOC, tag=tag)
         order = self._make(ts, account, listing, new, "forced")
         order.cause = cause
         try:
@@ -133,14 +137,14 @@ class Exchange(Matching):
         except Refused:
             reports = []
         if not reports:
-            return self.deliver(ts, account, listing, side, abs(held), listing.reference, cause)
+            return self.deliver(ts, account, listing, side, abs(held), listing.reference, cause, tag=tag)
         self._record(order)
         self._changed(ts, order, Happened.PLACED)
         self._take(ts, reports[1:])
         self._elect(ts, listing)
         order.cause = cause
         if left := account.qty(listing):
-            self.deliver(ts, account, listing, side, abs(left), listing.reference, cause)
+            self.deliver(ts, account, listing, side, abs(left), listing.reference, cause, tag=tag)
         return order
 
     def deliver(
@@ -153,9 +157,10 @@ class Exchange(Matching):
         price: int,
         cause: str,
         origin: Origin = "forced",
+        tag: Any = None,
     ) -> Order:
         """A trade outside the book, filled whole: auto-deleveraging, settlement, exercise, assignment."""
-        new = NewOrder(side=side, qty=qty, order_type=OrderType.MARKET, time_in_force=TimeInForce.IOC)
+        new = NewOrder(side=side, qty=qty, order_type=OrderType.MARKET, time_in_force=TimeInForce.IOC, tag=tag)
         order = self._make(ts, account, listing, new, origin)
         order.cause = cause
         self._record(order)

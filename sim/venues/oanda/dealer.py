@@ -1,17 +1,17 @@
 """The house that quotes: a price that wanders, a spread by the hour, and orders in the book that stand for both. Pure.
 
-Whoever deals gets the quoted price for any size up to what is quoted; the house quotes anew right behind each trade. A resting
-order that the house's quote crosses is filled at its own price.
+Whoever deals gets the quoted price for any size up to what is quoted; the house quotes anew right behind each trade. An order
+that waits is dealt in when the quote has come to its price, at the quote.
 """
 
 from __future__ import annotations
 
 import msgspec
 
-from core.enums import MarketStatus, Side
+from core.enums import MarketStatus, Reason, Side
 from core.units import NS_PER_MS
 from sim.venues.exchange.exchange import Exchange
-from sim.venues.exchange.model import Listing, Refused
+from sim.venues.exchange.model import Listing, Order, Refused, State
 from sim.venues.faults import Random
 from sim.venues.oanda.calendar import is_open, spread_at
 from sim.venues.oanda.pairs import Pair
@@ -53,7 +53,10 @@ class Dealer:
             quoted = self.quotes[name]
             if listing.status is not MarketStatus.TRADING:
                 continue
-            if not quoted.is_fixed:
+            if quoted.is_fixed:
+                if quoted.orders and quoted.ask - quoted.bid == spread_at(ts, _pair(listing).spread):
+                    continue
+            else:
                 step_max = _pair(listing).step_max
                 step = self._random.below(2 * step_max + 1) - step_max
                 if not step and quoted.seen:
@@ -85,6 +88,23 @@ class Dealer:
         listing.mark = quoted.ask
         self._exchange.set_index(ts, listing, quoted.bid)
         self.refill(ts, listing)
+
+    def fill_part(self, ts: int, order: Order, qty: int) -> None:
+        """Deal in so much of a waiting order at its own price, and in nothing else. Raises Refused where that cannot be."""
+        listing, price = order.listing, order.price
+        if price is None or not 0 < qty <= order.leaves_qty or listing.status is not MarketStatus.TRADING:
+            raise Refused(Reason.BAD_QTY, "so much of it does not wait")
+        if order.state is not State.UNTRIGGERED:
+            self._exchange.hit(ts, order, qty)
+            return
+        self.withdraw(ts, listing)
+        is_buy = order.side is Side.BUY
+        self._exchange.crowd_limit(ts, listing, Side.SELL if is_buy else Side.BUY, price, qty)
+        if is_buy:
+            self._exchange.set_mark(ts, listing, price)
+        else:
+            self._exchange.set_index(ts, listing, price)
+        self.quote(ts, listing)
 
     def refill(self, ts: int, listing: Listing) -> None:
         """Behind a trade: the same prices, the whole size again."""

@@ -64,7 +64,7 @@ def _act(engine: Engine, ts: int, name: str, arguments: dict[str, Any]) -> None:
         case "manual_cancel":
             exchange.cancel(ts, _order(engine, arguments))
         case "hit":
-            exchange.hit(ts, _order(engine, arguments), int(arguments["units"]))
+            dealer.fill_part(ts, _order(engine, arguments), int(arguments["units"]))
         case "financing":
             engine.finance(ts)
         case "margin_closeout":
@@ -84,8 +84,11 @@ def _by_hand(engine: Engine, ts: int, arguments: dict[str, Any]) -> None:
         side=Side.BUY if units > 0 else Side.SELL,
         qty=abs(units),
         price=price,
-        order_type=OrderType.MARKET if price is None else OrderType.LIMIT,
+        order_type=OrderType.MARKET if price is None else OrderType.STOP_LIMIT,
         time_in_force=TimeInForce.FOK if price is None else TimeInForce.GTC,
+        trigger_price=price,
+        trigger_by="mark" if units > 0 else "index",
+        is_if_touched=price is not None,
     )
     engine.exchange.manual(ts, book.account, listing, new)
     engine.flush(ts)

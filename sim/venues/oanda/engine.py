@@ -8,7 +8,7 @@ from typing import Any
 from core.enums import MarketStatus, OrderType, Reason, Side, TimeInForce
 from core.units import POW10, divide_half_even
 from sim.venues.exchange.exchange import Exchange
-from sim.venues.exchange.model import Account, Fill, Happened, Listing, NewOrder, NoFunds, Order, Refused
+from sim.venues.exchange.model import Account, Fill, Happened, Listing, NewOrder, NoFunds, Order, Refused, State
 from sim.venues.oanda import text
 from sim.venues.oanda.account import AccountBook, Ticket, Transaction, terms_of
 from sim.venues.oanda.dealer import Dealer
@@ -17,6 +17,7 @@ from sim.venues.oanda.requests import REJECTS, Asked, BadRequest, read_order
 
 DAYS_OF_YEAR = 365
 _AT_ONCE = (TimeInForce.IOC, TimeInForce.FOK)
+_AT_TRIGGER = {Reason.REDUCE_ONLY: "POSITION_CLOSEOUT_FAILED", Reason.NO_LIQUIDITY: "INSUFFICIENT_LIQUIDITY"}
 
 
 class Engine:
@@ -194,7 +195,7 @@ class Engine:
         if (total, new.price, new.trigger_price) == (order.qty, order.price, order.trigger_price):
             self._renumber(ts, order)  # the same again is a replacement all the same
         else:
-            trigger = new.trigger_price if order.trigger_price is not None else None
+            trigger = new.trigger_price if order.state is State.UNTRIGGERED else None
             self.exchange.replace(ts, order, qty=total, price=new.price, trigger_price=trigger)
 
     def close_position(self, ts: int, book: AccountBook, name: str, body: Any) -> tuple[int, dict[str, Any]]:
@@ -348,8 +349,8 @@ class Engine:
                 reason = "TIME_IN_FORCE_EXPIRED"
             else:
                 reason = "INSUFFICIENT_LIQUIDITY" if order.price is None else "BOUNDS_VIOLATION"
-        elif order.reason is Reason.REDUCE_ONLY:
-            reason = "POSITION_CLOSEOUT_FAILED"
+        elif order.reason in (Reason.REDUCE_ONLY, Reason.SELF_TRADE):
+            reason = "POSITION_CLOSEOUT_FAILED" if order.reason is Reason.REDUCE_ONLY else "INTERNAL_SERVER_ERROR"
         else:
             reason = order.cause or "CLIENT_REQUEST"
         book.canceled(ts, order, reason)
@@ -439,7 +440,7 @@ def _with_tag(asked: Asked) -> NewOrder:
 
 def _ticket_of(order: Order) -> Ticket:
     """Of an order that nobody asked for over the API."""
-    kind = "MARKET" if order.price is None and order.trigger_price is None else "STOP" if order.trigger_price else "LIMIT"
+    kind = "LIMIT" if order.price is not None else "STOP" if order.trigger_price is not None else "MARKET"
     is_forced = order.origin == "forced"
     return Ticket(
         ids=[],

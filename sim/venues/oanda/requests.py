@@ -118,6 +118,9 @@ def _new_order(
         time_in_force = time_in_force if bound is None else TimeInForce.IOC
     elif kind == "MARKET" and bound is not None:
         order_type, limit = OrderType.LIMIT, bound
+    elif kind == "LIMIT" and time_in_force not in (TimeInForce.IOC, TimeInForce.FOK):
+        # A dealer keeps it until its own price is there; nobody else's order ever meets it.
+        order_type, trigger = OrderType.STOP_LIMIT, price
     side = Side.BUY if units > 0 else Side.SELL
     return NewOrder(
         side=side,
@@ -127,7 +130,7 @@ def _new_order(
         time_in_force=time_in_force,
         trigger_price=trigger,
         trigger_by=None if trigger is None else ("mark" if side is Side.BUY else "index"),
-        is_if_touched=kind == "MARKET_IF_TOUCHED",
+        is_if_touched=kind in ("MARKET_IF_TOUCHED", "LIMIT") and trigger is not None,
         reduce_only=position_fill == "REDUCE_ONLY",
         expire_ts=expire_ts,
         client_id=client_id,

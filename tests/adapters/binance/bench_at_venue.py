@@ -116,10 +116,12 @@ class Bench:
             adapter.send(approve(command))
 
     async def until(self, is_so: Callable[[], T]) -> T:
-        with anyio.fail_after(WAIT_S):
+        with anyio.move_on_after(WAIT_S):
             while not (found := is_so()):
                 await anyio.sleep(0.005)
             return found
+        last = "\n".join(map(repr, self.sink.events[-20:]))
+        raise AssertionError(f"it did not happen within {WAIT_S} s; trouble: {self.trouble}; the last events:\n{last}")
 
     async def events(self, kind: type[T], count: int = 1) -> list[T]:
         """Events of this kind, once there are so many."""

@@ -1,4 +1,4 @@
-"""A Binance of a few lines for the loopback shell: the model venue's orders behind the venue's words. Its tests script the rest."""
+"""A Binance of a few lines for the loopback shell: the model venue's orders in the venue's words. Tests script the rest."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ class SmallVenue:
             "GET openOrders": lambda: [row for row in self.model.orders.values() if row["status"] in ("NEW", "PARTIALLY_FILLED")],
             "GET openAlgoOrders": list,
             "GET positionRisk": lambda: self.positions,
-            "GET depth": lambda: self.stream.snapshot(),
+            "GET depth": self.stream.snapshot,
             "GET userTrades": lambda: self._trades(params),
             "GET myTrades": lambda: self._trades(params),
         }

@@ -96,10 +96,10 @@ def test_spot_first_diff_after_snapshot_5(first: int, last: int, joins: bool | N
 
 @pytest.mark.parametrize(
     ("first", "last", "joins"),
-    [(1, 4, None), (1, 5, True), (5, 5, True), (5, 9, True), (6, 9, False)],
+    [(1, 4, None), (1, 5, True), (5, 5, True), (5, 9, True), (6, 9, True), (7, 9, False)],
 )
 def test_futures_first_diff_after_snapshot_5(first: int, last: int, joins: bool | None) -> None:
-    """Drop u < 5; then U <= 5 <= u, whatever pu says."""
+    """Drop u < 5; then U <= 5 <= u, whatever pu says; or pu is 5."""
     futures = session()
     futures.receive(T0, snapshot(5))
     rows = futures.receive(T0, diff(first, last, pu=first - 1, b=[["10.0", "7"]]))

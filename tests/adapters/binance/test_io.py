@@ -1,4 +1,4 @@
-"""The adapter on real sockets against a small venue: opening and what it refuses, orders, streams, and connections that are lost."""
+"""The adapter on real sockets at a small venue: opening and what it refuses, orders, streams, connections that are lost."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ Answer = Any
             SPOT,
             {"GET exchangeInfo": (200, rules(SPOT, lot="0.0001"))},
             ConfigError,
-            "lot is 0.00001 in the configuration and 0.0001",
+            "lot is 0.00001 in the configuration",
         ),
         (USDM, {"GET dual": (401, {"code": -2015, "msg": "Invalid API-key."})}, RefusedError, "-2015 Invalid API-key"),
         (USDM, {"POST listenKey": (401, {"code": -2015, "msg": "Invalid API-key."})}, TransportError, "no listen key"),

@@ -249,6 +249,25 @@ def test_an_edit_whose_answer_is_lost_is_what_the_venue_shows() -> None:
     agree(world)
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_the_refusal_of_an_edit_says_nothing_of_an_order_that_was_never_acknowledged(seed: int) -> None:
+    """Both are on their way; the order may never have come to life, and then there was nothing to edit."""
+    world = ready(faults=Faults(KNOWN, seed))
+    world.faults.arm(14)
+
+    def both(context: Any) -> Any:
+        order = context.submit(BTC, Side.BUY, 20, BID - 100)
+        context.replace(order, 50, BID - 200)
+        return order
+
+    order = world.do(both, settle_ns=20 * S)
+    is_live = bool(world.venue.books.orders and world.venue.books.orders[-1].label)
+    names = world.names_of(order)
+    assert order.status is (OrderStatus.ACCEPTED if is_live else OrderStatus.REJECTED), names
+    assert is_live or names == ["OrderOutcomeUnknown", "ReplaceRejected", "OrderRejected"]
+    agree(world)
+
+
 def test_a_cancel_whose_answer_is_lost_and_one_that_never_arrived() -> None:
     world = ready()
     first, second = world.submit(BTC, Side.BUY, 10, BID - 100), world.submit(BTC, Side.BUY, 10, BID - 200)

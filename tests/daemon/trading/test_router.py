@@ -91,7 +91,7 @@ def test_a_connection_that_has_waited_for_a_slow_venue_is_made_anew() -> None:
             self.opened.append(anyio.current_time())
 
     places = [Slow("A", 0.1), Slow("B", 7.0), Slow("C", 6.0)]
-    router = Router({place.name: place for place in places}, {}.get)
+    router = Router({place.name: place for place in places}, {}.get, [])
     with asyncio.Runner(loop_factory=lambda: VirtualLoop(Agenda())) as runner:
         runner.run(router.open())
     assert [[round(at, 3) for at in place.opened] for place in places] == [[0.1, 7.1], [7.0], [6.0]]
@@ -116,7 +116,7 @@ def places() -> tuple[Place, Place]:
 
 @pytest.fixture
 def router(places: tuple[Place, Place]) -> Router:
-    return Router({place.name: place for place in places}, {7: "X.A", 8: "X.BB"}.get)
+    return Router({place.name: place for place in places}, {7: "X.A", 8: "X.BB"}.get, ["X.A", "X.BB"])
 
 
 def test_each_command_goes_to_the_venue_of_its_instrument_and_a_cancel_of_everything_to_all(
@@ -147,8 +147,15 @@ def test_one_answer_of_all_and_the_names_of_those_that_give_none(router: Router,
     assert [fill.instrument_id for fill in state.executions] == ["X.A", "X.BB"]
     # The slowest to find an order decides how long all are waited for.
     assert state.not_found_ns == 2
+    assert state.whole() is state
     places[1].error = "gone"
+    partial_state = anyio.run(router.query, 4)
+    assert (partial_state.positions, partial_state.instrument_ids) == ({"X.A": 3}, frozenset(("X.A",)))
+    assert partial_state.silent == ("BB: gone",)
     with pytest.raises(TransportError, match=r"^BB: gone$"):
+        partial_state.whole()
+    places[0].error = "gone too"
+    with pytest.raises(TransportError, match=r"^A: gone too; BB: gone$"):
         anyio.run(router.query, 4)
 
 

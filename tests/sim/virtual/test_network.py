@@ -182,6 +182,25 @@ def test_a_half_open_connection_says_nothing_until_the_system_gives_up() -> None
     assert bytes(place.got) == b"one"
 
 
+def test_a_network_that_is_mended_resets_what_was_half_open() -> None:
+    place = Place()
+    place.listen()
+
+    async def main() -> str:
+        reader, _writer = await connect()
+        place.connection().is_silent = True
+        place.agenda.after(NS_PER_S, place.network.mend)
+        try:
+            return str(await reader.read(10))
+        except OSError as error:
+            return type(error).__name__
+
+    assert place.run(main(), 10) == "ConnectionResetError"
+    place.agenda.run_to(place.agenda.ns + NS_PER_S)
+    assert place.ends == ["ConnectionResetError"]
+    assert place.network.connections == {}
+
+
 @pytest.mark.parametrize(
     ("spoil", "error"),
     [

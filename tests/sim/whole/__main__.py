@@ -16,7 +16,9 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field
+from functools import partial
 
 from tests.sim.whole.verdict import STEPS, Verdict
 from tests.sim.whole.world import VENUES, run_world
@@ -83,20 +85,20 @@ def report(verdict: Verdict, venues: tuple[str, ...]) -> str:
     return f"seed {verdict.seed}: {lines}\n  again: make sim SEED={verdict.seed} STEPS={verdict.steps}{chosen}"
 
 
-def _run(task: tuple[int, int, tuple[str, ...]]) -> Verdict:
-    seed, steps, venues = task
-    return run_world(seed, steps=steps, venues=venues)
-
-
 def verdicts(seeds: Iterable[int], steps: int, venues: tuple[str, ...], workers: int) -> Iterator[Verdict]:
     """As they come, in any order."""
-    tasks = ((seed, steps, venues) for seed in seeds)
+    run = partial(run_world, steps=steps, venues=venues)
     if workers == 1:
-        yield from map(_run, tasks)
+        yield from map(run, seeds)
         return
     # Spawned, not forked: each world begins in a process that knows nothing.
-    with multiprocessing.get_context("spawn").Pool(workers, maxtasksperchild=WORLDS_PER_PROCESS) as pool:
-        yield from pool.imap_unordered(_run, tasks)
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, mp_context=context, max_tasks_per_child=WORLDS_PER_PROCESS) as pool:
+        try:
+            for done in as_completed([pool.submit(run, seed) for seed in seeds]):
+                yield done.result()
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
 
 
 def many(arguments: argparse.Namespace, venues: tuple[str, ...]) -> int:
@@ -117,11 +119,10 @@ def many(arguments: argparse.Namespace, venues: tuple[str, ...]) -> int:
     if arguments.json:
         print(json.dumps(found))
     else:
-        print(
-            f"{total.worlds:,} worlds, {len(total.violated)} violated; {found['seconds']} s: {found['events_per_s']:,} simulated events "
-            f"and {found['venue_hours_per_s']} venue-hours a second; {total.lives:,} lives of the daemon, {total.orders:,} orders, "
-            f"{total.fills:,} fills; went wrong: {dict(sorted(total.fired.items()))}"
-        )
+        print(f"{total.worlds:,} worlds in {found['seconds']} s, {len(total.violated)} violated")
+        print(f"{found['events_per_s']:,} simulated events and {found['venue_hours_per_s']} venue-hours a second")
+        print(f"{total.lives:,} lives of the daemon, {total.orders:,} orders, {total.fills:,} fills")
+        print("went wrong: " + ", ".join(f"{what} {times:,}" for what, times in sorted(total.fired.items())))
     return 1 if total.violated else 0
 
 

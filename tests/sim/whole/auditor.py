@@ -5,10 +5,12 @@ Plain types in, sentences out: no code is shared with the daemon, the adapters o
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
+OWN_ID = re.compile(r".+-([0-9]+)-([0-9]+)(?:-r[0-9]+)?", re.ASCII)
 SHOWN_MAX = 5  # of each kind of finding
 ON_WIRE_NS_MAX = 120 * 10**9  # for which an order that has left may be on its way
 FOREVER = 1 << 62
@@ -18,12 +20,13 @@ FOREVER = 1 << 62
 class Books:
     """What we say, in plain types. Order ids are "RUN-COUNTER"; `sent` has the stamp at which each order was decided on.
 
-    `fills`: (instrument, execution id) of every execution that a journal has, as often as it has it, with side, qty and price.
+    `fills`: every execution that a journal has: instrument, execution id, side, qty, price. `booked`: how many moved the books.
     """
 
     sent: dict[str, int] = field(default_factory=dict)
     sent_twice: list[str] = field(default_factory=list)
     fills: list[tuple[str, str, str, int, int]] = field(default_factory=list)  # instrument, execution, side, qty, price
+    booked: int = 0
     open_orders: dict[str, tuple[str, str, int]] = field(default_factory=dict)  # instrument, side, left
     unknown: list[str] = field(default_factory=list)
     positions: dict[str, int] = field(default_factory=dict)
@@ -32,7 +35,7 @@ class Books:
 
 @dataclass
 class Kill:
-    """In effect from `since` to `until`: `_ns` by the world's time, `_ts` by the stamps of the daemon, whose clock may be wrong."""
+    """In effect from `since` to `until`: `_ns` by the world's time, `_ts` by the daemon's stamps, whose clock may be wrong."""
 
     since_ns: int
     since_ts: int
@@ -41,9 +44,9 @@ class Kill:
 
 
 def own_id(text: str) -> str:
-    """ "RUN-COUNTER" of "prefix-RUN-COUNTER"; "" for an id that is not ours."""
-    parts = text.rsplit("-", 2)
-    return f"{parts[1]}-{parts[2]}" if len(parts) == 3 and parts[1].isdecimal() and parts[2].isdecimal() else ""
+    """ "RUN-COUNTER" of "prefix-RUN-COUNTER" and of "prefix-RUN-COUNTER-rN", what replaced it; "" for an id that is not ours."""
+    found = OWN_ID.fullmatch(text)
+    return f"{found[1]}-{found[2]}" if found is not None else ""
 
 
 def audit(ledgers: dict[str, dict[str, Any]], books: Books) -> list[str]:
@@ -84,7 +87,8 @@ def _different_fills(fills: list[dict[str, Any]], books: Books) -> list[str]:
     theirs = Counter((fill["instrument_id"], fill["trade_id"], fill["side"], fill["qty"], fill["price"]) for fill in fills)
     ours = Counter(books.fills)
     found = [f"{key} is theirs and not ours" for key in sorted((theirs - ours).elements())]
-    return found + [f"{key} is ours and not theirs, or ours too often" for key in sorted((ours - theirs).elements())]
+    found += [f"{key} is ours and not theirs" for key in sorted((ours - theirs).elements())]
+    return found + ([f"{books.booked} booked here, {len(fills)} there"] if books.booked != len(fills) else [])
 
 
 def _different_orders(orders: list[dict[str, Any]], books: Books) -> list[str]:
@@ -146,7 +150,7 @@ def after_kill(ledger: dict[str, Any], books: Books, kill: Kill) -> list[str]:
     What left before it may arrive for ON_WIRE_NS_MAX; what was decided on after it may not arrive at all.
     """
     found = []
-    until_ns = FOREVER if kill.until_ns is None else kill.until_ns
+    until_ns = kill.until_ns or FOREVER
     for order in ledger["orders"]:
         if order["origin"] != "client" or order["reduce_only"]:
             continue

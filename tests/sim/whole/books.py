@@ -24,7 +24,8 @@ def short_id(client_order_id: int) -> str:
 
 def read_books(runs: Path, trader: Trader, *, replays: bool) -> Books:
     """`replays`: each run is replayed too, and must come to the same."""
-    books = Books()
+    books = Books(booked=trader.portfolio.fills_booked)
+    told: dict[tuple[int, str], tuple[str, str, str, int, int]] = {}
     for run in sorted(runs.iterdir()):
         journal = run / JOURNAL_FOLDER
         if not journal.is_dir() or not segments_of(journal):
@@ -38,7 +39,14 @@ def read_books(runs: Path, trader: Trader, *, replays: bool) -> Books:
                     books.sent_twice.append(key)
                 books.sent[key] = record.ts
             elif type(record) is OrderFilled:
-                books.fills.append((record.instrument_id, record.execution_id, record.side.name, record.qty, record.price))
+                # The same one may be heard of twice; that it is booked once, the count and the position show.
+                told[record.client_order_id, record.execution_id] = (
+                    record.instrument_id,
+                    record.execution_id,
+                    record.side.name,
+                    record.qty,
+                    record.price,
+                )
         if not is_begun:
             continue
         report = verify(journal)
@@ -51,5 +59,6 @@ def read_books(runs: Path, trader: Trader, *, replays: bool) -> Books:
         books.open_orders[key] = (order.instrument_id, order.side.name, order.leaves_qty)
         if order.status in (OrderStatus.UNKNOWN, OrderStatus.SUBMITTED):
             books.unknown.append(repr(order))
+    books.fills = list(told.values())
     books.positions = {key: position.qty for key, position in trader.portfolio.by_instrument.items()}
     return books

@@ -25,6 +25,7 @@ class Gambler:
         model_config = ConfigDict(extra="forbid")
         seed: int = 1
         pause_ms: int = 300
+        lots: dict[str, int] = {}  # of one step, by instrument
         plain: bool = False  # nothing but limit orders that rest or trade
 
     def __init__(self, params: Params, instruments: list[Instrument]) -> None:
@@ -82,7 +83,8 @@ class Gambler:
             context.submit(key, side, quantity, price)
 
     def _quantity(self, instrument: Instrument) -> int:
-        return instrument.lot * self._random.randint(1, LOTS_MAX)
+        step = self._params.lots.get(instrument.instrument_id, 1)
+        return instrument.lot * step * self._random.randint(1, LOTS_MAX)
 
     def _price(self, side: Side, quote: Any, instrument: Instrument) -> int:
         away = self._random.randint(-2, TICKS_AWAY_MAX) * instrument.tick

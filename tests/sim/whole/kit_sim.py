@@ -82,6 +82,9 @@ class SimKit:
     def cash(self) -> dict[str, str]:
         return {"USD": "1000000"}
 
+    def lots(self) -> dict[str, int]:
+        return {}
+
     def secrets(self) -> dict[str, str]:
         return {}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import anyio
@@ -24,6 +24,10 @@ RATE_PPM_MAX = 40_000
 Deed = Callable[[Random, Ledger], tuple[str, dict[str, Any]] | None]
 
 
+def _as_they_are(_ledger: Ledger) -> None:
+    return
+
+
 def _as_it_is(_simulator: Any, _seed: int) -> None:
     return
 
@@ -33,6 +37,7 @@ class Spec:
     """`faults`: the numbers after which, in the end, both sides' books must be equal again.
 
     `config` has the instruments and the connection; `limits` are the instruments' position_qty_max, in units; `cash` by currency.
+    `lots`: by instrument, how many lots are one step of the strategy's quantities, where one lot is not.
     """
 
     kind: str
@@ -43,10 +48,12 @@ class Spec:
     account: str
     config: str
     limits: Mapping[str, int]
+    lots: Mapping[str, int] = field(default_factory=dict)
     cash: Mapping[str, str]
     secrets: Mapping[str, str]
     faults: tuple[int, ...]
     clock_step_ns_max: int = 5 * NS_PER_S
+    name_executions: Callable[[Ledger], None] = _as_they_are  # the venue's own names for them, in place of trade ids
     prepare: Callable[[Any, int], None] = _as_it_is  # told the simulator and a seed, before anybody connects
     deeds: tuple[Deed, ...]
 
@@ -81,6 +88,9 @@ class SimulatedKit:
     def cash(self) -> Mapping[str, str]:
         return self.spec.cash
 
+    def lots(self) -> Mapping[str, int]:
+        return self.spec.lots
+
     def secrets(self) -> Mapping[str, str]:
         return self.spec.secrets
 
@@ -113,7 +123,9 @@ class SimulatedKit:
         return {f"{self.spec.kind} {number}": count for number, count in self.simulator.faults.fired.items()}
 
     def ledger(self) -> Ledger:
-        return self.simulator.ledger()
+        ledger = self.simulator.ledger()
+        self.spec.name_executions(ledger)
+        return ledger
 
 
 def _rates(random: Random, numbers: tuple[int, ...]) -> dict[int, int]:

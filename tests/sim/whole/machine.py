@@ -1,7 +1,7 @@
 """The machine that simulated processes run on: its clocks, its entropy, its threads and its sockets, all from the seed.
 
-`Machine.running()` puts them in the place of the real ones for as long as a simulation lasts. What is replaced is the outer shell of
-the daemon and nothing else: the control socket, the log file, threads beside the loop.
+`Machine.running()` puts them in the place of the real ones for as long as a simulation lasts. What is replaced is the outer
+shell of the daemon and nothing else: the control socket, the log file, threads beside the loop.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import random
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -53,6 +54,9 @@ class Machine:
             clocks = {"monotonic_ns": self.monotonic_ns, "wall_ns": self.wall_ns}
             stack.enter_context(patch.dict(HttpTransport.__init__.__kwdefaults__, clocks))
             stack.callback(structlog.reset_defaults)
+            # A process that is killed before its tasks have begun leaves coroutines behind that nobody awaits.
+            stack.enter_context(warnings.catch_warnings())
+            warnings.filterwarnings("ignore", message="coroutine .* was never awaited", category=RuntimeWarning)
             _configure_log(log)
             yield
 

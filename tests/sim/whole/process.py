@@ -1,4 +1,4 @@
-"""One process of the daemon in virtual time: the very Daemon on a loop and a disk of its own, which may be killed at any instant."""
+"""One process of the daemon in virtual time: the very Daemon on a loop and a disk of its own, killed at any instant."""
 
 from __future__ import annotations
 

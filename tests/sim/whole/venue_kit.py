@@ -35,6 +35,9 @@ class VenueKit(Protocol):
     def cash(self) -> Mapping[str, str]:
         """What the account begins with, by currency, as a configuration has it."""
 
+    def lots(self) -> Mapping[str, int]:
+        """Lots of one step of the strategy's quantities, by instrument; where it says nothing, one."""
+
     def secrets(self) -> Mapping[str, str]:
         """By the name that TRADINGD_SECRET_ begins."""
 

@@ -1,8 +1,8 @@
 """A whole world from one seed: venues, a network, a machine and the daemon on it, everything that can go wrong, and the verdict.
 
-A world is a list of deeds, each after a while of its own: kills, power cuts, cuts of the network, halts, what happens at venues. Then
-it becomes calm, the daemon is given time to find everything out, and the auditor looks. The same seed is the same world; with fewer
-steps it is the beginning of it.
+A world is a list of deeds, each after a while of its own: kills, power cuts, cuts of the network, halts, what happens at venues.
+Then it becomes calm, the daemon is given time to find out everything, and the auditor looks. The same seed is the same world;
+with fewer steps it is the beginning of it.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from sim.venues.faults import Random
 from sim.virtual.agenda import NS_PER_S, Agenda
 from sim.virtual.loop import VirtualLoop
 from sim.virtual.network import MS, Conditions, Network
-from tests.sim.whole import kit_deribit, kit_ib, kit_oanda, kit_sim
+from tests.sim.whole import kit_alpaca, kit_binance, kit_deribit, kit_ib, kit_oanda, kit_sim
 from tests.sim.whole.auditor import Kill, after_kill, audit, over_limit
 from tests.sim.whole.books import read_books
 from tests.sim.whole.machine import Machine
@@ -40,7 +40,7 @@ NAME = "whole"
 DEED_NS = (50 * MS, 4 * NS_PER_S)
 TRADING_NS_MAX = 40 * NS_PER_S  # for which a daemon that starts is waited for
 LOOK_NS = NS_PER_S  # between two looks of the auditor at the venues' side of the wire
-CALM_NS_MAX = 900 * NS_PER_S  # in which everything is found out
+CALM_NS_MAX = 300 * NS_PER_S  # in which everything is found out
 SETTLED_NS = 3 * NS_PER_S  # for which it has to stay so
 RESTART_NS = (10 * MS, 3 * NS_PER_S)
 REPLAYED_OF = 16  # one seed of so many is replayed too, run by run
@@ -65,7 +65,7 @@ orders_max = 100000
 [[strategies]]
 id = "gambler"
 class = "tests.sim.whole.gambler:Gambler"
-params = {{ seed = {seed}, pause_ms = {pause_ms} }}
+params = {{ seed = {seed}, pause_ms = {pause_ms}, lots = {{ {lots} }} }}
 
 [daemon]
 reconcile_interval = "10s"
@@ -77,8 +77,16 @@ snapshot_records = {snapshot_records}
 
 
 MakeKit = Callable[[Agenda, int], VenueKit]
-# Each world has one to three of these.
-VENUES: dict[str, MakeKit] = {"sim": kit_sim.SimKit, "deribit": kit_deribit.deribit, "oanda": kit_oanda.oanda, "ib": kit_ib.ib}
+# Each world has one to three of these, of each venue one at most.
+VENUES: dict[str, MakeKit] = {
+    "sim": kit_sim.SimKit,
+    "deribit": kit_deribit.deribit,
+    "oanda": kit_oanda.oanda,
+    "alpaca": kit_alpaca.alpaca,
+    "binance-spot": kit_binance.spot,
+    "binance-usdm": kit_binance.usdm,
+    "ib": kit_ib.ib,
+}
 
 
 class World:
@@ -134,7 +142,13 @@ class World:
         """One of three worlds has more than one venue."""
         left = list(venues)
         count = min(len(left), (1, 1, 2 + self.random.below(2))[self.random.below(3)])
-        return [left.pop(self.random.below(len(left))) for _ in range(count)]
+        chosen: list[str] = []
+        while left and len(chosen) < count:
+            name = left.pop(self.random.below(len(left)))
+            chosen.append(name)
+            # Two products of one venue would be two connections to it.
+            left = [other for other in left if other.partition("-")[0] != name.partition("-")[0]]
+        return chosen
 
     def _hear(self, ns: int, connection: int, what: str, payload: bytes) -> None:
         self._digest.update(b"%d %d %s " % (ns, connection, what.encode()))
@@ -212,6 +226,7 @@ class World:
             seed=self.verdict.seed,
             pause_ms=pause_ms,
             snapshot_records=snapshot_records,
+            lots=", ".join(f'"{key}" = {lots}' for venue in self.venues for key, lots in venue.lots().items()),
             cash="\n".join(f'{key} = "{amount}"' for key, amount in cash.items()),
         )
         path.write_text(text + "".join(venue.config() for venue in self.venues))
@@ -370,6 +385,7 @@ class World:
         self.say("calm")
         self._is_calm = True
         self.network.conditions.calm()
+        self.network.mend()
         for venue in self.venues:
             venue.calm()
         if self.process is not None:

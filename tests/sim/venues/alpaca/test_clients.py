@@ -129,7 +129,7 @@ def test_the_life_of_orders() -> None:
         closed = await call(lambda: client.close_all_positions(cancel_orders=True))
         assert [(each.symbol, each.status) for each in closed] == [("AAPL", 200)]
         await until_flat(client)
-        assert await call(lambda: client.get_orders()) == []
+        assert await call(client.get_orders) == []
 
     run(test)
 

@@ -19,6 +19,11 @@ class Resting:
     state: str = "NEW"
     is_post_only: bool = False
 
+    @property
+    def rests_at(self) -> int:
+        assert self.price is not None
+        return self.price
+
 
 @dataclass
 class Oracle:
@@ -75,8 +80,8 @@ class Oracle:
         """Who an order would meet, in turn."""
         found = [o for o in self.book if o.is_buy is not is_buy]
         if price is not None:
-            found = [o for o in found if (o.price <= price if is_buy else o.price >= price)]  # type: ignore[operator]
-        return sorted(found, key=lambda o: (o.price if is_buy else -o.price, self.book.index(o)))  # type: ignore[operator]
+            found = [o for o in found if (o.rests_at <= price if is_buy else o.rests_at >= price)]
+        return sorted(found, key=lambda o: (o.rests_at if is_buy else -o.rests_at, self.book.index(o)))
 
     def can_pay(self, account: str, is_buy: bool, price: int | None, qty: int) -> bool:
         if not self.is_spot:

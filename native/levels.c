@@ -1,0 +1,253 @@
+/* levels.c: see levels_api.h. */
+#include <limits.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "levels_api.h"
+
+#define SCALE_MAX 18
+
+typedef struct {
+    level_pair *pairs; /* bids ascending, asks descending: the best is the last */
+    int32_t count;
+} level_side;
+
+struct level_book {
+    level_side sides[2];
+    level_pair *read; /* what a message says, until all of it is known to be good */
+    int32_t message_max;
+    int price_scale;
+    int qty_scale;
+    int64_t tick;
+};
+
+level_book *levels_new(int price_scale, int qty_scale, int64_t tick, int32_t message_max)
+{
+    if (price_scale < 0 || price_scale > SCALE_MAX || qty_scale < 0 || qty_scale > SCALE_MAX || tick < 1 || message_max < 1)
+        return NULL;
+    level_book *book = calloc(1, sizeof *book);
+    if (book == NULL)
+        return NULL;
+    for (int side = 0; side < 2; side++)
+        book->sides[side].pairs = malloc(sizeof(level_pair) * LEVELS_SIDE_MAX);
+    book->read = malloc(sizeof(level_pair) * (size_t)message_max);
+    book->message_max = message_max;
+    book->price_scale = price_scale;
+    book->qty_scale = qty_scale;
+    book->tick = tick;
+    if (book->sides[0].pairs == NULL || book->sides[1].pairs == NULL || book->read == NULL) {
+        levels_free(book);
+        return NULL;
+    }
+    return book;
+}
+
+void levels_free(level_book *book)
+{
+    if (book == NULL)
+        return;
+    free(book->sides[0].pairs);
+    free(book->sides[1].pairs);
+    free(book->read);
+    free(book);
+}
+
+void levels_clear(level_book *book)
+{
+    book->sides[0].count = 0;
+    book->sides[1].count = 0;
+}
+
+/* Text. */
+
+typedef struct {
+    const char *at;
+    const char *end;
+} reader;
+
+static void skip_blanks(reader *in)
+{
+    while (in->at < in->end && (*in->at == ' ' || *in->at == '\t' || *in->at == '\n' || *in->at == '\r'))
+        in->at++;
+}
+
+static int take(reader *in, char wanted)
+{
+    skip_blanks(in);
+    if (in->at >= in->end || *in->at != wanted)
+        return 0;
+    in->at++;
+    return 1;
+}
+
+static int push_digit(int64_t *value, int digit)
+{
+    if (*value > (INT64_MAX - digit) / 10)
+        return 0;
+    *value = *value * 10 + digit;
+    return 1;
+}
+
+/* A quoted decimal without sign or exponent, with digits on both sides of a point that is there. */
+static int read_decimal(reader *in, int scale, int64_t *out)
+{
+    if (!take(in, '"'))
+        return LEVELS_ERR_SYNTAX;
+    int64_t value = 0;
+    int digits = 0, decimals = 0;
+    for (; in->at < in->end && *in->at >= '0' && *in->at <= '9'; in->at++, digits++)
+        if (!push_digit(&value, *in->at - '0'))
+            return LEVELS_ERR_SCALE;
+    if (digits == 0)
+        return LEVELS_ERR_SYNTAX;
+    if (in->at < in->end && *in->at == '.') {
+        in->at++;
+        const char *first = in->at;
+        for (; in->at < in->end && *in->at >= '0' && *in->at <= '9'; in->at++) {
+            if (decimals < scale) {
+                if (!push_digit(&value, *in->at - '0'))
+                    return LEVELS_ERR_SCALE;
+                decimals++;
+            } else if (*in->at != '0') {
+                return LEVELS_ERR_SCALE;
+            }
+        }
+        if (in->at == first)
+            return LEVELS_ERR_SYNTAX;
+    }
+    for (; decimals < scale; decimals++)
+        if (!push_digit(&value, 0))
+            return LEVELS_ERR_SCALE;
+    if (in->at >= in->end || *in->at != '"')
+        return LEVELS_ERR_SYNTAX;
+    in->at++;
+    *out = value;
+    return LEVELS_OK;
+}
+
+static int read_pair(const level_book *book, reader *in, level_pair *out)
+{
+    if (!take(in, '['))
+        return LEVELS_ERR_SYNTAX;
+    int status = read_decimal(in, book->price_scale, &out->price);
+    if (status != LEVELS_OK)
+        return status;
+    if (out->price < 1 || out->price % book->tick != 0)
+        return LEVELS_ERR_PRICE;
+    if (!take(in, ','))
+        return LEVELS_ERR_SYNTAX;
+    status = read_decimal(in, book->qty_scale, &out->qty);
+    if (status != LEVELS_OK)
+        return status;
+    return take(in, ']') ? LEVELS_OK : LEVELS_ERR_SYNTAX;
+}
+
+/* Pairs of one side into book->read from `count` on; how many there are then, or an error. */
+static int32_t read_side(const level_book *book, const char *text, int64_t size, int32_t count)
+{
+    reader in = {text, text + size};
+    if (!take(&in, '['))
+        return LEVELS_ERR_SYNTAX;
+    if (!take(&in, ']')) {
+        do {
+            if (count >= book->message_max)
+                return LEVELS_ERR_MANY;
+            int status = read_pair(book, &in, &book->read[count]);
+            if (status != LEVELS_OK)
+                return status;
+            count++;
+        } while (take(&in, ','));
+        if (!take(&in, ']'))
+            return LEVELS_ERR_SYNTAX;
+    }
+    skip_blanks(&in);
+    return in.at == in.end ? count : LEVELS_ERR_SYNTAX;
+}
+
+/* Levels. */
+
+static int is_worse(int side, int64_t one, int64_t other)
+{
+    return side == 0 ? one < other : one > other;
+}
+
+static void put(level_side *levels, int side, level_pair pair)
+{
+    int32_t low = 0, high = levels->count;
+    while (low < high) {
+        int32_t middle = low + (high - low) / 2;
+        if (is_worse(side, levels->pairs[middle].price, pair.price))
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    level_pair *at = levels->pairs + low;
+    if (low < levels->count && at->price == pair.price) {
+        if (pair.qty != 0) {
+            at->qty = pair.qty;
+            return;
+        }
+        memmove(at, at + 1, sizeof *at * (size_t)(levels->count - low - 1));
+        levels->count--;
+        return;
+    }
+    if (pair.qty == 0)
+        return;
+    if (levels->count == LEVELS_SIDE_MAX) {
+        if (low == 0)
+            return;
+        memmove(levels->pairs, levels->pairs + 1, sizeof *at * (size_t)(low - 1));
+        levels->pairs[low - 1] = pair;
+        return;
+    }
+    memmove(at + 1, at, sizeof *at * (size_t)(levels->count - low));
+    *at = pair;
+    levels->count++;
+}
+
+int32_t levels_update(level_book *book, const char *bids, int64_t bids_size, const char *asks, int64_t asks_size)
+{
+    int32_t bid_count = read_side(book, bids, bids_size, 0);
+    if (bid_count < 0)
+        return bid_count;
+    int32_t count = read_side(book, asks, asks_size, bid_count);
+    if (count < 0)
+        return count;
+    for (int32_t place = 0; place < count; place++) {
+        int side = place >= bid_count;
+        put(&book->sides[side], side, book->read[place]);
+    }
+    return count;
+}
+
+int32_t levels_best(const level_book *book, int side, int32_t count, level_pair *out)
+{
+    const level_side *levels = &book->sides[side != 0];
+    if (count > levels->count)
+        count = levels->count;
+    for (int32_t place = 0; place < count; place++)
+        out[place] = levels->pairs[levels->count - 1 - place];
+    return count < 0 ? 0 : count;
+}
+
+int32_t levels_count(const level_book *book, int side)
+{
+    return book->sides[side != 0].count;
+}
+
+int levels_check(const level_book *book)
+{
+    for (int side = 0; side < 2; side++) {
+        const level_side *levels = &book->sides[side];
+        if (levels->count < 0 || levels->count > LEVELS_SIDE_MAX)
+            return -1;
+        for (int32_t place = 0; place < levels->count; place++) {
+            if (levels->pairs[place].price < 1 || levels->pairs[place].qty < 1)
+                return -2;
+            if (place > 0 && !is_worse(side, levels->pairs[place - 1].price, levels->pairs[place].price))
+                return -3;
+        }
+    }
+    return LEVELS_OK;
+}

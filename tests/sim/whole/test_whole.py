@@ -1,0 +1,42 @@
+"""Whole worlds: in none of them anything is as it must not be. `make sim` runs ten thousand of them (docs/SIMULATION.md).
+
+A failure prints the command that repeats it.
+"""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from tests.sim.whole.__main__ import report, smallest
+from tests.sim.whole.world import VENUES, run_world
+
+SEEDS = int(os.environ.get("TRADINGD_SIM_SEEDS", "200"))
+SEEDS_PER_TEST = 10  # so that they are shared out where tests run side by side
+EVERY = tuple(VENUES)
+
+
+@pytest.mark.parametrize("first", range(0, SEEDS, SEEDS_PER_TEST))
+def test_worlds(first: int) -> None:
+    for seed in range(first, min(first + SEEDS_PER_TEST, SEEDS)):
+        verdict = run_world(seed)
+        assert verdict.violations == [], report(smallest(verdict, EVERY), EVERY)
+
+
+def test_the_same_seed_is_the_same_world_and_another_seed_another() -> None:
+    first, second, other = run_world(3), run_world(3), run_world(4)
+    assert first == second
+    assert first.digest != other.digest
+
+
+def test_fewer_steps_are_the_beginning_of_the_same_world() -> None:
+    told: list[list[str]] = []
+    for steps in (3, 6):
+        lines: list[str] = []
+        run_world(5, steps=steps, tell=lines.append)
+        told.append(lines)
+    short, whole = told
+    until = next(place for place, line in enumerate(short) if line.endswith(" calm"))
+    assert until > 0
+    assert short[:until] == whole[:until]
