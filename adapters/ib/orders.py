@@ -210,9 +210,10 @@ class Desk:
         tracked.is_parked = tracked.is_stop and status == "PreSubmitted"
 
     def _accept(self, ts: int, tracked: Tracked) -> None:
-        was_asked = Asked.SUBMIT in tracked.asked
+        was_unknown = tracked.told_unknown
         tracked.answered(Asked.SUBMIT)
-        if not tracked.is_accepted or (was_asked and tracked.told_unknown):
+        # What else was asked and not answered is as unknown as before.
+        if not tracked.is_accepted or (was_unknown and not tracked.asked):
             tracked.is_accepted = True
             self._say(
                 tracked, OrderAccepted(ts, ts, self._id(tracked), tracked.price or 0, tracked.leaves, tracked.venue_order_id)

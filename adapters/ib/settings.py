@@ -78,6 +78,8 @@ class IbSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
             raise ConfigError(f"settings: silence_s: {self.silence_s} must be more than heartbeat_s")
         if not 0 <= self.commission_wait_s <= 10:
             raise ConfigError(f"settings: commission_wait_s: {self.commission_wait_s} must be 0 to 10")
+        if not 0 <= self.reset_duration_s <= 43_200 or not 0 <= self.reset_quiet_s <= 3_600:
+            raise ConfigError("settings: reset_duration_s must be 0 to 43200 and reset_quiet_s 0 to 3600")
         for name in ("time_zone", "reset_time_zone"):
             try:
                 ZoneInfo(getattr(self, name))

@@ -39,7 +39,7 @@ QUICK = {
     "heartbeat_s": 0.2,
     "silence_s": 1.0,
     "request_timeout_s": 3.0,
-    "reset_quiet_s": -1,
+    "reset_quiet_s": 0,
 }
 
 
