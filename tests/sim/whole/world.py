@@ -130,12 +130,13 @@ class World:
         return Conditions(
             latency_ns=(MS // 2, MS + draw.below(60 * MS)),
             split_ppm=draw.below(200_000),
-            cut_ppm=rate(10_000),
-            half_open_ppm=rate(1_000),
-            blip_ppm=rate(5_000),
-            dns_ppm=rate(100_000),
-            refuse_ppm=rate(200_000),
-            hang_ppm=rate(50_000),
+            # A start takes dozens of requests and connections at some venues: where each hardly ever works, nobody ever trades.
+            cut_ppm=rate(3_000),
+            half_open_ppm=rate(300),
+            blip_ppm=rate(3_000),
+            dns_ppm=rate(30_000),
+            refuse_ppm=rate(50_000),
+            hang_ppm=rate(10_000),
         )
 
     def _choose(self, venues: tuple[str, ...]) -> list[str]:
