@@ -7,6 +7,7 @@ asked about until a fact ends it. Nothing is sent a second time from here. Times
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Iterable
 from enum import IntEnum
 from typing import Any, assert_never
 
@@ -511,6 +512,11 @@ class OrderDesk:
             case OrderOutcomeUnknown():
                 known.is_cancel_asked = False
         return False
+
+    def tell_no_more(self, fills: Iterable[OrderFilled]) -> None:
+        """They are known by a question: the stream may stay silent about them."""
+        for fill in fills:
+            self._is_told(fill)
 
     def _is_told(self, fill: OrderFilled) -> bool:
         """The stream may say one twice, and a question about an order says what the stream has said."""

@@ -88,6 +88,7 @@ class BinanceAdapter:
         self._rules_wanted = anyio.Event()
         self._inquiring = anyio.Lock()
         self._since_ts: int | None = None  # from where on the daemon has asked for executions
+        self._shown: set[tuple[int, str]] = set()  # executions in the last answer to a query
         self._told = ""
         self._unreadable = 0
 
@@ -164,7 +165,13 @@ class BinanceAdapter:
             raise TransportError(f"{self.venue}: there is no connection")
         self._since_ts = since_ts
         with anyio.move_on_after(QUERY_S_MAX):
-            return (await self._ask_where_things_stand())[0]
+            state = (await self._ask_where_things_stand())[0]
+            shown = {(fill.client_order_id, fill.execution_id) for fill in state.executions}
+            # Before `run` one look is enough for the daemon, later it takes two.
+            certain = shown if self._sink is None else shown & self._shown
+            self._desk.tell_no_more(fill for fill in state.executions if (fill.client_order_id, fill.execution_id) in certain)
+            self._shown = shown
+            return state
         raise TransportError(f"{self.venue}: no answer within {QUERY_S_MAX:g} s")
 
     async def close(self) -> None:
@@ -355,6 +362,7 @@ class BinanceAdapter:
                 self._recover_wanted.set()
                 continue
             on_reconnect(state)
+            self._desk.tell_no_more(state.executions)
             self._emit(self._desk.still_unknown(self._now()))
             if connection == self._user.connection:
                 self._user.session.recovered(now_ns())

@@ -17,6 +17,7 @@ from core.venue_opening import Environment
 Door = Callable[[Any, str, Any, str, Any, float], Awaitable[Any]]
 _ORIGIN = re.compile(r"[a-z]+://[^/]+")
 LOOPBACK = "http"
+USER_AGENT = "tradingd"
 
 
 def error_types() -> tuple[type[Exception], type[Exception]]:
@@ -53,7 +54,8 @@ def make_exchange(
     require_exchange(name)
     exchange = _class_of(name)(door, wall_ms, _config(credentials, options))
     exchange.has["fetchCurrencies"] = False  # nothing of it is used, and of some exchanges it wants a login
-    exchange.userAgent = exchange.userAgent or "tradingd"
+    if str(exchange.userAgent).startswith("python-requests"):
+        exchange.userAgent = USER_AGENT  # ccxt's own default names a client that is not here
     urls = exchange.urls
     if environment is Environment.TEST:
         if not urls.get("test"):

@@ -131,7 +131,9 @@ def order_report(row: Json, units: Units) -> OrderReport:
     if not 0 <= filled <= qty:
         raise VenueProtocolError(f"{units.symbol}: an order of {qty} units of which {filled} are filled")
     price = row.get("price")
-    is_priced = price is not None and str(price).strip("0.") != ""
+    # Of a market order, and of one that has ended, ccxt may say the average of its executions: no price of the market.
+    is_limit = status == OPEN and row.get("type") != "market"
+    is_priced = is_limit and price is not None and str(price).strip("0.") != ""
     return OrderReport(
         venue_id=_id(row, "id"),
         client_text=_optional_id(row, "clientOrderId"),

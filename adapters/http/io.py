@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ssl
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -116,6 +116,18 @@ class HttpTransport:
             if wait is None or self._now() + wait >= deadline:
                 return msgspec.structs.replace(sent, attempts=attempts)
             await anyio.sleep(wait / NS_PER_SECOND)
+
+    async def send_all(self, requests: Sequence[Request[T]]) -> list[Sent[T]]:
+        """All at once, as far as the gate lets them; what became of each, in their order."""
+        found: dict[int, Sent[T]] = {}
+
+        async def send(place: int) -> None:
+            found[place] = await self.send(requests[place])
+
+        async with anyio.create_task_group() as tasks:
+            for place in range(len(requests)):
+                tasks.start_soon(send, place)
+        return [found[place] for place in range(len(requests))]
 
     @asynccontextmanager
     async def open_stream(

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
-from urllib.parse import urlencode
 
 import msgspec
 from oandapyV20.endpoints import accounts, orders, positions, pricing, transactions
 
+from adapters.http.record import percent_encoded
 from adapters.http.request import Answer, Intent, Request, Verdict, Wire
 from adapters.oanda.exact import text_of_time
 from adapters.oanda.outcomes import judge_cancel, judge_close, judge_place, judge_query, judge_replace
@@ -192,10 +192,14 @@ class OandaCodec:
             method=str(endpoint.method),
             origin=origin,
             # AccountList has its path with a slash in front, all the others without.
-            target="/" + str(endpoint).removeprefix("/") + (f"?{urlencode(params)}" if params else ""),
+            target="/" + str(endpoint).removeprefix("/") + (f"?{_encoded(params)}" if params else ""),
             headers=headers,
             body=b"" if data is None else msgspec.json.encode(data),
         )
+
+
+def _encoded(params: Mapping[str, str]) -> str:
+    return "&".join(f"{name}={percent_encoded(value.encode()).decode()}" for name, value in params.items())
 
 
 def order_body(command: SubmitOrder, rules: Rules, client_text: str) -> dict[str, Any] | Reason:

@@ -190,6 +190,10 @@ class Desk:
         order.is_acknowledged = order.is_adopted = True
         self._enter(order, found.venue_order_id)
 
+    def trades(self, name: str) -> bool:
+        """Whether the venue's instrument of this name is configured."""
+        return name in self._by_name
+
     def find(self, order_id: int) -> OurOrder | None:
         return self._orders.get(order_id)
 
@@ -387,7 +391,8 @@ class Desk:
         if order is None or not fills:
             return list(fills)
         qty = sum(fill.qty for fill in fills)
-        if fills[0].side is not order.side or qty > (order.leaves if order.is_open else order.left_at_end):
+        is_other = (fills[0].side, fills[0].instrument_id) != (order.side, order.instrument_id)
+        if is_other or qty > (order.leaves if order.is_open else order.left_at_end):
             self.notes.append(
                 f"order {order.id} cannot have been filled by {qty} units: transaction {transaction.id} is not booked"
             )

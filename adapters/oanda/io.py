@@ -37,6 +37,7 @@ EARLY_EVENTS_MAX = 100_000
 OVERLAP_NS = 60 * NS_PER_SECOND  # executions of so long before a loss are asked for again behind it
 DOUBT_INTERVAL_S = 1.0  # between questions while the outcome of a request is unknown
 REST_TRIES_MAX = 10
+NOTES_KEPT_MAX = 1_000  # none of these is told twice
 _PAGE = re.compile(r"[?&]from=(\d{1,18})&to=(\d{1,18})(?:&|$)")
 _RULES_CHANGED = ("PRICE_PRECISION_EXCEEDED", "UNITS_PRECISION_EXCEEDED", "UNITS_MINIMUM_NOT_MET", "UNITS_LIMIT_EXCEEDED")
 _LOST = (TransportError, RefusedError, VenueProtocolError)
@@ -93,6 +94,7 @@ class OandaAdapter:
         self._rest_tries: dict[str, int] = {}
         self._rules_due = False
         self._told: dict[str, str] = {}  # by what it is about: the trouble told last
+        self._noted: dict[str, None] = {}  # notes that were told, the oldest first
 
     # The Adapter.
 
@@ -350,6 +352,8 @@ class OandaAdapter:
             fill
             for transaction in found
             if transaction.type == "ORDER_FILL" and transaction.number <= last and time_of(transaction.time) >= since_ts
+            # Of what is not configured the stream has told, once.
+            if self._desk.trades(transaction.instrument)
             for fill in self._desk.fills_of(ts, transaction)
         )
 
@@ -498,7 +502,11 @@ class OandaAdapter:
 
     def _tell_notes(self) -> None:
         for note in self._session.take_notes():
-            self._on_trouble(f"{self.venue}: {note}")
+            if note not in self._noted:
+                self._noted[note] = None
+                if len(self._noted) > NOTES_KEPT_MAX:
+                    del self._noted[next(iter(self._noted))]
+                self._on_trouble(f"{self.venue}: {note}")
 
 
 class _Backoff:

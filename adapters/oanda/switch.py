@@ -6,8 +6,6 @@ and positions are closed by the venue's own call, which can only reduce.
 
 from __future__ import annotations
 
-import anyio
-
 from adapters.http.io import HttpTransport
 from adapters.http.request import Intent, Outcome, Request, Sent, T
 from adapters.oanda.codec import OandaCodec
@@ -57,17 +55,14 @@ class OandaSwitch:
 
     async def cancel_all(self) -> None:
         listed = await self._ask(self._codec.pending_orders(Intent.CANCEL))
-        failures: list[str] = []
-
-        async def cancel(number: str) -> None:
-            sent = await self._http.send(self._codec.cancel(number))
+        failures = [
+            f"order {order.id}: {sent.outcome.name} {sent.reason}"
+            for order, sent in zip(
+                listed.orders, await self._http.send_all([self._codec.cancel(order.id) for order in listed.orders]), strict=True
+            )
             # One that is over was what was wanted.
-            if sent.outcome in (Outcome.NOT_SENT_PROVEN, Outcome.REJECTED_PROVEN) and sent.reason != NO_SUCH_ORDER:
-                failures.append(f"order {number}: {sent.outcome.name} {sent.reason}")
-
-        async with anyio.create_task_group() as tasks:
-            for order in listed.orders:
-                tasks.start_soon(cancel, order.id)
+            if sent.outcome in (Outcome.NOT_SENT_PROVEN, Outcome.REJECTED_PROVEN) and sent.reason != NO_SUCH_ORDER
+        ]
         if failures:
             raise TransportError(f"{self._venue}: not everything could be canceled: {'; '.join(failures[:10])}")
 
@@ -90,22 +85,20 @@ class OandaSwitch:
     async def flatten(self) -> None:
         """Every position of the account by the venue's own call, none of them twice."""
         listed = await self._ask(self._codec.open_positions())
-        failures: list[str] = []
-
-        async def close(name: str, is_long: bool) -> None:
-            sent = await self._http.send(self._codec.close_position(name, is_long=is_long))
-            if sent.outcome is Outcome.ACCEPTED and sent.value is not None:
-                for canceled in (sent.value.long_cancel, sent.value.short_cancel):
-                    if canceled is not None:
-                        failures.append(f"{name}: {canceled.reason}")
+        held = [
+            (position.instrument, is_long)
+            for position in listed.positions
+            for side, is_long in ((position.long, True), (position.short, False))
+            if decimal_of(side.units, UNITS_SCALE, "units")
+        ]
+        answers = await self._http.send_all([self._codec.close_position(name, is_long=is_long) for name, is_long in held])
+        failures = []
+        for (name, _), sent in zip(held, answers, strict=True):
+            if sent.value is not None:
+                canceled = sent.value.long_cancel or sent.value.short_cancel
+                failures += [] if canceled is None else [f"{name}: {canceled.reason}"]
             elif sent.outcome is not Outcome.UNKNOWN and sent.reason != NO_SUCH_POSITION:
                 failures.append(f"{name}: {sent.outcome.name} {sent.reason}")
-
-        async with anyio.create_task_group() as tasks:
-            for position in listed.positions:
-                for side, is_long in ((position.long, True), (position.short, False)):
-                    if decimal_of(side.units, UNITS_SCALE, "units"):
-                        tasks.start_soon(close, position.instrument, is_long)
         if failures:
             raise TransportError(f"{self._venue}: not everything could be closed: {'; '.join(failures[:10])}")
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from core.errors import ConfigError
 from daemon.config.loader import LoadedConfig, load_config
 from daemon.drill.catalogue import FAULTS
-from daemon.drill.course import JOBS_MAX, Exercise, check, exercises, numbers_of, run
+from daemon.drill.course import JOBS_MAX, Exercise, alone, check, exercises, numbers_of, run
 from daemon.drill.verdict import Result, Verdict
 from daemon.exit_codes import ExitCode
 from daemon.one_line import one_line
@@ -24,11 +24,14 @@ PASSED = (Result.HELD, Result.NOT_APPLICABLE)
 def drill(options: argparse.Namespace) -> int:
     """Exit code 8 unless everything that could be drilled has held."""
     loaded = load_config(DEFAULT_CONFIG if options.config is None else Path(options.config), options.overrides)
+    venues = _venues(loaded, options.venue)
+    if options.alone:
+        loaded = alone(loaded, venues)
     check(loaded)
     build_trader(loaded, 1)  # what is wrong with a strategy is said once, and not by every drill
     if not 1 <= options.jobs <= JOBS_MAX:
         raise ConfigError(f"--jobs {options.jobs}: must be 1 to {JOBS_MAX}")
-    wanted = exercises(loaded, numbers_of(options.fault), _venues(loaded, options.venue))
+    wanted = exercises(loaded, numbers_of(options.fault), venues)
     progress = Progress(sum(not each.why_not for each in wanted), quiet=options.json)
     verdicts = run(
         loaded,

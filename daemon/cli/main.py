@@ -201,6 +201,9 @@ def _add_drill(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         default=[],
         help="this number of the catalogue, or a range: 22-29; may be repeated",
     )
+    drill.add_argument(
+        "--alone", action="store_true", help="with the venues of --venue only, and the strategies that trade there"
+    )
     drill.add_argument("--seed", metavar="N", type=int, default=1, help="of the simulated venues' markets")
     drill.add_argument("--jobs", metavar="N", type=int, default=1, help="drills at the same time")
     drill.add_argument("--keep", metavar="DIR", help="keep there what the drills leave that did not hold")

@@ -69,7 +69,7 @@ async def _play(played: Scene, number: int, venue: str, plan: Plan) -> tuple[int
         _do(played, venue, plan, is_after=True)
     await played.become_well(is_foreign=plan.is_foreign)
     await played.kill()
-    await played.end(is_foreign=plan.is_foreign)
+    await played.end()
     return fired, ""
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import anyio
 
@@ -17,6 +18,7 @@ from daemon.drill.place import Places
 from daemon.drill.plans import plan_of
 from daemon.drill.venues import known_faults, simulator_of, why_not_shown
 from daemon.drill.verdict import Result, Verdict
+from daemon.trading.router import venue_of
 
 JOBS_MAX = 16
 
@@ -28,6 +30,33 @@ class Exercise:
     number: int
     venue: str
     why_not: str = ""
+
+
+def alone(loaded: LoadedConfig, venues: Sequence[str]) -> LoadedConfig:
+    """The configuration as far as it is about these venues: their connections and instruments, and who trades nowhere else."""
+    config = loaded.config
+    dropped = {each.instrument_id for each in loaded.instruments if venue_of(each.instrument_id) not in venues}
+    limits = {key: each for key, each in config.risk.instruments.items() if key not in dropped}
+    return replace(
+        loaded,
+        instruments=tuple(each for each in loaded.instruments if each.instrument_id not in dropped),
+        config=config.model_copy(
+            update={
+                "connections": [each for each in config.connections if each.venue in venues],
+                "strategies": [each for each in config.strategies if not _names(each.params) & dropped],
+                "risk": config.risk.model_copy(update={"instruments": limits}),
+            }
+        ),
+    )
+
+
+def _names(value: Any) -> set[str]:
+    """Every text in somebody's parameters."""
+    if isinstance(value, dict):
+        return set().union(*(_names(each) for each in value.values()))
+    if isinstance(value, list):
+        return set().union(*(_names(each) for each in value))
+    return {value} if isinstance(value, str) else set()
 
 
 def check(loaded: LoadedConfig) -> None:

@@ -31,6 +31,7 @@ POLL_S = 0.05
 START_S_MAX = 60.0
 TRADE_S_MAX = 40.0
 WELL_S_MAX = 45.0
+RECONCILE_AGAIN_S = 8.0
 KILL_S = "20s"
 SETTLE_S = 0.6  # behind a kill: what it missed would show
 ORDERS_MIN = 3  # at a venue before anything goes wrong there
@@ -101,8 +102,14 @@ class Scene:
         `is_foreign`: there are fills that are not ours: halted with what differs named is as well as it can be.
         """
         seen: dict[str, Any] = {}
+        asked_ts = 0
 
         async def is_well() -> bool:
+            nonlocal asked_ts
+            if self.seconds_since(asked_ts) >= RECONCILE_AGAIN_S:
+                # Not by a shorter interval: what a comparison costs of a venue's budget is the user's to spend.
+                await self.stage.ask_daemon("/reconcile", "POST", {"reason": "drill"})
+                asked_ts = self.clock.now()
             status = await self.stage.ask_daemon("/status")
             orders = await self.stage.ask_daemon("/orders")
             if status is None or orders is None:
@@ -129,14 +136,16 @@ class Scene:
             self.broken(Oracle.KILL, f"the kill ended with {code}: {text[-OUTPUT_CHARACTERS:]}")
         await anyio.sleep(SETTLE_S)
 
-    async def end(self, *, is_foreign: bool = False) -> None:
-        """The processes end in order; the daemon says so where it ends with what is not its own."""
-        fine = (ExitCode.OK, ExitCode.HALTED, ExitCode.INTERRUPTED, *([ExitCode.MISMATCH] if is_foreign else []))
+    async def end(self) -> None:
+        """The processes end in order. A daemon that could not have everything verified at its end says so: that is no silence."""
+        fine = (ExitCode.OK, ExitCode.HALTED, ExitCode.INTERRUPTED, ExitCode.MISMATCH)
         for name, child in (("daemon", self.daemon), ("guardian", self.guardian)):
             if child is None:
                 continue
             was_there = child.poll() is None
             code = await self.stage.end(child, signal.SIGTERM)
+            if was_there and code == ExitCode.MISMATCH:
+                self.notes.said.append(f"the {name} ended without having verified everything")
             if was_there and code not in fine:
                 self.broken(Oracle.ALIVE, f"the {name} ended with {code}: {self._last_words(child)}")
 

@@ -147,7 +147,7 @@ def _drill_config(loaded: LoadedConfig, stage: Stage, ports: Mapping[str, int]) 
     plain["connections"] = [_drill_connection(place, each, stage, ports) for place, each in enumerate(stage.simulated)]
     plain["daemon"] |= {
         "state_folder": "state",
-        "reconcile_interval": "4s",
+        "reconcile_interval": "20s",
         "unknown_timeout": "5s",
         "record_frames": True,
         "venue_wait": "20s",

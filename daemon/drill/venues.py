@@ -107,12 +107,12 @@ def _first_names(orders: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     """The client's id of each order, and of one that another goes on as (a stop, a replaced one) that of the first."""
     by_id = {each["venue_order_id"]: each for each in orders}
     names = {}
-    for key, order in by_id.items():
-        seen = {key}
-        while order.get("triggered_by") in by_id and order["triggered_by"] not in seen:
-            seen.add(order["triggered_by"])
-            order = by_id[order["triggered_by"]]
-        names[key] = order["client_order_id"]
+    for key in by_id:
+        first, seen = by_id[key], {key}
+        while first.get("triggered_by") in by_id and first["triggered_by"] not in seen:
+            seen.add(first["triggered_by"])
+            first = by_id[first["triggered_by"]]
+        names[key] = first["client_order_id"]
     return names
 
 

@@ -221,7 +221,7 @@ class Engine:
     def place(self, ts: int, account: str, fields: Mapping[str, Any], origin: str = "client") -> tuple[Ticket, dict[str, Any]]:
         """The ticket, and the order's body as the answer shows it: before anything could happen to it."""
         ticket = self._ticket(ts, account, fields, origin)
-        self._check_account(ticket)
+        self._check_account(ticket, closes=str(fields.get("position_intent") or "").endswith("to_close"))
         self._keep(ticket)
         answer = body_of(ticket)
         if self._trades_now(ticket) and ticket.time_in_force not in ("opg", "cls"):
@@ -277,13 +277,13 @@ class Engine:
             updated_ts=ts,
         )
 
-    def _check_account(self, ticket: Ticket) -> None:
+    def _check_account(self, ticket: Ticket, *, closes: bool) -> None:
         settings = self.accounts[ticket.account.name]
         if settings.is_blocked:
             raise ApiError(403, FORBIDDEN, "new orders are rejected by user request or the account is restricted")
         self._check_opposite(ticket)
         held = ticket.account.qty(ticket.listing)
-        if ticket.intent.endswith("to_close"):
+        if closes:
             is_less = held > 0 if ticket.side is Side.SELL else held < 0
             if not is_less or ticket.qty > abs(held):
                 raise ApiError(403, FORBIDDEN, "position intent mismatch: the order would open a position")

@@ -160,7 +160,7 @@ class Acts:
     def liquidate(self, ts: int, account: Account, market: Market) -> None:
         """Its orders leave, its position goes to the market, and the liquidation fee is taken."""
         before = len(self._exchange.orders)
-        tag = Tag(kind="MARKET", time_in_force="GTC", child_id=f"autoclose-{ts // 1_000_000}{account.number}")
+        tag = Tag(kind="LIMIT", time_in_force="IOC", child_id=f"autoclose-{ts // 1_000_000}{account.number}")
         self._exchange.force(ts, account, market.listing, "liquidation", tag)
         value = sum(order.value for order in list(self._exchange.orders.values())[before:] if order.origin == "forced")
         fee = market.rules.commission(1, value, LIQUIDATION_FEE_RATE)
@@ -172,7 +172,7 @@ class Acts:
         if not 0 < qty <= abs(held):
             raise ValueError(f"qty: the position is {held}")
         side = Side.SELL if held > 0 else Side.BUY
-        tag = Tag(kind="MARKET", time_in_force="GTC", child_id="adl_autoclose")
+        tag = Tag(kind="LIMIT", time_in_force="IOC", child_id="adl_autoclose")
         self._exchange.deliver(ts, account, market.listing, side, qty, market.listing.reference, "adl", tag=tag)
 
     def _deposit(self, ts: int, arguments: Arguments) -> None:

@@ -19,6 +19,7 @@ TRADES_KEPT = 1000
 UPDATE_ID_FIRST = 50_000_000_000
 FUNDING_EVERY_NS = 8 * 3600 * NS_PER_SECOND
 BEYOND_DOUBLE = 2**53
+STANDARD = 1  # the kind of a futures symbol
 
 Event = dict[str, Any]
 Levels = tuple[dict[int, int], dict[int, int]]
@@ -73,7 +74,10 @@ class DepthStream:
         event: Event = {"e": "depthUpdate", "E": ms(ts)}
         if feed.desk.product is Product.USDM:
             event["T"] = ms(ts)
-        event |= {"s": feed.market.symbol, "U": first, "u": last}
+        event["s"] = feed.market.symbol
+        if feed.desk.product is Product.USDM:
+            event |= {"ps": feed.market.symbol, "st": STANDARD}
+        event |= {"U": first, "u": last}
         if feed.desk.product is Product.USDM:
             event["pu"] = before
         return event | {"b": bids, "a": asks}
@@ -140,7 +144,7 @@ class BookFeed:
         event |= {"b": texts.price(bid.price if bid else 0), "B": texts.qty(bid.qty if bid else 0)}
         event |= {"a": texts.price(ask.price if ask else 0), "A": texts.qty(ask.qty if ask else 0)}
         if self.desk.product is Product.USDM:
-            event = {"e": "bookTicker", **event, "T": ms(ts), "E": ms(ts)}
+            event = {"e": "bookTicker", **event, "T": ms(ts), "E": ms(ts), "st": STANDARD, "ps": self.market.symbol}
         return event
 
     def snapshot(self, ts: int, limit: int) -> Event:
@@ -200,7 +204,7 @@ class MarketData:
             "T": ms(found.ts),
             "m": found.taker_side is Side.SELL,
         }
-        return event if self._desk.product is Product.USDM else event | {"M": True}
+        return event | ({"st": STANDARD} if self._desk.product is Product.USDM else {"M": True})
 
     def keep(self, prints: Iterable[Print]) -> None:
         for found in prints:
@@ -228,6 +232,7 @@ class MarketData:
             "P": texts.price(listing.mark),
             "r": money(market.funding_rate_ppb // 10),
             "T": ms(next_funding(ts)),
+            "st": STANDARD,
         }
 
     # REST.
@@ -247,6 +252,8 @@ class MarketData:
                 "futuresType": "U_MARGINED",
                 "assets": [{"asset": "USDT", "marginAvailable": True, "autoAssetExchange": "-10000"}],
             }
+        else:
+            found["sors"] = []
         return found | {"symbols": [symbol_info(desk.product, market) for market in wanted]}
 
     def depth(self, ts: int, params: Params) -> Any:

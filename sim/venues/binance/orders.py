@@ -198,6 +198,7 @@ def spot_placed(texts: Texts, order: Order, fills: list[Fill], kind: str) -> dic
 
 def spot_canceled(texts: Texts, order: Order) -> dict[str, Any]:
     found = spot_placed(texts, order, [], "RESULT")
+    del found["workingTime"]
     return found | {
         "origClientOrderId": wire_id(order),
         "clientOrderId": tag_of(order).canceled_by,

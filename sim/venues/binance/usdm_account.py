@@ -90,15 +90,27 @@ class UsdmAccount:
         """With what the older version tells besides, of every symbol."""
         found = self.account(call)
         may_trade = call.client.may["enableFutures"]
-        rows = [self._account_position(market, call.account, ms(call.ts)) for market in self._desk.markets.values()]
-        for row in rows:
-            leverage = call.account.leverage.get(row["symbol"], LEVERAGE_FIRST)
-            row |= {"leverage": str(leverage), "isolated": False, "entryPrice": self._entry(row["symbol"], call.account)}
+        rows = [self._account_position_v2(market, call.account, ms(call.ts)) for market in self._desk.markets.values()]
         flags = {"feeTier": 0, "canTrade": may_trade, "canDeposit": True, "canWithdraw": True, "updateTime": 0}
         return {**flags, "multiAssetsMargin": False, "tradeGroupId": -1, **found, "positions": rows}
 
-    def _entry(self, symbol: str, account: Account) -> str:
-        return entry_price(self._desk.texts[symbol], account)
+    def _account_position_v2(self, market: Market, account: Account, stamp: int) -> dict[str, Any]:
+        row = self._account_position(market, account, stamp)
+        kept = {name: row[name] for name in row if name not in ("isolatedMargin", "isolatedWallet", "notional")}
+        leverage = account.leverage.get(market.symbol, LEVERAGE_FIRST)
+        cap = next((each.cap for each in reversed(market.brackets) if each.leverage >= leverage), market.brackets[0].cap)
+        entry = entry_price(self._desk.texts[market.symbol], account)
+        return kept | {
+            "positionInitialMargin": row["initialMargin"],
+            "openOrderInitialMargin": "0",
+            "leverage": str(leverage),
+            "isolated": False,
+            "entryPrice": entry,
+            "breakEvenPrice": entry,
+            "maxNotional": str(cap),
+            "bidNotional": "0",
+            "askNotional": "0",
+        }
 
     def _asset(self, account: Account, asset: str, stamp: int) -> dict[str, Any]:
         books, wallet = self._desk.books, account.balances[asset]

@@ -173,7 +173,7 @@ class EventWriter:
             "b": "0",
             "a": "0",
             "m": fill is not None and fill.is_maker,
-            "R": order.reduce_only,
+            "R": order.reduce_only or order.origin == "forced",
             "wt": tag.working_type,
             "ot": tag.kind,
             "ps": "BOTH",

@@ -14,8 +14,11 @@ BALANCE = 100_000 * 10**8
 
 
 def open_venue(seed: int = 0, faults: Mapping[int, int] | None = None, ts: int = 0) -> OandaVenue:
-    """`faults`: rates in a million by the catalogue's number. Raises ValueError for one that this venue cannot show."""
-    venue = OandaVenue(ts, seed=seed, faults=faults)
+    """`faults`: rates in a million by the catalogue's number. Raises ValueError for one that this venue cannot show.
+
+    It never closes: a rehearsal may be on a Sunday.
+    """
+    venue = OandaVenue(ts, seed=seed, faults=faults, keeps_week=False)
     for name, token in ACCOUNTS.items():
         venue.add_account(ts, name, token, BALANCE)
     return venue

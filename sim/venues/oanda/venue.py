@@ -29,7 +29,7 @@ STREAM_HEADERS = (("Content-Type", "application/octet-stream"),)
 
 
 class OandaVenue:
-    """A SimVenue. `connections_per_s` 0: any number; more are cut before they are heard."""
+    """A SimVenue. `connections_per_s` 0: any number; more are cut before they are heard. `keeps_week` False: it never closes."""
 
     wire: Literal["http", "tcp"] = "http"
 
@@ -43,17 +43,19 @@ class OandaVenue:
         requests_per_s: int = REQUESTS_PER_S,
         connections_per_s: int = CONNECTIONS_PER_S,
         tells_rest: bool = False,
+        keeps_week: bool = True,
     ) -> None:
         self.faults = Faults(KNOWN, seed, faults)
         self.engine = Engine(pairs, seed, tells_rest=tells_rest)
         self.streams = Streams(self.engine, self.faults)
+        self._keeps_week = keeps_week
         self._requests_per_s = requests_per_s
         self._connections_per_s = connections_per_s
         self._requests: dict[str, deque[int]] = {}
         self._connects: deque[int] = deque()
         self._outgoing: list[Outgoing] = []
         self._day_end_ts = next_day_end(ts)
-        self.engine.dealer.follow_week(ts)
+        self._follow_week(ts)
         self.engine.dealer.advance(ts)
 
     def add_account(self, ts: int, name: str, token: str, balance: int, *, hedging: bool = False) -> AccountBook:
@@ -100,7 +102,7 @@ class OandaVenue:
         engine = self.engine
         while self._day_end_ts <= ts:
             self._end_day(self._day_end_ts)
-        engine.dealer.follow_week(ts)
+        self._follow_week(ts)
         engine.exchange.expire(ts)
         engine.dealer.advance(ts)
         engine.flush(ts)
@@ -130,6 +132,10 @@ class OandaVenue:
         return self.engine.ledger()
 
     # How.
+
+    def _follow_week(self, ts: int) -> None:
+        if self._keeps_week:
+            self.engine.dealer.follow_week(ts)
 
     def _end_day(self, ts: int) -> None:
         engine = self.engine

@@ -16,7 +16,7 @@ from tests.adapters.binance.account_for_tests import SPOT
 from tests.adapters.ccxt_any.venue import INSTRUMENT, Exchange, Sink, adapter_of
 from tests.daemon.trading.test_router import approve
 
-WAIT_S = 30.0  # for what must happen; the machine may be loaded
+WAIT_S = 20.0  # for what must happen; the machine may be loaded
 
 
 class Stage:

@@ -64,6 +64,8 @@ def test_an_order() -> None:
     assert (report.side, report.ts, report.client_text) == (Side.BUY, STAMP_MS * 1_000_000, "td-7-3")
     assert order_report({**ORDER, "price": None}, UNITS).price is None
     assert order_report({**ORDER, "price": "0.0"}, UNITS).price is None
+    assert order_report({**ORDER, "price": "49999.9455555", "type": "market"}, UNITS).price is None
+    assert order_report({**ORDER, "price": "49999.9455555", "status": "closed"}, UNITS).price is None
     assert order_report({**ORDER, "clientOrderId": None, "timestamp": None}, UNITS).ts == 0
 
 

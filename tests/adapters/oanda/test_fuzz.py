@@ -129,8 +129,10 @@ def deal(payload: bytes) -> None:
                     session().answered(1, verdict.value)
 
 
+BEAT = b'{"type":"HEARTBEAT","lastTransactionID":"7","time":"x"}'
+REJECTED = {**CREATE, "type": "LIMIT_ORDER_REJECT", "rejectReason": "X"}
 DECODERS: dict[str, tuple[Callable[[bytes], None], tuple[bytes, ...]]] = {
-    "transaction": (transaction, (encoded(CREATE), encoded(FILL), encoded(CANCEL), b'{"type":"HEARTBEAT","lastTransactionID":"7","time":"x"}')),
+    "transaction": (transaction, (encoded(CREATE), encoded(FILL), encoded(CANCEL), BEAT)),
     "price": (price, (encoded(PRICE), b'{"type":"HEARTBEAT","time":"x"}')),
     "account": (account, (encoded(ACCOUNT),)),
     "instruments": (listed, (encoded(INSTRUMENTS),)),
@@ -141,7 +143,7 @@ DECODERS: dict[str, tuple[Callable[[bytes], None], tuple[bytes, ...]]] = {
         (
             encoded({"orderCreateTransaction": CREATE, "orderFillTransaction": FILL, "lastTransactionID": "8"}),
             encoded({"orderCancelTransaction": CANCEL, "orderCreateTransaction": {**CREATE, "replacesOrderID": "7"}}),
-            encoded({"orderRejectTransaction": {**CREATE, "type": "LIMIT_ORDER_REJECT", "rejectReason": "X"}, "errorCode": "X", "errorMessage": "x"}),
+            encoded({"orderRejectTransaction": REJECTED, "errorCode": "X", "errorMessage": "x"}),
         ),
     ),
 }  # fmt: skip

@@ -72,7 +72,7 @@ def test_each_environment_opens_its_own_accounts() -> None:
             },
             "is no endpoint of environment 'test'",
         ),
-        ({"instruments": {"EURUSD.OANDA": msgspec.structs.replace(instruments(EURO)[EURO], instrument_id="EURUSD.OANDA")}}, "symbols"),
+        ({"instruments": {"EURUSD.OANDA": changed(instrument_id="EURUSD.OANDA")[EURO]}}, "symbols"),
         ({"instruments": changed(tick=5)}, "ticks are powers of ten, not 0.00005"),
         ({"instruments": changed(lot=3)}, "lots are powers of ten"),
         ({"instruments": changed(multiplier=10)}, "multiplier 1"),
@@ -93,8 +93,13 @@ def test_a_token_that_cannot_be_one(token: str) -> None:
 
 
 BODY = InstrumentBody(
-    name="EUR_USD", type="CURRENCY", display_precision=5, trade_units_precision=0, minimum_trade_size="1", maximum_order_units="100000000"
-)  # fmt: skip
+    name="EUR_USD",
+    type="CURRENCY",
+    display_precision=5,
+    trade_units_precision=0,
+    minimum_trade_size="1",
+    maximum_order_units="100000000",
+)
 
 
 @pytest.mark.parametrize(

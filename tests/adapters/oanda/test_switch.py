@@ -7,7 +7,7 @@ import pytest
 from core.enums import Side
 from core.errors import RefusedError, TransportError
 from core.venue_switch import VenueSwitch
-from tests.adapters.oanda.world import ACCOUNT, EURO, MID, POUND, S, TOKEN, World
+from tests.adapters.oanda.world import ACCOUNT, EURO, MID, POUND, TOKEN, S, World
 
 BID = MID - 7
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from core.enums import MarketStatus
 from sim.venues.oanda.calendar import is_open, next_day_end, spread_at
 from sim.venues.oanda.faults import KNOWN
 from sim.venues.oanda.opening import ACCOUNTS, open_venue
@@ -60,6 +61,8 @@ def test_it_is_a_simulated_venue() -> None:
     venue: SimVenue = open_venue(seed=1, ts=MONDAY)
     assert venue.wire == "http"
     assert set(venue.ledger()["balances"]) == set(ACCOUNTS)
+    saturday = open_venue(seed=1, ts=MONDAY + 5 * 86_400 * S)
+    assert saturday.engine.exchange.listings["EUR_USD"].status is MarketStatus.TRADING
     with pytest.raises(ValueError, match="cannot show fault 63"):
         open_venue(faults={63: 5}, ts=MONDAY)
 
