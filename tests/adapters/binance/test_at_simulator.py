@@ -7,7 +7,6 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import anyio
-import msgspec
 import pytest
 
 from adapters.binance.endpoints import Product
@@ -20,19 +19,16 @@ from core.events import (
     OrderCanceled,
     OrderExpired,
     OrderFilled,
-    OrderOutcomeUnknown,
     OrderRejected,
     OrderReplaced,
-    OrderTriggered,
     Quote,
-    StatusChanged,
     Trade,
 )
 from core.identifiers import format_order_id, make_order_id
 from core.instruments import Instrument
 from core.strategy import Subscription
-from sim.venues.binance.markets import default_markets
 from sim.venues.binance.markets import Product as Simulated
+from sim.venues.binance.markets import default_markets
 from sim.venues.binance.opening import open_venue
 from sim.venues.binance.venue import BinanceVenue
 from tests.adapters.binance.account_for_tests import PREFIX
