@@ -97,6 +97,8 @@ class CcxtAdapter:
 
     async def open(self) -> None:
         """Raises ConfigError, too, where an instrument is not what the configuration says."""
+        if not self._is_watch:
+            self._account.require_calls()
         await self._read_clock()
         for trouble in await self._account.load():
             self._tell(trouble)
