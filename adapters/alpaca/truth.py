@@ -1,7 +1,8 @@
 """What the venue says of the whole account: open orders, executions and positions of one moment, asked for until they agree.
 
-Four lists are read one after the other, so a fill in between makes them speak of two moments. They count only where the
-executions read before and after are the same, and where each order that says it was filled has its executions.
+The lists are read one after the other, so a fill in between makes them speak of two moments. They count only where each order and
+its executions say the same of how much of it is filled. Requests are few at this venue: three make a look, one more where this
+process does not know yet what became of the orders before it.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any
 
 from adapters.alpaca.codec import AlpacaCodec, parse_client_text
-from adapters.alpaca.exact import number_of, stamp_of
+from adapters.alpaca.exact import is_null, number_of, stamp_of
 from adapters.alpaca.orders import Orders, Ours
 from adapters.alpaca.outcomes import NOT_FOUND
 from adapters.alpaca.wire import ACTIVITIES_PAGE_MAX, ENDED, ORDERS_PAGE_MAX, ActivityBody, OrderBody, PositionBody
@@ -48,6 +49,7 @@ class AccountReader:
         self._sleep = sleep
         self._now = now
         self._not_found_ns = not_found_ns
+        self._is_cold = True
         self._strangers: OrderedDict[str, None] = OrderedDict()  # ids of orders that are not ours
 
     async def state(self, since_ts: int) -> VenueState:
@@ -81,21 +83,33 @@ class AccountReader:
 
     async def _look(self, since_ts: int) -> VenueState:
         after = max(since_ts - MARGIN_NS, 0)
-        fills = await self._fills(after)
         listed = await self.open_orders()
-        recent = await self._orders_listed("all", after)
+        recent = await self._orders_listed("all", after) if self._is_cold else []
         positions = await self.positions()
+        fills = await self._fills(after)  # last: what happens meanwhile shows here, and not in the orders
         bodies = {body.id: body for body in (*recent, *listed)}
         await self._missing(bodies, fills)
-        newest = fills[-1].id if fills else ""
+        self._require_same_moment(listed, fills)
         fills = await self._completed(fills, bodies, since_ts)
-        known = {activity.id for activity in fills}
-        if any(activity.id not in known for activity in await self._fills(after, newest)):
-            raise _Unsettled("an execution happened meanwhile")
+        self._is_cold = False
         ts = self._now()
         return VenueState(
             self._open(listed), self._executions(fills, since_ts, ts), positions, frozenset(positions), self._not_found_ns
         )
+
+    def forget(self) -> None:
+        """The stream was away: what became of orders meanwhile is not known here."""
+        self._is_cold = True
+
+    def _require_same_moment(self, listed: Iterable[OrderBody], fills: Sequence[ActivityBody]) -> None:
+        for body in listed:
+            instrument = self._orders.instrument_of(body.symbol)
+            if instrument is None or is_null(body.qty):
+                continue
+            _, filled = self._orders.quantities(instrument, body)
+            scale = instrument.qty_scale
+            if any(each.order_id == body.id and number_of(each.cum_qty, scale, "cum_qty") > filled for each in fills):
+                raise _Unsettled(f"order {body.id} was filled meanwhile")
 
     async def _fills(self, after_ts: int, token: str = "") -> list[ActivityBody]:
         found: list[ActivityBody] = []

@@ -264,7 +264,9 @@ class CcxtAdapter:
         result: Result[Any] = await self._account.calls.run(
             Intent.CANCEL, "orders.cancel_all", lambda: exchange.cancel_all_orders(symbol)
         )
-        if result.outcome is Outcome.REJECTED_PROVEN and "OrderNotFound" not in result.names:
+        is_refused = result.outcome in (Outcome.REJECTED_PROVEN, Outcome.NOT_SENT_PROVEN)
+        if is_refused and "OrderNotFound" not in result.names:
+            # Some exchanges want more than a symbol for it, which ccxt says before it sends anything.
             for each in known:
                 if each.venue_id and not each.is_ended:
                     self._start(partial(self._cancel_one, each))
@@ -457,7 +459,7 @@ class CcxtAdapter:
         while True:
             begun = anyio.current_time()
             try:
-                rows = await self._account.ask(
+                rows = await self._account.ask_rows(
                     "prints",
                     lambda: self._account.exchange.fetch_trades(units.symbol, None, settings.history_limit),
                 )
@@ -525,6 +527,12 @@ class CcxtAdapter:
         if now - self._told.get(kind, -TELL_AGAIN_S) >= TELL_AGAIN_S:
             self._told[kind] = now
             self._on_trouble(line if line.startswith(self.venue) else f"{self.venue}: {line}")
+
+
+async def all_at_once(works: Iterable[Work]) -> None:
+    async with anyio.create_task_group() as tasks:
+        for work in works:
+            tasks.start_soon(work)
 
 
 def _fills(orders: Iterable[OrderReport]) -> dict[tuple[str, str], int]:
