@@ -17,6 +17,7 @@ from typing import Any
 from adapters.binance.book_sync import SyncState
 from adapters.binance.market_feed import MarketFeed
 from core.approved import Approved
+from core.commands import SubmitOrder
 from core.enums import Reason
 from core.events import OrderAccepted, OrderCanceled, Quote, Started
 from core.strategy import Subscription
@@ -48,7 +49,7 @@ def frames() -> tuple[bytes, ...]:
 
 
 def config() -> LoadedConfig:
-    return configuration(Path("unused"), "never", "tests.bench.resubmit:Resubmitter")
+    return configuration(Path("unused"), "none", "tests.bench.resubmit:Resubmitter")
 
 
 def feed_of(loaded: LoadedConfig, *, levels: int) -> MarketFeed:
@@ -89,7 +90,9 @@ def depth_us_ccxt() -> float:
 
     class Client:
         url = "wss://fstream.binance.com/public/ws"
-        subscriptions: dict[str, Any] = {}
+
+        def __init__(self) -> None:
+            self.subscriptions: dict[str, Any] = {}
 
         def resolve(self, *_all: Any) -> None:
             """Somebody would be woken here."""
@@ -106,9 +109,10 @@ def depth_us_ccxt() -> float:
             exchange.orderbooks[MARKET["symbol"]] = book
             sides = {side: [[float(price), float(qty)] for price, qty in snapshot.get(side, [])] for side in ("bids", "asks")}
             book.reset({**sides, "timestamp": 0, "nonce": first["pu"]})
+            client = Client()
             began = time.perf_counter()
             for frame in updates:
-                exchange.handle_message(Client(), json.loads(frame))
+                exchange.handle_message(client, json.loads(frame))
             best = min(best, time.perf_counter() - began)
             assert book["nonce"] == json.loads(updates[-1])["data"]["u"]
             await exchange.close()
@@ -131,7 +135,7 @@ def bytes_to_approved_us() -> dict[str, float]:
         approved = False
         for event in feed.receive(ts, frame):
             commands = trader.step(event)
-            approved |= any(isinstance(command, Approved) for command in commands)
+            approved |= any(isinstance(each, Approved) and isinstance(each.command, SubmitOrder) for each in commands)
             assert isinstance(event, Quote)
         if approved:
             times.append((time.perf_counter() - began) * 1e6)
