@@ -150,8 +150,11 @@ class OrderStore:
         self._remember_closed(order)
 
     def cancel_requested(self, order: Order, ts: int) -> None:
+        was_unknown = order.status is OrderStatus.UNKNOWN
         order.move(Trigger.REQUEST_CANCEL)
-        order.ts_updated = ts
+        if not was_unknown:
+            # A doubt is as old as it is, however often a cancel is tried: two looks at it must be comparable.
+            order.ts_updated = ts
 
     def replace_requested(self, order: Order, command: ReplaceOrder) -> None:
         order.move(Trigger.REQUEST_REPLACE)
@@ -343,8 +346,10 @@ class OrderStore:
 
     def cancel_rejected(self, event: CancelRejected) -> Order:
         order = self._find(event.client_order_id)
+        was_unknown = order.status is OrderStatus.UNKNOWN
         order.move(Trigger.CANCEL_REJECT)
-        order.ts_updated = event.ts_init
+        if not was_unknown:
+            order.ts_updated = event.ts_init
         return order
 
     def replace_rejected(self, event: ReplaceRejected) -> Order:
@@ -360,8 +365,10 @@ class OrderStore:
     def lost(self, event: OrderOutcomeUnknown) -> Order:
         """Nothing is released: the whole reservation stays."""
         order = self._find(event.client_order_id)
+        was_unknown = order.status is OrderStatus.UNKNOWN
         order.move(Trigger.LOSE)
-        order.ts_updated = event.ts_init
+        if not was_unknown:
+            order.ts_updated = event.ts_init
         if order.status is OrderStatus.UNKNOWN:
             self._states[order.instrument_id].unknown[order.client_order_id] = order
         return order

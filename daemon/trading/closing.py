@@ -10,7 +10,8 @@ from core.events import AnyEvent, CancelAllRequested, FlattenRequested, OrderEve
 from daemon.trading.session import Session
 
 POLL_S = 0.002
-CANCEL_AGAIN_S = 0.25
+# Before everything is canceled again and the venue is asked, doubled each time: both cost of what a venue grants.
+CANCEL_AGAIN_S, CANCEL_AGAIN_S_MAX = 0.25, 4.0
 FLATTEN_TRIES_MAX = 3
 BATCH_EVENTS_MAX = 256  # between two turns of the control socket
 
@@ -44,13 +45,15 @@ class Closing:
     async def cancel_all(self, reason: str) -> None:
         """Until no order is open; what strategies send meanwhile is canceled too."""
         session = self._session
-        again_at = anyio.current_time() + CANCEL_AGAIN_S
+        pause_s = CANCEL_AGAIN_S
+        again_at = anyio.current_time() + pause_s
         while session.has_open_orders:
             await anyio.sleep(POLL_S)
             if self.is_stopping:
                 await self.take_answers()
             if anyio.current_time() >= again_at and session.has_open_orders:
-                again_at = anyio.current_time() + CANCEL_AGAIN_S
+                pause_s = min(2 * pause_s, CANCEL_AGAIN_S_MAX)
+                again_at = anyio.current_time() + pause_s
                 # The answer may have been lost: then the venue says it when it is asked.
                 self.on_overdue()
                 session.apply(lambda now: [CancelAllRequested(now, now, reason)])

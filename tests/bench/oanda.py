@@ -1,4 +1,4 @@
-"""One order over loopback: our transport with oandapyV20's descriptions against oandapyV20's own client; and a fill's line decoded.
+"""One order at OANDA: our adapter against oandapyV20's own client, same simulator, same session."""
 
 python -m tests.bench.oanda [ORDERS]
 """

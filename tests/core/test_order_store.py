@@ -503,3 +503,17 @@ class Exposure(RuleBasedStateMachine):
 
 TestExposure = Exposure.TestCase
 TestExposure.settings = settings(max_examples=60, stateful_step_count=60, deadline=None)
+
+
+def test_a_doubt_is_as_old_as_it_is_however_often_a_cancel_is_tried() -> None:
+    store, _ = store_of(EQUITY)
+    order = store.create(submit(1))
+    store.submitted(order)
+    store.lost(OrderOutcomeUnknown(5, 5, order.client_order_id, "timeout"))
+    for ts in (6, 8):
+        store.cancel_requested(order, ts)
+        store.cancel_rejected(CancelRejected(ts + 1, ts + 1, order.client_order_id, Reason.NOT_SENT))
+        store.lost(OrderOutcomeUnknown(ts + 1, ts + 1, order.client_order_id, "timeout"))
+    assert (order.status, order.ts_updated) == (OrderStatus.UNKNOWN, 5)
+    store.accepted(accepted(1, ts=20))
+    assert order.ts_updated == 20
