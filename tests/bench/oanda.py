@@ -1,4 +1,4 @@
-"""One order at OANDA: our adapter against oandapyV20's own client, same simulator, same session."""
+"""One order at OANDA: our adapter against oandapyV20's own client, same simulator, same session.
 
 python -m tests.bench.oanda [ORDERS]
 """
