@@ -364,7 +364,8 @@ class Tracker:
         tracked.edit_wanted = None
         tracked.is_unknown = False
         leaves = max(tracked.amount - tracked.filled, 0)
-        self._emit(OrderReplaced(ts_event, ts, tracked.client_order_id, tracked.price or 0, leaves))
+        # What is left is counted from the fills that were told, and so it is said.
+        self._emit(OrderReplaced(ts_event, ts, tracked.client_order_id, tracked.price or 0, leaves, tracked.filled))
 
     def book(self, ts: int, trade: UserTrade, filled_max: int | None) -> None:
         """One trade, once. Raises VenueProtocolError where a number cannot be read.
