@@ -15,7 +15,7 @@ from adapters.alpaca.codec import AlpacaCodec, parse_client_text
 from adapters.alpaca.exact import is_null, number_of, stamp_of
 from adapters.alpaca.orders import Orders, Ours
 from adapters.alpaca.outcomes import NOT_FOUND
-from adapters.alpaca.wire import ACTIVITIES_PAGE_MAX, ENDED, ORDERS_PAGE_MAX, ActivityBody, OrderBody, PositionBody
+from adapters.alpaca.wire import ACTIVITIES_PAGE_MAX, ENDED, ORDERS_PAGE_MAX, ActivityBody, OrderBody, PositionBody, Status
 from adapters.http.request import Outcome, Request, Sent, T
 from core.errors import TransportError, VenueProtocolError
 from core.events import OrderFilled
@@ -26,7 +26,7 @@ PAGES_MAX = 200
 LOOKS_MAX = 4
 LOOK_AGAIN_S = 0.5  # doubles
 ORDERS_ASKED_MAX = 200  # one by one, in one look
-STRANGERS_KEPT_MAX = 100_000
+IDS_KEPT_MAX = 100_000
 MARGIN_NS = NS_PER_SECOND  # the venue's `after` is exclusive
 
 Send = Callable[[Request[Any]], Awaitable[Sent[Any]]]
@@ -51,6 +51,7 @@ class AccountReader:
         self._not_found_ns = not_found_ns
         self._is_cold = True
         self._strangers: OrderedDict[str, None] = OrderedDict()  # ids of orders that are not ours
+        self._ended: OrderedDict[str, None] = OrderedDict()  # of orders that have ended, and what became of them is known
 
     async def state(self, since_ts: int) -> VenueState:
         """Raises TransportError where the venue cannot be asked or does not come to agree with itself, VenueProtocolError."""
@@ -92,6 +93,9 @@ class AccountReader:
         self._require_same_moment(listed, fills)
         fills = await self._completed(fills, bodies, since_ts)
         self._is_cold = False
+        for body in bodies.values():
+            if body.status in ENDED and body.status is not Status.REPLACED:
+                self._remember(self._ended, body.id)  # with all its executions: it is not asked about again
         ts = self._now()
         return VenueState(
             self._open(listed), self._executions(fills, since_ts, ts), positions, frozenset(positions), self._not_found_ns
@@ -140,7 +144,11 @@ class AccountReader:
         """Orders that the lists do not have and that have to be known: ours that are open here, and those of executions."""
         for body in bodies.values():
             self._belongs(body)
-        wanted = {ours.venue_id: None for ours in self._orders.open() if ours.venue_id and ours.venue_id not in bodies}
+        wanted = {
+            ours.venue_id: None
+            for ours in self._orders.open()
+            if ours.venue_id and ours.venue_id not in bodies and ours.venue_id not in self._ended
+        }
         for activity in fills:
             known = activity.order_id in bodies or activity.order_id in self._strangers
             if not known and self._orders.by_venue_id(activity.order_id) is None:
@@ -173,10 +181,14 @@ class AccountReader:
     def _belongs(self, body: OrderBody) -> Ours | None:
         ours = self._orders.of_body(body)
         if ours is None:
-            self._strangers[body.id] = None
-            if len(self._strangers) > STRANGERS_KEPT_MAX:
-                self._strangers.popitem(last=False)
+            self._remember(self._strangers, body.id)
         return ours
+
+    @staticmethod
+    def _remember(ids: OrderedDict[str, None], venue_id: str) -> None:
+        ids[venue_id] = None
+        if len(ids) > IDS_KEPT_MAX:
+            ids.popitem(last=False)
 
     async def _completed(self, fills: list[ActivityBody], bodies: dict[str, OrderBody], since_ts: int) -> list[ActivityBody]:
         """`fills`, once each of our orders that says it was filled has its last execution among all executions."""

@@ -27,6 +27,8 @@ from core.instruments import Instrument
 from core.units import NS_PER_DAY, NS_PER_MS
 
 PAGES_MAX = 100
+# Each of them tells of an order that has ended.
+ENDED_BY = ("fetchOrder", "fetchOrders", "fetchClosedOrders", "fetchCanceledAndClosedOrders")
 BAD_LOGIN = frozenset({"AuthenticationError"})  # and its subclasses: no such right, suspended
 Rows = Sequence[Mapping[str, Any]]
 
@@ -84,6 +86,16 @@ class Account:
     def has(self, method: str) -> bool:
         """Whether the exchange itself has it: what ccxt puts together from other calls does not count."""
         return self.exchange.has.get(method) is True
+
+    def require_calls(self) -> None:
+        """Raises ConfigError where ccxt has no way to see what became of an order at this exchange: no order is sent there."""
+        missing = [name for name in ("createOrder", "cancelOrder", "fetchOpenOrders", "fetchMyTrades") if not self.has(name)]
+        if not any(self.has(name) for name in ENDED_BY):
+            missing.append(" or ".join(ENDED_BY))
+        if missing:
+            raise ConfigError(
+                f"settings: exchange: ccxt has no {', '.join(missing)} for {self.exchange.id}: only watching is possible"
+            )
 
     def feature(self, symbol: str, method: str, name: str) -> Any:
         """What ccxt says that a call can do; None where it does not say."""

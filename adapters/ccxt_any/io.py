@@ -6,7 +6,6 @@ answer counts as away, as a lost connection would: commands are refused then, an
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from functools import partial
@@ -25,7 +24,7 @@ from adapters.ccxt_any.reports import OrderReport, TradeReport, book_sides, publ
 from adapters.ccxt_any.settings import CcxtSettings
 from adapters.ccxt_any.tracker import Known, Tracker, TrackerLimits
 from adapters.http.clock_offset import ClockOffset
-from adapters.http.io import HttpTransport
+from adapters.http.io import HttpTransport, monotonic_now_ns
 from adapters.http.request import Intent, Outcome
 from adapters.sim.market import MarketFilter
 from core.approved import Approved
@@ -64,7 +63,7 @@ class CcxtAdapter:
         now: Callable[[], int],
         on_trouble: Callable[[str], None],
         role: Role = Role.TRADE,
-        monotonic_ns: Callable[[], int] = time.monotonic_ns,
+        monotonic_ns: Callable[[], int] = monotonic_now_ns,
     ) -> None:
         self.venue = account.venue
         self._account = account
@@ -98,6 +97,8 @@ class CcxtAdapter:
 
     async def open(self) -> None:
         """Raises ConfigError, too, where an instrument is not what the configuration says."""
+        if not self._is_watch:
+            self._account.require_calls()
         await self._read_clock()
         for trouble in await self._account.load():
             self._tell(trouble)

@@ -72,7 +72,7 @@ reconcile_interval = "10s"
 unknown_timeout = "8s"
 heartbeat_interval = "1s"
 venue_wait = "20s"
-stop_timeout = "90s"
+stop_timeout = "10s"
 snapshot_records = {snapshot_records}
 """
 
@@ -439,8 +439,9 @@ class World:
         process = self.process
         assert process is not None
         self._audit(process)
+        self._let_pass(max(venue.rest_ns for venue in self.venues))
         process.do(partial(process.daemon.stop, "stop", 0, "the end"))
-        self.agenda.run_until(lambda: process.state is not State.ALIVE, self.agenda.ns + 100 * NS_PER_S)
+        self.agenda.run_until(lambda: process.state is not State.ALIVE, self.agenda.ns + 60 * NS_PER_S)
         if process.end is not ExitCode.OK:
             self._violated(f"the last stop came to {process.state.value} {process.end!r}")
         self._buried()
