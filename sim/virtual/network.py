@@ -23,7 +23,7 @@ SEGMENT_BYTES = 1_448
 KERNEL_BYTES = 1 << 18  # that both systems keep of what nobody has read, before the writer's transport has to
 HIGH_WATER_BYTES = 1 << 16
 CONNECT_NS_MAX = 127 * NS_PER_S  # after which a connect that nobody answers gives up, as Linux does
-RETRANSMIT_NS_MAX = 924 * NS_PER_S  # after which unacknowledged bytes break a connection, as on Linux
+RETRANSMIT_NS_MAX = 60 * NS_PER_S  # after which unacknowledged bytes break a connection: venues do not wait for Linux's 924 s
 PORT_FIRST = 40_000
 
 OnWire = Callable[[int, int, str, bytes], None]  # (ns, connection, what, bytes)
@@ -150,6 +150,13 @@ class Network:
         """What is between the two ends of half-open connections is back, and remembers none of them: both hear a reset."""
         for connection in list(self.connections.values()):
             if connection.is_silent:
+                connection.is_silent = False
+                connection.break_off(self._latency(), self._latency())
+
+    def reboot(self) -> None:
+        """A machine that had lost its power is back, and knows nothing of its connections: who writes on one hears a reset."""
+        for connection in list(self.connections.values()):
+            if connection.is_silent and (connection.client.is_dead or connection.server.is_dead):
                 connection.is_silent = False
                 connection.break_off(self._latency(), self._latency())
 
@@ -340,6 +347,11 @@ class Transport(asyncio.Transport):
             self._has_written_end = True
             if not self.is_broken:
                 self._put(None)
+
+    @property
+    def is_dead(self) -> bool:
+        """Its process is gone."""
+        return self._is_dead
 
     def close(self) -> None:
         if not self._is_closing:

@@ -249,6 +249,22 @@ def test_a_process_that_is_killed_is_heard_of_unless_its_machine_is_gone(is_sile
     assert found == ends
 
 
+def test_a_machine_that_is_back_after_a_power_cut_resets_what_it_does_not_know() -> None:
+    place = Place()
+    place.listen()
+    task = place.here.create_task(connect())
+    place.agenda.run_to(place.agenda.ns + NS_PER_S)
+    assert task.done()
+    place.network.abandon(place.here, is_silent=True)
+    place.here.abandon()
+    place.agenda.run_to(place.agenda.ns + 50 * NS_PER_S)
+    assert place.ends == []
+    place.network.reboot()
+    place.agenda.run_to(place.agenda.ns + NS_PER_S)
+    assert place.ends == ["ConnectionResetError"]
+    assert place.network.connections == {}
+
+
 def test_closing_sends_what_was_written_before() -> None:
     place = Place()
     place.listen()

@@ -73,6 +73,7 @@ settings.clock_error_s = 60.0
     faults=(1, 2, 3, 4, 5, 6, 8, 9, 10, 11, 14, 15, 20, 22, 24, 25, 29, 35, 36, 37, 39, 40, 41, 43, 50, 51, 54, 55, 56),
     deeds=(_somebody_trades,),
     name_executions=_name_executions,
+    rest_ns=61_000_000_000,
 )
 
 

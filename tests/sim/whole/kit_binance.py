@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
 from sim.venues.faults import Random
 from sim.virtual.agenda import Agenda
 from tests.sim.whole.kit_simulated import SimulatedKit, Spec
@@ -11,6 +13,7 @@ from tests.sim.whole.venue_kit import Ledger
 
 ACCOUNT = "us"
 SYMBOLS = ("BTCUSDT", "ETHUSDT")
+STEP_NS = 1_000_000_000
 FAULTS = (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 14, 15, 20, 22, 23, 24, 25, 26, 27, 29, 32, 34, 35, 37, 39, 40, 41, 42, 43)
 FAULTS_OF_DATA = (49, 50, 51, 53, 54, 55, 56, 59, 61, 62)
 
@@ -29,6 +32,12 @@ def _name_executions(ledger: Ledger) -> None:
     for fill in ledger["fills"]:
         symbol = fill["instrument_id"].partition(".")[0].removesuffix("-PERP")
         fill["trade_id"] = f"{symbol}-{fill['trade_id']}-{fill['venue_order_id']}"
+
+
+def _prepare(simulator: Any, _seed: int) -> None:
+    """A slower crowd than that of a rehearsal: a world is to be quick."""
+    for market in simulator.desk.crowd._markets:
+        market.settings = msgspec.structs.replace(market.settings, step_ns=STEP_NS)
 
 
 def _config(kind: str, port: int, instruments: str, limits: dict[str, str]) -> str:
@@ -85,6 +94,7 @@ SPOT = Spec(
     faults=(*FAULTS, *FAULTS_OF_DATA),
     deeds=(_somebody_trades, _streams_end),
     name_executions=_name_executions,
+    prepare=_prepare,
 )
 USDM = Spec(
     kind="binance-usdm",
@@ -107,6 +117,7 @@ USDM = Spec(
     faults=(*FAULTS, *FAULTS_OF_DATA),
     deeds=(_somebody_trades, _streams_end),
     name_executions=_name_executions,
+    prepare=_prepare,
 )
 
 

@@ -53,6 +53,7 @@ class SimKit:
 
     def __init__(self, agenda: Agenda, seed: int) -> None:
         self.limits = {INSTRUMENT: 60}
+        self.rest_ns = 0
         self.clock_step_ns_max = 3_600 * NS_PER_S
         self._agenda = agenda
         self._lines: list[dict[str, Any]] = []

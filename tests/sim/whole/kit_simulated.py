@@ -53,6 +53,7 @@ class Spec:
     secrets: Mapping[str, str]
     faults: tuple[int, ...]
     clock_step_ns_max: int = 5 * NS_PER_S
+    rest_ns: int = 0
     name_executions: Callable[[Ledger], None] = _as_they_are  # the venue's own names for them, in place of trade ids
     prepare: Callable[[Any, int], None] = _as_it_is  # told the simulator and a seed, before anybody connects
     deeds: tuple[Deed, ...]
@@ -74,6 +75,7 @@ class SimulatedKit:
         self.venue = spec.venue
         self.account = spec.account
         self.limits = dict(spec.limits)
+        self.rest_ns = spec.rest_ns
         self.clock_step_ns_max = spec.clock_step_ns_max
         self._agenda = agenda
         module = importlib.import_module(f"sim.venues.{spec.package}.opening")

@@ -18,6 +18,7 @@ class VenueKit(Protocol):
     account: str
     limits: dict[str, int]  # position_qty_max of its instruments, in units
 
+    rest_ns: int  # after which its request budget is whole again
     clock_step_ns_max: int  # further off, nobody can log in there
 
     def config(self) -> str:
