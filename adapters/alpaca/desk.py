@@ -34,6 +34,7 @@ from core.events import (
 from core.units import NS_PER_SECOND
 
 STILL_UNKNOWN = "what became of a request about it is not known yet"
+BULK_AGAIN_NS = 2 * NS_PER_SECOND
 FILLS_MARGIN_NS = NS_PER_SECOND  # the venue's `after` is exclusive, and its stamps are of several clocks
 # Events of trade_updates that tell how the order stands; the others are named where they are handled.
 _STANDING = frozenset({each.value for each in Status} - {"filled", "partially_filled"} | {"restated"})
@@ -76,6 +77,8 @@ class OrderDesk:
         self._codec = codec
         self._replaces = replaces
         self._fills_late_ns = fills_late_ns
+        self._bulk_ts = 0  # of the last cancel of everything
+        self._is_bulk_out = False
 
     # Commands.
 
@@ -93,7 +96,7 @@ class OrderDesk:
                 case ReplaceOrder():
                     self._replace(command, out)
                 case CancelAll():
-                    self._cancel_all(command, out)
+                    self._cancel_all(command, ts, out)
                 case _:
                     assert_never(command)
         except RefusedError as error:
@@ -146,8 +149,11 @@ class OrderDesk:
         ours.replacing = Replacing(generation, command.quantity, command.price)
         out.asks.append(Ask(Purpose.REPLACE, request, ours.client_order_id))
 
-    def _cancel_all(self, command: CancelAll, out: Reaction) -> None:
+    def _cancel_all(self, command: CancelAll, ts: int, out: Reaction) -> None:
         scope = self.orders.open(command.instrument_id)
+        is_again = command.instrument_id is None and ts - self._bulk_ts < BULK_AGAIN_NS
+        if is_again and (self._is_bulk_out or all(self._is_being_canceled(ours) for ours in scope)):
+            return  # the first is being done; requests are few, and a stop asks four times a second
         if command.instrument_id is not None:
             for ours in scope:
                 self._cancel(ours, out)
@@ -155,8 +161,14 @@ class OrderDesk:
         for ours in scope:
             ours.is_cancel_asked = True
             ours.is_cancel_waiting = not ours.venue_id
+        self._bulk_ts, self._is_bulk_out = ts, True
         named = tuple(ours.client_order_id for ours in scope if ours.venue_id)
         out.asks.append(Ask(Purpose.CANCEL_ALL, self._codec.cancel_all(), orders=named))
+
+    def _is_being_canceled(self, ours: Ours) -> bool:
+        """The venue has taken a cancel of it, or it is the first thing to be sent once the venue's id is known."""
+        question = self.questions.get(ours.client_order_id)
+        return ours.is_cancel_waiting or (question is not None and Why.CANCEL in question.why)
 
     # Outcomes.
 
@@ -237,6 +249,7 @@ class OrderDesk:
 
     def _all_answered(self, ask: Ask, sent: Sent[Any], now: int, out: Reaction) -> None:
         """Whatever the bulk call left, each order by itself."""
+        self._is_bulk_out = False
         lines: list[Canceling] = sent.value if sent.outcome is Outcome.ACCEPTED and sent.value is not None else []
         taken = {line.id for line in lines if 200 <= line.status < 300}
         for order_id in ask.orders:
