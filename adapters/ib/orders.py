@@ -287,9 +287,16 @@ class Desk:
             leaves = max(tracked.total - filled, 0)
             if Asked.REPLACE in tracked.asked:
                 leaves = max(tracked.replace_total - filled, leaves)
+        span = filled - qty_of(listed.instrument, message.qty), filled
+        is_known = self.fills.get(message.execution_id) is not None
+        if tracked is not None and not is_known and span[0] >= 0 and tracked.fills_again(*span):
+            self.troubles.append(f"execution {message.execution_id} fills what another one has filled: it is not booked")
+            return None
         done = self.fills.take(ts, message, listed, FOREIGN_ORDER_ID if order_id is None else order_id, leaves, is_fresh)
         if tracked is not None and side_of(message.side) is not tracked.side:
             raise VenueProtocolError(f"execution {message.execution_id} is on the other side of its order")
+        if tracked is not None and done is not None and span[0] >= 0:
+            tracked.spans.append(span)
         if not is_fresh:
             if tracked is not None:
                 tracked.looked_filled = max(tracked.looked_filled, filled)
