@@ -38,6 +38,7 @@ from core.units import INT64_MAX, NS_PER_SECOND
 from core.venue_adapter import VenueOrder
 
 NEVER = INT64_MAX
+MISSES_MIN = 2  # looks behind the bound that prove that an order is not there
 WORKING = frozenset(("PreSubmitted", "Submitted"))
 UNCONFIRMED = frozenset(("PendingSubmit", "ApiPending", "PendingCancel"))
 CANCELED = frozenset(("Cancelled", "ApiCancelled"))
@@ -408,11 +409,18 @@ class Desk:
             if tracked.mark >= mark and not tracked.is_refused:
                 yield tracked
 
-    def settle(self, ts: int, mark: int) -> None:
+    def settle(self, ts: int, begun_ts: int, mark: int) -> None:
         """A look is over: what was asked so long ago that it shows the outcome is answered, and what it has not shown is gone."""
         bound = int(self._settings.not_found_s * NS_PER_SECOND)
         for tracked in list(self.orders.open.values()):
-            if tracked.asked and ts - tracked.asked_ts >= bound:
+            is_late = bool(tracked.asked) and begun_ts - tracked.asked_ts >= bound
+            if is_late and tracked.mark < mark and not tracked.is_accepted:
+                # Sent, never heard of, and twice not there: it has not arrived.
+                tracked.misses += 1
+                if tracked.misses >= MISSES_MIN:
+                    self._say(tracked, OrderCanceled(ts, ts, self._id(tracked), tracked.leaves, Reason.UNKNOWN_ORDER))
+                    self.orders.end(tracked)
+            elif is_late:
                 tracked.answered(Asked.SUBMIT | Asked.REPLACE | Asked.CANCEL)
             if tracked.mark < mark and not tracked.asked:
                 self.orders.end(tracked)

@@ -41,6 +41,7 @@ class Tracked:
         "listed",
         "looked_filled",
         "mark",
+        "misses",
         "order",
         "order_id",
         "perm_id",
@@ -83,6 +84,7 @@ class Tracked:
         self.replace_price = 0
         self.time_in_force: TimeInForce | None = None
         self.mark = 0  # the number of the last look that has shown it open
+        self.misses = 0  # looks, late enough to show it, that have not
         self.queue: deque[Waiting] = deque()
         self.spans: list[tuple[int, int]] = []  # of the total filled, by execution: none is filled twice
 
