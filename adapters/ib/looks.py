@@ -163,7 +163,7 @@ class Looks:
         # What the answer holds is an event before it, or none at all: nothing is told twice.
         self._desk.say_all()
         self._holdings.looked(look.positions)
-        self._desk.settle(ts, self._desk.mark)
+        self._desk.settle(ts, look.begun_ts, self._desk.mark)
         fills = self._desk.fills
         # The stamps of what was not heard of live are whole seconds.
         since = look.since_ts - NS_PER_SECOND

@@ -38,6 +38,7 @@ from core.units import INT64_MAX, NS_PER_SECOND
 from core.venue_adapter import VenueOrder
 
 NEVER = INT64_MAX
+MISSES_MIN = 2  # looks behind the bound that prove that an order is not there
 WORKING = frozenset(("PreSubmitted", "Submitted"))
 UNCONFIRMED = frozenset(("PendingSubmit", "ApiPending", "PendingCancel"))
 CANCELED = frozenset(("Cancelled", "ApiCancelled"))
@@ -287,9 +288,16 @@ class Desk:
             leaves = max(tracked.total - filled, 0)
             if Asked.REPLACE in tracked.asked:
                 leaves = max(tracked.replace_total - filled, leaves)
+        span = filled - qty_of(listed.instrument, message.qty), filled
+        is_known = self.fills.get(message.execution_id) is not None
+        if tracked is not None and not is_known and span[0] >= 0 and tracked.fills_again(*span):
+            self.troubles.append(f"execution {message.execution_id} fills what another one has filled: it is not booked")
+            return None
         done = self.fills.take(ts, message, listed, FOREIGN_ORDER_ID if order_id is None else order_id, leaves, is_fresh)
         if tracked is not None and side_of(message.side) is not tracked.side:
             raise VenueProtocolError(f"execution {message.execution_id} is on the other side of its order")
+        if tracked is not None and done is not None and span[0] >= 0:
+            tracked.spans.append(span)
         if not is_fresh:
             if tracked is not None:
                 tracked.looked_filled = max(tracked.looked_filled, filled)
@@ -401,11 +409,18 @@ class Desk:
             if tracked.mark >= mark and not tracked.is_refused:
                 yield tracked
 
-    def settle(self, ts: int, mark: int) -> None:
+    def settle(self, ts: int, begun_ts: int, mark: int) -> None:
         """A look is over: what was asked so long ago that it shows the outcome is answered, and what it has not shown is gone."""
         bound = int(self._settings.not_found_s * NS_PER_SECOND)
         for tracked in list(self.orders.open.values()):
-            if tracked.asked and ts - tracked.asked_ts >= bound:
+            is_late = bool(tracked.asked) and begun_ts - tracked.asked_ts >= bound
+            if is_late and tracked.mark < mark and not tracked.is_accepted:
+                # Sent, never heard of, and twice not there: it has not arrived.
+                tracked.misses += 1
+                if tracked.misses >= MISSES_MIN:
+                    self._say(tracked, OrderCanceled(ts, ts, self._id(tracked), tracked.leaves, Reason.UNKNOWN_ORDER))
+                    self.orders.end(tracked)
+            elif is_late:
                 tracked.answered(Asked.SUBMIT | Asked.REPLACE | Asked.CANCEL)
             if tracked.mark < mark and not tracked.asked:
                 self.orders.end(tracked)

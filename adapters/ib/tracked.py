@@ -41,6 +41,7 @@ class Tracked:
         "listed",
         "looked_filled",
         "mark",
+        "misses",
         "order",
         "order_id",
         "perm_id",
@@ -49,6 +50,7 @@ class Tracked:
         "replace_price",
         "replace_total",
         "side",
+        "spans",
         "status",
         "time_in_force",
         "told_unknown",
@@ -82,7 +84,9 @@ class Tracked:
         self.replace_price = 0
         self.time_in_force: TimeInForce | None = None
         self.mark = 0  # the number of the last look that has shown it open
+        self.misses = 0  # looks, late enough to show it, that have not
         self.queue: deque[Waiting] = deque()
+        self.spans: list[tuple[int, int]] = []  # of the total filled, by execution: none is filled twice
 
     @property
     def leaves(self) -> int:
@@ -92,6 +96,10 @@ class Tracked:
     def venue_order_id(self) -> str:
         return str(self.perm_id) if self.perm_id else f"{self.client_id}/{self.order_id}"
 
+    def fills_again(self, start: int, end: int) -> bool:
+        """Whether an execution that takes what was filled from `start` to `end` fills what others have filled."""
+        return any(start < other_end and other_start < end for other_start, other_end in self.spans)
+
     def ask(self, ts: int, what: Asked) -> None:
         if not self.asked:
             self.asked_ts = ts
@@ -99,7 +107,8 @@ class Tracked:
 
     def answered(self, what: Asked) -> None:
         self.asked &= ~what
-        self.told_unknown = False
+        if not self.asked:
+            self.told_unknown = False
 
 
 class Waiting:

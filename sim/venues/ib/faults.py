@@ -8,7 +8,6 @@ KNOWN: dict[int, str] = {
     3: "the connection ends in the middle of an order's answer",
     9: "an order's answer is damaged",
     10: "the answer to an order comes 60 s late",
-    13: "an order is taken twice under one reference",
     14: "an unknown error code; the order is live",
     20: "open orders are listed without one of them",
     22: "the same execution twice",

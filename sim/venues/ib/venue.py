@@ -286,9 +286,6 @@ class IbVenue:
         begun = len(self._out)
         order = self.desk.place(ts, client, placed)
         self.desk.tell(ts)
-        if order is not None and faults.fires(13):
-            self.desk.place(ts, client, msgspec.structs.replace(placed, order_id=self.desk.next_order_id))
-            self.desk.tell(ts)
         if order is not None and faults.fires(14):
             text = "Order message error: this code is in no table"
             self.say(client, answers.error(client.version, placed.order_id, 10999, text), ts)
