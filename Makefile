@@ -5,9 +5,10 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 ARGS ?=
 PEERS ?= .venv-peers
+IB_INSYNC ?= .venv-ib-insync
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-slow test-asan lint format bench bench-peers sim soak clean
+.PHONY: help run test test-slow test-ib-insync test-asan lint format bench bench-peers sim soak clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -30,6 +31,16 @@ test: $(VENV)/.dev  ## the whole suite
 
 test-slow: $(VENV)/.dev  ## the long proofs
 	$(BIN)/python -m pytest -m slow $(ARGS)
+
+# ib_insync and ib_async both write the package eventkit: each has an environment of its own.
+$(IB_INSYNC)/.done: pyproject.toml constraints.txt
+	@test -x $(IB_INSYNC)/bin/python || $(PYTHON) -m venv $(IB_INSYNC)
+	$(IB_INSYNC)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e . ib_insync==0.9.86 \
+		pytest pytest-timeout hypothesis
+	@touch $@
+
+test-ib-insync: $(IB_INSYNC)/.done  ## the tests of Interactive Brokers with ib_insync in place of ib_async
+	$(IB_INSYNC)/bin/python -m pytest tests/adapters/ib tests/sim/venues/ib $(ARGS)
 
 test-asan: $(VENV)/.dev  ## native tests under AddressSanitizer and UndefinedBehaviorSanitizer
 	bash tests/native/asan.sh $(BIN)/python $(ARGS)
@@ -70,6 +81,6 @@ install-service:  ## the program in /opt/tradingd and its units, as root
 	systemctl daemon-reload
 
 clean:  ## everything that was built or installed
-	rm -rf $(VENV) $(PEERS) build dist *.egg-info bench-data .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(PEERS) $(IB_INSYNC) build dist *.egg-info bench-data .mypy_cache .ruff_cache .hypothesis
 	rm -f native/_native*.so native/_native.c native/*.o
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

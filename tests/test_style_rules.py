@@ -56,7 +56,7 @@ def files(*folders: str) -> tuple[Path, ...]:
             if (
                 path.is_file()
                 and path.suffix in TEXT_SUFFIXES
-                and not any(p in NOT_OURS or p.endswith(".egg-info") for p in parts)
+                and not any(p in NOT_OURS or p.startswith(".venv-") or p.endswith(".egg-info") for p in parts)
             ):
                 found.append(path)
     return tuple(found)

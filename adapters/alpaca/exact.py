@@ -21,6 +21,7 @@ from core.units import INT64_MAX, NS_PER_DAY, NS_PER_MINUTE, NS_PER_SECOND, pars
 NULL: Final = Raw(b"null")
 NUMBER_BYTES_MAX = 64
 DIGITS_OF_A_DOUBLE = 15
+READ_DOUBLES_MAX = 1 << 16
 EXT_TIMESTAMP = -1  # MessagePack's own extension type
 NS_IN_SECOND_MAX = NS_PER_SECOND - 1
 
@@ -65,6 +66,21 @@ def number_of_double(value: float, scale: int, field: str) -> int:
         return parse_fixed(text, scale)
     except UnitError as error:
         raise VenueProtocolError(f"{field}: {error}") from error
+
+
+class ScaledDoubles(dict[float, int]):
+    """Doubles and what they are at one scale: prices and sizes repeat. Looking up one that is missing reads it, or raises."""
+
+    def __init__(self, scale: int) -> None:
+        super().__init__()
+        self._scale = scale
+
+    def __missing__(self, value: float) -> int:
+        found = number_of_double(value, self._scale, "number")
+        if len(self) >= READ_DOUBLES_MAX:
+            self.clear()
+        self[value] = found
+        return found
 
 
 def _in_64_bits(value: int, field: str) -> int:

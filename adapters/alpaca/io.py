@@ -37,7 +37,7 @@ from core.approved import Approved
 from core.commands import CancelAll, CancelOrder, ReplaceOrder, SubmitOrder
 from core.enums import Reason
 from core.errors import ConfigError, RefusedError, TransportError, VenueProtocolError
-from core.events import AnyEvent
+from core.events import AnyEvent, GapDetected, Quote, Trade
 from core.instruments import Instrument
 from core.units import NS_PER_MS, NS_PER_SECOND
 from core.venue_adapter import EventSink, OnReconnect, VenueOrder, VenueState
@@ -152,6 +152,7 @@ class AlpacaAdapter:
         self._sink: EventSink | None = None
         self._tasks: TaskGroup | None = None
         self._waiting: deque[AnyEvent] = deque()  # for room in the sink, or for somebody who listens
+        self._gaps: set[str] = set()  # of instruments: market data that nobody took was left out
         self._asks: list[Ask] = []  # before anybody runs
         self._given = anyio.Event()
         self._asked = anyio.Event()
@@ -169,7 +170,13 @@ class AlpacaAdapter:
             if self._trades:
                 await self._connect_trades()
                 self._is_sending = True
-            await self._connect_market()
+                try:
+                    await self._connect_market()
+                except TransportError as error:
+                    # Orders can be looked after without a market, and the venue may hold a dead connection of ours for a while.
+                    self._tell("market", f"{error}; it is tried again")
+            else:
+                await self._connect_market()
         except BaseException:
             await self.close()
             raise
@@ -305,9 +312,7 @@ class AlpacaAdapter:
             with anyio.fail_after(CONNECT_S_MAX):
                 while not self._hear_market(link, await link.receive()):
                     pass
-            if self._opening.instruments:
-                quotes = await self._reader.ask(self._codec.latest_quotes())
-                self._emit(self._market.snapshot(self._now(), quotes))
+            await self._snapshot()
         except TimeoutError:
             await link.close()
             raise TransportError(f"market data: no answer to the login within {CONNECT_S_MAX:g} s") from None
@@ -315,6 +320,16 @@ class AlpacaAdapter:
             await link.close()
             raise
         self._market_link = link
+
+    async def _snapshot(self) -> None:
+        """The last quotes, so that there is a market before the next one. Without them it begins with that."""
+        if not self._opening.instruments:
+            return
+        try:
+            quotes = await self._reader.ask(self._codec.latest_quotes())
+            self._emit(self._market.snapshot(self._now(), quotes))
+        except (TransportError, VenueProtocolError) as error:
+            self._tell("snapshot", f"no last quotes: {error}")
 
     # The streams.
 
@@ -350,6 +365,7 @@ class AlpacaAdapter:
     async def _drop_trades(self) -> None:
         link, self._trade_link = self._trade_link, None
         self._stream.closed()
+        self._reader.forget()
         if link is not None:
             await link.close()
 
@@ -475,12 +491,15 @@ class AlpacaAdapter:
 
     def _emit(self, events: Iterable[AnyEvent]) -> None:
         for event in events:
-            if self._waiting or self._sink is None or not self._sink.offer(event):
-                self._waiting.append(event)
+            if not self._waiting and self._sink is not None and self._sink.offer(event):
+                continue
+            if len(self._waiting) >= EVENTS_WAITING_MAX and isinstance(event, Quote | Trade):
+                # Nobody takes them. Orders are never left out; of the market it is said that there is a gap.
+                self._gaps.add(event.instrument_id)
+                continue
+            self._waiting.append(event)
         if self._waiting:
             self._given.set()
-        if len(self._waiting) > EVENTS_WAITING_MAX:
-            raise AssertionError(f"{EVENTS_WAITING_MAX} events wait for somebody to take them")
 
     async def _give(self) -> None:
         while True:
@@ -496,6 +515,9 @@ class AlpacaAdapter:
             event = self._waiting.popleft()
             if not self._sink.offer(event):
                 await self._sink.put(event)
+        gaps, self._gaps = self._gaps, set()
+        ts = self._now()
+        self._emit(GapDetected(ts, ts, instrument_id) for instrument_id in sorted(gaps))
 
     def _tell(self, what: str, trouble: str) -> None:
         """Once for each kind: a venue that is away for an hour is no news every thirty seconds."""

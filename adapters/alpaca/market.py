@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from adapters.alpaca import market_wire
-from adapters.alpaca.exact import number_of, number_of_double, stamp_of, stamp_of_ext
+from adapters.alpaca.exact import ScaledDoubles, number_of, number_of_double, stamp_of, stamp_of_ext
 from adapters.alpaca.hours import Hours
 from adapters.alpaca.market_wire import (
     BandsMessage,
@@ -78,6 +78,8 @@ class MarketSession:
         self._key, self._secret = key, secret
         self._lot = settings.quote_size_shares
         self._instruments = {symbols[instrument_id]: instrument for instrument_id, instrument in instruments.items()}
+        # By scale, so that instruments share them.
+        self._numbers = {scale: ScaledDoubles(scale) for scale in scales_of(instruments.values())}
         self._filter = MarketFilter(wanted)
         self._hours = hours
         self._bars = {each.instrument_id for each in wanted if each.bars_ns}
@@ -196,10 +198,9 @@ class MarketSession:
             return
         try:
             at = stamp_of_ext(message.at, "t")
-            bid = number_of_double(message.bid_price, instrument.price_scale, "bp")
-            ask = number_of_double(message.ask_price, instrument.price_scale, "ap")
-            bid_qty = number_of_double(message.bid_size, instrument.qty_scale, "bs") * self._lot
-            ask_qty = number_of_double(message.ask_size, instrument.qty_scale, "as") * self._lot
+            prices, sizes = self._numbers[instrument.price_scale], self._numbers[instrument.qty_scale]
+            bid, ask = prices[message.bid_price], prices[message.ask_price]
+            bid_qty, ask_qty = sizes[message.bid_size] * self._lot, sizes[message.ask_size] * self._lot
         except VenueProtocolError as error:
             self._unusable(ts, instrument, error, out)
             return
@@ -219,8 +220,8 @@ class MarketSession:
             return
         try:
             at = stamp_of_ext(message.at, "t")
-            price = number_of_double(message.price, instrument.price_scale, "p")
-            qty = number_of_double(message.size, instrument.qty_scale, "s")
+            price = self._numbers[instrument.price_scale][message.price]
+            qty = self._numbers[instrument.qty_scale][message.size]
             if price <= 0 or qty < 0:
                 raise VenueProtocolError(f"a print of {message.size} at {message.price}")
         except VenueProtocolError as error:
@@ -280,6 +281,10 @@ class MarketSession:
         self._troubles += 1
         if self._troubles <= TROUBLES_MAX:
             out.troubles.append(text)
+
+
+def scales_of(instruments: Iterable[Instrument]) -> set[int]:
+    return {scale for each in instruments for scale in (each.price_scale, each.qty_scale)}
 
 
 def check_subscriptions(subscriptions: Iterable[Subscription], instruments: Mapping[str, Instrument]) -> None:

@@ -1,7 +1,8 @@
 """What the venue says of the whole account: open orders, executions and positions of one moment, asked for until they agree.
 
-Four lists are read one after the other, so a fill in between makes them speak of two moments. They count only where the
-executions read before and after are the same, and where each order that says it was filled has its executions.
+The lists are read one after the other, so a fill in between makes them speak of two moments. They count only where each order and
+its executions say the same of how much of it is filled. Requests are few at this venue: three make a look, one more where this
+process does not know yet what became of the orders before it.
 """
 
 from __future__ import annotations
@@ -11,10 +12,10 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any
 
 from adapters.alpaca.codec import AlpacaCodec, parse_client_text
-from adapters.alpaca.exact import number_of, stamp_of
+from adapters.alpaca.exact import is_null, number_of, stamp_of
 from adapters.alpaca.orders import Orders, Ours
 from adapters.alpaca.outcomes import NOT_FOUND
-from adapters.alpaca.wire import ACTIVITIES_PAGE_MAX, ENDED, ORDERS_PAGE_MAX, ActivityBody, OrderBody, PositionBody
+from adapters.alpaca.wire import ACTIVITIES_PAGE_MAX, ENDED, ORDERS_PAGE_MAX, ActivityBody, OrderBody, PositionBody, Status
 from adapters.http.request import Outcome, Request, Sent, T
 from core.errors import TransportError, VenueProtocolError
 from core.events import OrderFilled
@@ -25,7 +26,7 @@ PAGES_MAX = 200
 LOOKS_MAX = 4
 LOOK_AGAIN_S = 0.5  # doubles
 ORDERS_ASKED_MAX = 200  # one by one, in one look
-STRANGERS_KEPT_MAX = 100_000
+IDS_KEPT_MAX = 100_000
 MARGIN_NS = NS_PER_SECOND  # the venue's `after` is exclusive
 
 Send = Callable[[Request[Any]], Awaitable[Sent[Any]]]
@@ -48,7 +49,9 @@ class AccountReader:
         self._sleep = sleep
         self._now = now
         self._not_found_ns = not_found_ns
+        self._is_cold = True
         self._strangers: OrderedDict[str, None] = OrderedDict()  # ids of orders that are not ours
+        self._ended: OrderedDict[str, None] = OrderedDict()  # of orders that have ended, and what became of them is known
 
     async def state(self, since_ts: int) -> VenueState:
         """Raises TransportError where the venue cannot be asked or does not come to agree with itself, VenueProtocolError."""
@@ -81,21 +84,36 @@ class AccountReader:
 
     async def _look(self, since_ts: int) -> VenueState:
         after = max(since_ts - MARGIN_NS, 0)
-        fills = await self._fills(after)
         listed = await self.open_orders()
-        recent = await self._orders_listed("all", after)
+        recent = await self._orders_listed("all", after) if self._is_cold else []
         positions = await self.positions()
+        fills = await self._fills(after)  # last: what happens meanwhile shows here, and not in the orders
         bodies = {body.id: body for body in (*recent, *listed)}
         await self._missing(bodies, fills)
-        newest = fills[-1].id if fills else ""
+        self._require_same_moment(listed, fills)
         fills = await self._completed(fills, bodies, since_ts)
-        known = {activity.id for activity in fills}
-        if any(activity.id not in known for activity in await self._fills(after, newest)):
-            raise _Unsettled("an execution happened meanwhile")
+        self._is_cold = False
+        for body in bodies.values():
+            if body.status in ENDED and body.status is not Status.REPLACED:
+                self._remember(self._ended, body.id)  # with all its executions: it is not asked about again
         ts = self._now()
         return VenueState(
             self._open(listed), self._executions(fills, since_ts, ts), positions, frozenset(positions), self._not_found_ns
         )
+
+    def forget(self) -> None:
+        """The stream was away: what became of orders meanwhile is not known here."""
+        self._is_cold = True
+
+    def _require_same_moment(self, listed: Iterable[OrderBody], fills: Sequence[ActivityBody]) -> None:
+        for body in listed:
+            instrument = self._orders.instrument_of(body.symbol)
+            if instrument is None or is_null(body.qty):
+                continue
+            _, filled = self._orders.quantities(instrument, body)
+            scale = instrument.qty_scale
+            if any(each.order_id == body.id and number_of(each.cum_qty, scale, "cum_qty") > filled for each in fills):
+                raise _Unsettled(f"order {body.id} was filled meanwhile")
 
     async def _fills(self, after_ts: int, token: str = "") -> list[ActivityBody]:
         found: list[ActivityBody] = []
@@ -126,7 +144,11 @@ class AccountReader:
         """Orders that the lists do not have and that have to be known: ours that are open here, and those of executions."""
         for body in bodies.values():
             self._belongs(body)
-        wanted = {ours.venue_id: None for ours in self._orders.open() if ours.venue_id and ours.venue_id not in bodies}
+        wanted = {
+            ours.venue_id: None
+            for ours in self._orders.open()
+            if ours.venue_id and ours.venue_id not in bodies and ours.venue_id not in self._ended
+        }
         for activity in fills:
             known = activity.order_id in bodies or activity.order_id in self._strangers
             if not known and self._orders.by_venue_id(activity.order_id) is None:
@@ -159,10 +181,14 @@ class AccountReader:
     def _belongs(self, body: OrderBody) -> Ours | None:
         ours = self._orders.of_body(body)
         if ours is None:
-            self._strangers[body.id] = None
-            if len(self._strangers) > STRANGERS_KEPT_MAX:
-                self._strangers.popitem(last=False)
+            self._remember(self._strangers, body.id)
         return ours
+
+    @staticmethod
+    def _remember(ids: OrderedDict[str, None], venue_id: str) -> None:
+        ids[venue_id] = None
+        if len(ids) > IDS_KEPT_MAX:
+            ids.popitem(last=False)
 
     async def _completed(self, fills: list[ActivityBody], bodies: dict[str, OrderBody], since_ts: int) -> list[ActivityBody]:
         """`fills`, once each of our orders that says it was filled has its last execution among all executions."""

@@ -128,8 +128,10 @@ class OrderDesk:
         return None if known is None else known.instrument_id
 
     def has_open_cancels(self) -> bool:
-        """Whether an order is open that a cancel was asked for."""
-        return any(known.is_open and known.is_cancel_asked for known in self._orders.values())
+        """Whether an order is open that a cancel was asked for; those that are asked about one by one aside."""
+        return any(
+            known.is_open and known.is_cancel_asked and order_id not in self.unknown for order_id, known in self._orders.items()
+        )
 
     def touched_since(self, ts: int) -> frozenset[str]:
         """Instruments with an order that something was learned or asked of at `ts` or later."""

@@ -25,7 +25,7 @@ from adapters.binance.inquiry import Inquiry, Memory
 from adapters.binance.listen_key import KeyLimits, KeyStep, ListenKeyLife
 from adapters.binance.market_feed import MarketFeed, plan_streams
 from adapters.binance.order_events import ForeignFill, ForeignOrder, OrderEvents, OrderFact
-from adapters.binance.outcomes import BAD_LISTEN_KEY, BAD_TIMESTAMP
+from adapters.binance.outcomes import BAD_LISTEN_KEY, BAD_TIMESTAMP, UNKNOWN_CANCEL
 from adapters.binance.rest.io import now_ns, read_clock, send_all, transport_of, value_of
 from adapters.binance.rest_bodies import ListenKey
 from adapters.binance.rules_watch import RulesWatch
@@ -48,6 +48,7 @@ from core.venue_opening import Role
 
 QUERY_S_MAX = 60.0
 RECOVER_AGAIN_S = 1.0
+RECOVERIES_APART_S = 30.0  # beyond, one has nothing to do with the one before
 SWEEP_GRACE_S = 0.5  # for the stream to tell what a cancel of everything has done
 QUIET_TRIES_MAX = 3  # to ask while nothing happens to the orders asked about
 EARLY_EVENTS_MAX = 100_000
@@ -247,7 +248,8 @@ class BinanceAdapter:
         finally:
             now = now_ns()
             reaction = self._desk.answered(ask, sent, now, self._now(), self._clock.error(now))
-            is_swept = ask.purpose is Purpose.CANCEL_ALL and sent.outcome is Outcome.ACCEPTED
+            # Spot says "unknown order" where there is nothing to cancel.
+            is_swept = ask.purpose is Purpose.CANCEL_ALL and (sent.outcome is Outcome.ACCEPTED or sent.code == UNKNOWN_CANCEL)
             self._take(reaction, is_swept=is_swept)
             if sent.code == BAD_TIMESTAMP:
                 self._tell(f"the venue refuses our timestamps: {sent.reason}")
@@ -350,8 +352,15 @@ class BinanceAdapter:
 
     async def _recover(self, on_reconnect: OnReconnect) -> None:
         """After every reconnect of the account's stream, and wherever something was said that cannot be told order by order."""
+        pause_s, last_s = 0.0, -RECOVERIES_APART_S
         while True:
             await self._recover_wanted.wait()
+            if self._user.session.may_place:
+                # What follows from one recovery may ask for the next: they must not eat the venue's budget.
+                is_again = anyio.current_time() - last_s < RECOVERIES_APART_S
+                pause_s = min(max(2 * pause_s, RECOVER_AGAIN_S), RECOVERIES_APART_S) if is_again else 0.0
+                await anyio.sleep(pause_s)
+            last_s = anyio.current_time()
             self._recover_wanted = anyio.Event()
             connection = self._user.connection
             try:

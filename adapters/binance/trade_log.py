@@ -95,14 +95,16 @@ class TradeLog:
             self._until_ms = asked.until_ms
             if trades:
                 # From the last one that is known, ids lead on to the end, however many there are behind.
-                self._next = Page(max(trade.id for trade in trades) + 1)
+                self._next = Page(max(trade.id for trade in trades))
             elif asked.until_ms < self._now_ms:
                 self._next = Window(asked.until_ms, min(asked.until_ms + self._window_ms, self._now_ms))
             else:
                 self._next = None
             return
         if is_full:
-            self._next = Page(max(trade.id for trade in trades) + 1)
+            # The last id again: two orders of ours that met share it, and the page may end between them.
+            last = max(trade.id for trade in trades)
+            self._next = Page(last if last > asked.from_id else last + 1)
             return
         self._next, self._until_ms = None, self._now_ms
 

@@ -27,6 +27,8 @@ from core.instruments import Instrument
 from core.units import NS_PER_DAY, NS_PER_MS
 
 PAGES_MAX = 100
+# Each of them tells of an order that has ended.
+ENDED_BY = ("fetchOrder", "fetchOrders", "fetchClosedOrders", "fetchCanceledAndClosedOrders")
 BAD_LOGIN = frozenset({"AuthenticationError"})  # and its subclasses: no such right, suspended
 Rows = Sequence[Mapping[str, Any]]
 
@@ -85,6 +87,16 @@ class Account:
         """Whether the exchange itself has it: what ccxt puts together from other calls does not count."""
         return self.exchange.has.get(method) is True
 
+    def require_calls(self) -> None:
+        """Raises ConfigError where ccxt has no way to see what became of an order at this exchange: no order is sent there."""
+        missing = [name for name in ("createOrder", "cancelOrder", "fetchOpenOrders", "fetchMyTrades") if not self.has(name)]
+        if not any(self.has(name) for name in ENDED_BY):
+            missing.append(" or ".join(ENDED_BY))
+        if missing:
+            raise ConfigError(
+                f"settings: exchange: ccxt has no {', '.join(missing)} for {self.exchange.id}: only watching is possible"
+            )
+
     def feature(self, symbol: str, method: str, name: str) -> Any:
         """What ccxt says that a call can do; None where it does not say."""
         try:
@@ -103,6 +115,13 @@ class Account:
             raise RefusedError(f"{self.venue} does not take the key: {result.reason}")
         raise TransportError(f"{self.venue}: {result.reason}")
 
+    async def ask_rows(self, name: str, make: Callable[[], Awaitable[Any]]) -> Rows:
+        """As `ask`, for a list of ccxt's dictionaries."""
+        rows = await self.ask(name, make)
+        if not isinstance(rows, list) or not all(isinstance(row, Mapping) for row in rows):
+            raise VenueProtocolError(f"{self.venue}: {name}: no list of them: {str(rows)[:200]}")
+        return rows
+
     # The account.
 
     async def open_orders(self) -> list[OrderReport]:
@@ -110,10 +129,10 @@ class Account:
         exchange = self.exchange
         first = next(iter(self.units.values())).symbol
         if len(self.units) > 1 and self.feature(first, "fetchOpenOrders", "symbolRequired") is False:
-            return self._listed(await self.ask("orders.open", exchange.fetch_open_orders), first)
+            return self._listed(await self.ask_rows("orders.open", exchange.fetch_open_orders), first)
         found: list[OrderReport] = []
         for units in self.units.values():
-            rows = await self.ask("orders.open", _bound(exchange.fetch_open_orders, units.symbol))
+            rows = await self.ask_rows("orders.open", _bound(exchange.fetch_open_orders, units.symbol))
             found += self._listed(rows, units.symbol)
         return found
 
@@ -162,7 +181,7 @@ class Account:
             raise TransportError(f"{self.venue}: it shows no orders that have ended: what became of one cannot be told")
         found = []
         for name in names:
-            rows = await self.ask(
+            rows = await self.ask_rows(
                 "orders.ended", _bound(getattr(exchange, name), units.symbol, since_ms, self._settings.history_limit)
             )
             if len(rows) >= self._settings.history_limit:
@@ -185,7 +204,7 @@ class Account:
         for _ in range(PAGES_MAX):
             # Where the exchange answers only so many days at once, each of them is asked for.
             until = {"until": (at + window_ns) // NS_PER_MS} if window_ns and at + window_ns < end else {}
-            rows = await self.ask(
+            rows = await self.ask_rows(
                 "executions", _bound(self.exchange.fetch_my_trades, units.symbol, at // NS_PER_MS, limit, until)
             )
             page = [trade_report(row, units) for row in rows]
@@ -208,7 +227,7 @@ class Account:
         contracts = {key: units for key, units in self.units.items() if not units.instrument.pays_notional}
         if contracts:
             symbols = [units.symbol for units in contracts.values()]
-            rows: Rows = await self.ask("positions", _bound(self.exchange.fetch_positions, symbols))
+            rows = await self.ask_rows("positions", _bound(self.exchange.fetch_positions, symbols))
             found = dict.fromkeys(contracts, 0)
             by_symbol = {units.symbol: (key, units) for key, units in contracts.items()}
             for row in rows:
@@ -223,6 +242,8 @@ class Account:
         if not spot:
             return {}
         row = await self.ask("balance", self.exchange.fetch_balance)
+        if not isinstance(row, Mapping):
+            raise VenueProtocolError(f"{self.venue}: no balances: {str(row)[:200]}")
         return {key: balance_qty(row, units) for key, units in spot.items()}
 
 

@@ -6,7 +6,6 @@ answer counts as away, as a lost connection would: commands are refused then, an
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from functools import partial
@@ -25,7 +24,7 @@ from adapters.ccxt_any.reports import OrderReport, TradeReport, book_sides, publ
 from adapters.ccxt_any.settings import CcxtSettings
 from adapters.ccxt_any.tracker import Known, Tracker, TrackerLimits
 from adapters.http.clock_offset import ClockOffset
-from adapters.http.io import HttpTransport
+from adapters.http.io import HttpTransport, monotonic_now_ns
 from adapters.http.request import Intent, Outcome
 from adapters.sim.market import MarketFilter
 from core.approved import Approved
@@ -64,7 +63,7 @@ class CcxtAdapter:
         now: Callable[[], int],
         on_trouble: Callable[[str], None],
         role: Role = Role.TRADE,
-        monotonic_ns: Callable[[], int] = time.monotonic_ns,
+        monotonic_ns: Callable[[], int] = monotonic_now_ns,
     ) -> None:
         self.venue = account.venue
         self._account = account
@@ -98,6 +97,8 @@ class CcxtAdapter:
 
     async def open(self) -> None:
         """Raises ConfigError, too, where an instrument is not what the configuration says."""
+        if not self._is_watch:
+            self._account.require_calls()
         await self._read_clock()
         for trouble in await self._account.load():
             self._tell(trouble)
@@ -264,7 +265,9 @@ class CcxtAdapter:
         result: Result[Any] = await self._account.calls.run(
             Intent.CANCEL, "orders.cancel_all", lambda: exchange.cancel_all_orders(symbol)
         )
-        if result.outcome is Outcome.REJECTED_PROVEN and "OrderNotFound" not in result.names:
+        is_refused = result.outcome in (Outcome.REJECTED_PROVEN, Outcome.NOT_SENT_PROVEN)
+        if is_refused and "OrderNotFound" not in result.names:
+            # Some exchanges want more than a symbol for it, which ccxt says before it sends anything.
             for each in known:
                 if each.venue_id and not each.is_ended:
                     self._start(partial(self._cancel_one, each))
@@ -457,7 +460,7 @@ class CcxtAdapter:
         while True:
             begun = anyio.current_time()
             try:
-                rows = await self._account.ask(
+                rows = await self._account.ask_rows(
                     "prints",
                     lambda: self._account.exchange.fetch_trades(units.symbol, None, settings.history_limit),
                 )
@@ -525,6 +528,12 @@ class CcxtAdapter:
         if now - self._told.get(kind, -TELL_AGAIN_S) >= TELL_AGAIN_S:
             self._told[kind] = now
             self._on_trouble(line if line.startswith(self.venue) else f"{self.venue}: {line}")
+
+
+async def all_at_once(works: Iterable[Work]) -> None:
+    async with anyio.create_task_group() as tasks:
+        for work in works:
+            tasks.start_soon(work)
 
 
 def _fills(orders: Iterable[OrderReport]) -> dict[tuple[str, str], int]:

@@ -180,6 +180,8 @@ def public_print(row: Json, units: Units) -> Print:
 
 def book_sides(row: Json, units: Units) -> tuple[int, list[tuple[int, int]], list[tuple[int, int]]]:
     """The stamp (0 where none), bids and asks, best first. ccxt sorts by text; here it is by number."""
+    if not isinstance(row, Mapping):
+        raise VenueProtocolError(f"{units.symbol}: no order book: {str(row)[:80]}")
     sides = []
     for name in ("bids", "asks"):
         levels: dict[int, int] = {}
@@ -187,6 +189,8 @@ def book_sides(row: Json, units: Units) -> tuple[int, list[tuple[int, int]], lis
         if not isinstance(rows, Sequence) or len(rows) > LEVELS_MAX:
             raise VenueProtocolError(f"{units.symbol}: an order book whose {name} are no list of levels")
         for level in rows:
+            if not isinstance(level, list | tuple) or len(level) < 2:
+                raise VenueProtocolError(f"{units.symbol}: a level of {name} that is none: {str(level)[:80]}")
             price, qty = units.price_of(str(level[0]), name), units.qty_of(str(level[1]), name)
             if price <= 0 or qty < 0 or price in levels:
                 raise VenueProtocolError(f"{units.symbol}: an order book with {qty} at {price}")

@@ -9,9 +9,8 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
-import anyio
-
 from adapters.ccxt_any.account import Account
+from adapters.ccxt_any.io import all_at_once
 from adapters.ccxt_any.order_ids import OrderIds
 from adapters.http.io import HttpTransport
 from adapters.http.request import Intent, Outcome
@@ -19,6 +18,7 @@ from core.errors import TransportError
 from core.venue_adapter import VenueOrder
 
 DEAD_MAN = "cancelAllOrdersAfter"
+WANTS_MORE = frozenset({"ArgumentsRequired", "NotSupported"})  # than a time: a symbol, a mode
 
 
 class CcxtSwitch:
@@ -115,9 +115,11 @@ class CcxtSwitch:
         if not self._account.has(DEAD_MAN):
             return False
         arm = partial(self._account.exchange.cancel_all_orders_after, int(timeout_s * 1000))
-        failures = await self._all(Intent.CANCEL, "dead_man", [arm])
-        if failures:
-            raise TransportError(failures[0])
+        result = await self._account.calls.run(Intent.CANCEL, "dead_man", arm)
+        if result.outcome is Outcome.NOT_SENT_PROVEN and WANTS_MORE.intersection(result.names):
+            return False  # ccxt itself refuses it
+        if result.outcome is not Outcome.ACCEPTED:
+            raise TransportError(f"{self.venue}: {result.reason}")
         return True
 
     async def _all(self, intent: Intent, name: str, works: Sequence[Callable[[], Awaitable[Any]]]) -> list[str]:
@@ -129,9 +131,7 @@ class CcxtSwitch:
             if result.outcome is not Outcome.ACCEPTED and "OrderNotFound" not in result.names:
                 failures.append(result.reason)
 
-        async with anyio.create_task_group() as tasks:
-            for make in works:
-                tasks.start_soon(one, make)
+        await all_at_once([partial(one, make) for make in works])
         return failures
 
     def _require_loaded(self) -> None:

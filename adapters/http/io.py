@@ -48,6 +48,17 @@ def _unrecorded(record: HttpRecord) -> None:
     """Where nobody asked for records."""
 
 
+# Looked up when they are called and not when this file is read: a simulated machine puts its own clocks in their place.
+
+
+def monotonic_now_ns() -> int:
+    return time.monotonic_ns()
+
+
+def wall_now_ns() -> int:
+    return time.time_ns()
+
+
 class HttpTransport:
     """One venue's HTTP. `read_signals` reads from any answer what it says of budgets; `meters` are those budgets.
 
@@ -67,8 +78,8 @@ class HttpTransport:
         redactor: Redactor | None = None,
         ssl_context: ssl.SSLContext | None = None,
         wire: httpx.AsyncBaseTransport | None = None,
-        monotonic_ns: Callable[[], int] = time.monotonic_ns,
-        wall_ns: Callable[[], int] = time.time_ns,
+        monotonic_ns: Callable[[], int] = monotonic_now_ns,
+        wall_ns: Callable[[], int] = wall_now_ns,
     ) -> None:
         # Or a cancel could wait for a connection though the gate let it through.
         assert settings.gate.in_flight_max <= settings.connections_max

@@ -21,6 +21,7 @@ import msgspec
 
 from adapters.ib.library import Contract
 from adapters.ib.messages import Details
+from adapters.ib.numbers import decimal_of
 from adapters.ib.settings import IbSettings
 from core.enums import InstrumentClass
 from core.errors import ConfigError
@@ -135,7 +136,7 @@ def check_ticks(listed: Listed, increments: Sequence[tuple[str, str]]) -> None:
     """
     instrument = listed.instrument
     key, scale = instrument.instrument_id, instrument.price_scale
-    bands = sorted((Decimal(low), Decimal(step)) for low, step in increments) or [(Decimal(0), Decimal(listed.min_tick))]
+    bands = sorted((Decimal(low), Decimal(step)) for low, step in increments) or [(Decimal(0), decimal_of(listed.min_tick))]
     lows = [low for low, _ in bands]
     lowest, highest = _decimal(instrument.price_min, scale), _decimal(instrument.price_max, scale)
     tick = _decimal(instrument.tick, scale)

@@ -40,7 +40,7 @@ class Fills:
         self._early: OrderedDict[str, Commission] = OrderedDict()
         self.troubles: list[str] = []
 
-    def take(self, ts: int, message: Execution, listed: Listed, client_order_id: int, leaves: int, is_live: bool) -> Done | None:
+    def take(self, ts: int, message: Execution, listed: Listed, client_order_id: int, leaves: int, is_fresh: bool) -> Done | None:
         """The execution, where it is news; None where it is known. A correction of a known one is told, and counts from then on.
 
         Raises VenueProtocolError for an execution that cannot be represented.
@@ -57,7 +57,7 @@ class Fills:
         if qty <= 0 or (price <= 0 and instrument.price_min > 0):
             raise VenueProtocolError(f"execution {message.execution_id}: {message.qty} at {message.price}")
         # Its second ended at the latest when it was heard of; what is live is ordered by when it came.
-        stamp = ts if is_live else min(message.seconds * NS_PER_SECOND, ts)
+        stamp = ts if is_fresh else min(message.seconds * NS_PER_SECOND, ts)
         fill = OrderFilled(
             known.fill.ts_event if known is not None else stamp,
             ts,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from typing import Any
 
 import anyio
@@ -24,6 +24,7 @@ BACKOFF_S_FIRST = 0.1  # doubled with every try that fails, and with every conne
 BACKOFF_S_MAX = 10.0
 HOLDS_S = 5.0  # a connection that has lived so long was a good one
 EARLY_EVENTS_MAX = 100_000  # that may come in between login and run
+QUESTION_S_MAX = 5.0  # of a switch
 QUERY_TURNS = 3  # a question may have to wait for those before it
 
 Now = Callable[[], int]  # ns UTC, never less than before
@@ -113,6 +114,70 @@ class Socket:
             if transport.get_write_buffer_size():
                 transport.abort()
         self._wake()
+
+
+class Line:
+    """One connection for questions that are asked one by one; nobody reads it in between."""
+
+    def __init__(self, venue: str, host: str, port: int, connect_timeout_s: float, now: Now, on_frame: OnFrame) -> None:
+        self._venue = venue
+        self._host, self._port = host, port
+        self._connect_timeout_s = connect_timeout_s
+        self._now = now
+        self._on_frame = on_frame
+        self._socket: Socket | None = None
+
+    async def open(self, connection: Any) -> None:
+        """Raises TransportError."""
+        self.close()
+        self._socket = await open_socket(connection, self._host, self._port, self._connect_timeout_s)
+        self._on_frame(self._now(), OPENED, f"{self._host}:{self._port}".encode())
+
+    def send(self, frame: bytes) -> None:
+        """Raises TransportError where there is no connection."""
+        if self._socket is None or not self._socket.is_open:
+            raise TransportError(f"{self._venue}: there is no connection to the gateway")
+        self._on_frame(self._now(), SENT, frame)
+        self._socket.send(frame)
+
+    async def ask(self, frame: bytes) -> AsyncIterator[bytes]:
+        """What comes in behind the question, as long as the caller wants more. Raises TransportError where it stops too early."""
+        self.send(frame)
+        socket = self._socket
+        assert socket is not None
+        due = anyio.current_time() + QUESTION_S_MAX
+        while True:
+            data = b""
+            with anyio.move_on_after(due - anyio.current_time()):
+                data = await self._receive(socket)
+            if not data:
+                self.close()
+                raise TransportError(f"{self._venue}: no answer within {QUESTION_S_MAX:g} s")
+            self._on_frame(self._now(), RECEIVED, data)
+            yield data
+
+    async def _receive(self, socket: Socket) -> bytes:
+        try:
+            return await socket.receive()
+        except TransportError as error:
+            self.close()
+            raise TransportError(f"{self._venue}: {error}") from None
+
+    def close(self) -> None:
+        socket, self._socket = self._socket, None
+        if socket is not None:
+            socket.close()
+            self._on_frame(self._now(), CLOSED, b"")
+
+
+async def open_socket(connection: Any, host: str, port: int, timeout_s: float) -> Socket:
+    """Raises TransportError."""
+    socket = Socket(connection)
+    with anyio.move_on_after(timeout_s):
+        await socket.connect(host, port)
+    if not socket.is_open:
+        raise TransportError(f"{host}:{port}: no connection within {timeout_s:g} s")
+    return socket
 
 
 class IbAdapter:
@@ -234,11 +299,7 @@ class IbAdapter:
         """Connected and logged in. Raises TransportError, RefusedError, VenueProtocolError or ConfigError."""
         session = self._session
         greeting = session.connected(self._now())
-        socket = Socket(session.wire.client.conn)
-        with anyio.move_on_after(self._connect_timeout_s):
-            await socket.connect(self._host, self._port)
-        if not socket.is_open:
-            raise TransportError(f"{self._host}:{self._port}: no connection within {self._connect_timeout_s:g} s")
+        socket = await open_socket(session.wire.client.conn, self._host, self._port, self._connect_timeout_s)
         self._on_frame(self._now(), OPENED, f"{self._host}:{self._port}".encode())
         try:
             self._say(socket, greeting)

@@ -39,6 +39,11 @@ def text_or_zero(value: object) -> str:
     return text_of(value) or "0"
 
 
+def decimal_of(text: str) -> Decimal:
+    """For the library, which writes its text as it is."""
+    return Decimal(text)
+
+
 def price_of(instrument: Instrument, text: str) -> int:
     """In points. Raises UnitError where the text cannot be what the venue meant to the last digit, or has too many decimals."""
     return _exact(text, instrument.price_scale)

@@ -25,6 +25,7 @@ from core.events import (
     CancelRejected,
     OrderAccepted,
     OrderCanceled,
+    OrderFilled,
     OrderOutcomeUnknown,
     OrderRejected,
     OrderReplaced,
@@ -209,9 +210,10 @@ class Desk:
         tracked.is_parked = tracked.is_stop and status == "PreSubmitted"
 
     def _accept(self, ts: int, tracked: Tracked) -> None:
-        was_asked = Asked.SUBMIT in tracked.asked
+        was_unknown = tracked.told_unknown
         tracked.answered(Asked.SUBMIT)
-        if not tracked.is_accepted or (was_asked and tracked.told_unknown):
+        # What else was asked and not answered is as unknown as before.
+        if not tracked.is_accepted or (was_unknown and not tracked.asked):
             tracked.is_accepted = True
             self._say(
                 tracked, OrderAccepted(ts, ts, self._id(tracked), tracked.price or 0, tracked.leaves, tracked.venue_order_id)
@@ -270,7 +272,7 @@ class Desk:
             # Refused after it was taken: its status says what has become of it.
             self._lose(ts, tracked, said)
 
-    def on_execution(self, ts: int, message: Execution, is_live: bool) -> Done | None:
+    def on_execution(self, ts: int, message: Execution, is_fresh: bool) -> Done | None:
         """The execution; None where it is known, of another account or of an instrument that is not configured."""
         listed = self.listed.get(message.con_id)
         if message.account != self._account or listed is None:
@@ -285,10 +287,10 @@ class Desk:
             leaves = max(tracked.total - filled, 0)
             if Asked.REPLACE in tracked.asked:
                 leaves = max(tracked.replace_total - filled, leaves)
-        done = self.fills.take(ts, message, listed, FOREIGN_ORDER_ID if order_id is None else order_id, leaves, is_live)
+        done = self.fills.take(ts, message, listed, FOREIGN_ORDER_ID if order_id is None else order_id, leaves, is_fresh)
         if tracked is not None and side_of(message.side) is not tracked.side:
             raise VenueProtocolError(f"execution {message.execution_id} is on the other side of its order")
-        if not is_live:
+        if not is_fresh:
             if tracked is not None:
                 tracked.looked_filled = max(tracked.looked_filled, filled)
             return done
@@ -371,8 +373,8 @@ class Desk:
                 done = self.fills.by_base(waiting.execution_id)
                 if done is not None and done.commission is None and ts < waiting.due:
                     return
-                if done is not None:
-                    event = self.fills.say(done, self._listed_of(done), waiting.event.leaves_qty)  # type: ignore[union-attr]
+                if done is not None and isinstance(event, OrderFilled):
+                    event = self.fills.say(done, self._listed_of(done), event.leaves_qty)
             queue.popleft()
             self._events.append(event)
         self._waiting.pop(id(tracked), None)

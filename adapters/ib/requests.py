@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import copy
 from datetime import UTC, datetime
-from decimal import Decimal
 from typing import Any
 
 from adapters.ib.contracts import Listed
 from adapters.ib.library import Order
 from adapters.ib.messages import OpenOrder
+from adapters.ib.numbers import decimal_of
 from core.commands import SubmitOrder
 from core.enums import OrderType, Reason, Side, TimeInForce
 from core.errors import VenueProtocolError
@@ -56,7 +56,7 @@ def side_of(text: str) -> Side:
 def order_of(command: SubmitOrder, instrument: Instrument, *, account: str, reference: str, outside_hours: bool) -> Any:
     order = Order(
         action=ACTIONS[command.side],
-        totalQuantity=Decimal(instrument.format_qty(command.quantity)),
+        totalQuantity=decimal_of(instrument.format_qty(command.quantity)),
         orderType=ORDER_TYPES[command.order_type],
         tif=TIMES_IN_FORCE[command.time_in_force],
         account=account,
@@ -65,9 +65,9 @@ def order_of(command: SubmitOrder, instrument: Instrument, *, account: str, refe
         displaySize=command.display_qty // 10**instrument.qty_scale,
     )
     if command.price is not None:
-        order.lmtPrice = Decimal(instrument.format_price(command.price))
+        order.lmtPrice = decimal_of(instrument.format_price(command.price))
     if command.trigger_price is not None:
-        order.auxPrice = Decimal(instrument.format_price(command.trigger_price))
+        order.auxPrice = decimal_of(instrument.format_price(command.trigger_price))
     if command.time_in_force is TimeInForce.GTD:
         # With a dash it is UTC, whatever the gateway's own zone is.
         order.goodTillDate = datetime.fromtimestamp(command.expire_ts // NS_PER_SECOND, UTC).strftime("%Y%m%d-%H:%M:%S")
@@ -78,7 +78,7 @@ def order_from(terms: OpenOrder) -> Any:
     """As the gateway shows an order, to be changed: what is not shown is as it is where nobody says anything."""
     order = Order(
         action=terms.action,
-        totalQuantity=Decimal(terms.total),
+        totalQuantity=decimal_of(terms.total),
         orderType=terms.order_type,
         tif=terms.time_in_force,
         goodTillDate=terms.good_till,
@@ -88,17 +88,17 @@ def order_from(terms: OpenOrder) -> Any:
         displaySize=terms.display,
     )
     if terms.limit_price is not None and terms.order_type in ("LMT", "STP LMT"):
-        order.lmtPrice = Decimal(terms.limit_price)
+        order.lmtPrice = decimal_of(terms.limit_price)
     if terms.trigger_price is not None and terms.order_type in ("STP", "STP LMT"):
-        order.auxPrice = Decimal(terms.trigger_price)
+        order.auxPrice = decimal_of(terms.trigger_price)
     return order
 
 
 def changed(order: Any, instrument: Instrument, total: int, price: int) -> Any:
     """The same order with another total quantity and limit price."""
     order = copy.copy(order)
-    order.totalQuantity = Decimal(instrument.format_qty(total))
-    order.lmtPrice = Decimal(instrument.format_price(price))
+    order.totalQuantity = decimal_of(instrument.format_qty(total))
+    order.lmtPrice = decimal_of(instrument.format_price(price))
     return order
 
 
@@ -106,7 +106,7 @@ def market_order(instrument: Instrument, side: Side, qty: int, *, account: str, 
     """Of a switch: `qty` in units."""
     return Order(
         action=ACTIONS[side],
-        totalQuantity=Decimal(instrument.format_qty(qty)),
+        totalQuantity=decimal_of(instrument.format_qty(qty)),
         orderType="MKT",
         tif="DAY",
         account=account,

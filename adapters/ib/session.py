@@ -1,8 +1,8 @@
 """The talk with a gateway, over connections that come and go: login, checks, orders, looks, market data. Pure.
 
 Bytes and time in; events, bytes to send and the next deadline out. A connection that is lost leaves the account unknown: `lost`
-says GapDetected and OrderOutcomeUnknown, and the look that the next login ends with decides. A gateway that loses its servers (1100)
-is the same on a connection that stays.
+says GapDetected and OrderOutcomeUnknown, and the look that the next login ends with decides. A gateway that loses its servers
+(1100) is the same on a connection that stays.
 """
 
 from __future__ import annotations
@@ -116,7 +116,6 @@ class IbSession:
         self._is_data_lost = False
         self._restore_look = 0
         self._halted = ""  # why no new order leaves
-        self._unread: set[int] = set()
         self._events: list[AnyEvent] = []
 
     # A connection's life.
@@ -230,9 +229,8 @@ class IbSession:
                 if rule in self._rules:
                     self._rules[rule] = increments
                     self._ruled(ts)
-            case Unread(message_id=number):
-                if number not in self._unread:
-                    self._unread.add(number)
+            case Unread():
+                pass  # times of account values, parameters of ticks: nothing here rests on them
             case _ if self.stage in (Stage.GREETING, Stage.NAMES):
                 raise VenueProtocolError(f"the gateway sends {type(message).__name__} before it has said who it is")
             case _:
@@ -339,8 +337,8 @@ class IbSession:
                     self._ask(ts, frame)
 
     def _execution(self, ts: int, message: Execution) -> None:
-        is_live = message.request < REQUEST_FIRST
-        done = self.desk.on_execution(ts, message, is_live)
+        is_fresh = message.request < REQUEST_FIRST
+        done = self.desk.on_execution(ts, message, is_fresh)
         if message.account != self._account or message.con_id not in self.desk.listed:
             return
         if done is not None:
@@ -381,9 +379,9 @@ class IbSession:
 
     def _away(self, ts: int, said: str) -> None:
         self._trouble(said)
-        if self.stage is not Stage.READY:
-            return
         self._is_away = True
+        if self.stage is not Stage.READY:
+            return  # the login goes on; nothing is sent behind it until they are back
         self.looks.forget()
         self._events += self.market.lost(ts, is_kept=True)
         self.desk.lost(ts)

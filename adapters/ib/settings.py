@@ -78,6 +78,8 @@ class IbSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
             raise ConfigError(f"settings: silence_s: {self.silence_s} must be more than heartbeat_s")
         if not 0 <= self.commission_wait_s <= 10:
             raise ConfigError(f"settings: commission_wait_s: {self.commission_wait_s} must be 0 to 10")
+        if not 0 <= self.reset_duration_s <= 43_200 or not 0 <= self.reset_quiet_s <= 3_600:
+            raise ConfigError("settings: reset_duration_s must be 0 to 43200 and reset_quiet_s 0 to 3600")
         for name in ("time_zone", "reset_time_zone"):
             try:
                 ZoneInfo(getattr(self, name))
@@ -86,15 +88,13 @@ class IbSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
     def check_port(self, environment: Environment, port: int) -> None:
         """Raises ConfigError where this port belongs to the other environment."""
-        live, paper = port in self.live_ports, port in self.paper_ports
-        if environment is Environment.LIVE and not live:
-            raise ConfigError(f"address: port {port} is none of the live ports {list(self.live_ports)}; paper ports are for test")
-        if environment is Environment.TEST and not paper:
-            raise ConfigError(
-                f"address: port {port} is none of the paper ports {list(self.paper_ports)}; live ports are for live"
-            )
-        if environment is Environment.SIMULATOR and (live or paper):
-            raise ConfigError(f"address: port {port} is one of a gateway's own; a simulator listens on another one")
+        ports = {Environment.LIVE: self.live_ports, Environment.TEST: self.paper_ports}
+        others = {*self.live_ports, *self.paper_ports}
+        if environment is Environment.SIMULATOR:
+            if port in others:
+                raise ConfigError(f"address: port {port} is one of a gateway's own; a simulator listens on another one")
+        elif port not in ports[environment]:
+            raise ConfigError(f"address: port {port} is none of those for {environment.value!r}: {list(ports[environment])}")
 
     def account_trouble(self, environment: Environment, account: str) -> str:
         """Why an account with this name cannot be one of the environment; "" where it can."""

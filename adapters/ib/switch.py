@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping
 
-import anyio
-
 from adapters.ib.contracts import Listed, qualify, wanted_contract
-from adapters.ib.io import Now, Socket
+from adapters.ib.io import Line, Now
 from adapters.ib.library import Contract
 from adapters.ib.market import REQUEST_FIRST
 from adapters.ib.messages import (
@@ -35,9 +33,8 @@ from core.errors import ConfigError, RefusedError, TransportError, UnitError, Ve
 from core.identifiers import format_order_id, parse_order_id
 from core.instruments import Instrument
 from core.venue_adapter import VenueOrder
-from core.venue_opening import CLOSED, OPENED, RECEIVED, SENT, Environment, OnFrame
+from core.venue_opening import Environment, OnFrame
 
-REQUEST_S_MAX = 5.0  # of one question
 # An order that has ended and is shown all the same is not open.
 ENDED = CANCELED | {"Filled"}
 
@@ -71,7 +68,7 @@ class IbSwitch:
         self._environment = environment
         self._account = account
         self._settings = settings
-        self._host, self._port = host, port
+        self._line = Line(venue, host, port, settings.connect_timeout_s, now, on_frame)
         self._listed = {
             key: Listed(instrument, wanted, wanted)
             for key, instrument in instruments.items()
@@ -79,11 +76,8 @@ class IbSwitch:
         }
         self._prefix = prefix
         self._client_order_id = first_order_id
-        self._now = now
-        self._on_frame = on_frame
         self._on_trouble = on_trouble
         self._wire = Wire(settings.guardian_client_id, settings.time_zone)
-        self._socket: Socket | None = None
         self._order_id = 0
         self._request = REQUEST_FIRST
         self._by_con_id: dict[int, Listed] = {}
@@ -93,20 +87,13 @@ class IbSwitch:
         return self._venue
 
     async def open(self) -> None:
-        self._close()
         self._wire = Wire(self._settings.guardian_client_id, self._settings.time_zone)
-        socket = Socket(self._wire.client.conn)
-        with anyio.move_on_after(self._settings.connect_timeout_s):
-            await socket.connect(self._host, self._port)
-        if not socket.is_open:
-            raise TransportError(f"{self._host}:{self._port}: no connection within {self._settings.connect_timeout_s:g} s")
-        self._socket = socket
-        self._on_frame(self._now(), OPENED, f"{self._host}:{self._port}".encode())
+        await self._line.open(self._wire.client.conn)
         try:
             await self._log_in()
             await self._qualify()
         except BaseException:
-            self._close()
+            self._line.close()
             raise
 
     async def _log_in(self) -> None:
@@ -114,7 +101,7 @@ class IbSwitch:
         async for message in self._ask(self._wire.hello()):
             match message:
                 case ServerVersion():
-                    self._send(self._wire.start())
+                    self._line.send(self._wire.start())
                 case ManagedAccounts(accounts=accounts):
                     self._check(accounts)
                     has_accounts = True
@@ -163,7 +150,7 @@ class IbSwitch:
         return found
 
     async def cancel_all(self) -> None:
-        self._send(self._wire.global_cancel())
+        self._line.send(self._wire.global_cancel())
 
     async def open_orders(self) -> tuple[VenueOrder, ...]:
         return tuple(self._as_order(order, filled) for order, filled in (await self._orders()).values())
@@ -266,58 +253,28 @@ class IbSwitch:
             reference=format_order_id(self._client_order_id, self._prefix),
             outside_hours=self._settings.outside_regular_hours,
         )
-        self._send(self._wire.place(self._order_id, contract, order))
+        self._line.send(self._wire.place(self._order_id, contract, order))
         self._order_id += 1
 
     async def refresh_dead_man(self, timeout_s: float) -> bool:
         return False
 
     async def close(self) -> None:
-        self._close()
-
-    def _close(self) -> None:
-        socket, self._socket = self._socket, None
-        if socket is not None:
-            socket.close()
-            self._on_frame(self._now(), CLOSED, b"")
+        self._line.close()
 
     # One question at a time; what comes in between is looked at with the next one.
 
-    def _send(self, frame: bytes) -> None:
-        if self._socket is None or not self._socket.is_open:
-            raise TransportError(f"{self._venue}: there is no connection to the gateway")
-        self._on_frame(self._now(), SENT, frame)
-        self._socket.send(frame)
-
     async def _ask(self, frame: bytes) -> AsyncIterator[AnyMessage]:
         """What comes behind the request, until the caller has seen enough. Raises TransportError where that does not come."""
-        self._send(frame)
-        socket = self._socket
-        assert socket is not None
-        due = anyio.current_time() + REQUEST_S_MAX
-        while True:
-            data = b""
-            with anyio.move_on_after(due - anyio.current_time()):
-                data = await self._receive(socket)
-            if not data:
-                self._close()
-                raise TransportError(f"{self._venue}: no answer within {REQUEST_S_MAX:g} s")
-            self._on_frame(self._now(), RECEIVED, data)
+        async for data in self._line.ask(frame):
             for message in self._messages(data):
                 yield message
-
-    async def _receive(self, socket: Socket) -> bytes:
-        try:
-            return await socket.receive()
-        except TransportError as error:
-            self._close()
-            raise TransportError(f"{self._venue}: {error}") from None
 
     def _messages(self, data: bytes) -> list[AnyMessage]:
         try:
             messages = self._wire.receive(data)
         except VenueProtocolError as error:
-            self._close()
+            self._line.close()
             raise TransportError(f"{self._venue}: {error}") from None
         for message in messages:
             if not isinstance(message, Error):

@@ -247,19 +247,19 @@ class _Collector:
         self.ib = SimpleNamespace(TimezoneTWS=time_zone)
         self.defaultTimezone = UTC
 
-    def nextValidId(self, order_id: int) -> None:  # noqa: N802 - the library's name, as all below
+    def nextValidId(self, order_id: int) -> None:  # noqa: N802 - the library's name
         self.messages.append(NextValidId(_int(order_id)))
 
-    def managedAccounts(self, accounts: str) -> None:  # noqa: N802
+    def managedAccounts(self, accounts: str) -> None:  # noqa: N802 - the library's name
         self.messages.append(ManagedAccounts(tuple(name for name in accounts.split(",") if name)))
 
-    def currentTime(self, seconds: int) -> None:  # noqa: N802
+    def currentTime(self, seconds: int) -> None:  # noqa: N802 - the library's name
         self.messages.append(CurrentTime(_int(seconds)))
 
     def error(self, number: int, code: int, text: str, _json: str = "") -> None:
         self.messages.append(Error(_int(number), _int(code), text))
 
-    def openOrder(self, order_id: int, contract: Any, order: Any, state: Any) -> None:  # noqa: N802
+    def openOrder(self, order_id: int, contract: Any, order: Any, state: Any) -> None:  # noqa: N802 - the library's name
         self.messages.append(
             OpenOrder(
                 _int(order_id),
@@ -282,10 +282,10 @@ class _Collector:
             )
         )
 
-    def openOrderEnd(self) -> None:  # noqa: N802
+    def openOrderEnd(self) -> None:  # noqa: N802 - the library's name
         self.messages.append(OpenOrdersEnd())
 
-    def orderStatus(  # noqa: N802
+    def orderStatus(  # noqa: N802 - the library's name
         self,
         order_id: int,
         status: str,
@@ -305,7 +305,7 @@ class _Collector:
             )
         )
 
-    def execDetails(self, request: int, contract: Any, execution: Any) -> None:  # noqa: N802
+    def execDetails(self, request: int, contract: Any, execution: Any) -> None:  # noqa: N802 - the library's name
         time: datetime = execution.time
         qty, price = text_of(execution.shares), text_of(execution.price)
         if qty is None or price is None:
@@ -330,20 +330,20 @@ class _Collector:
             )
         )
 
-    def execDetailsEnd(self, request: int) -> None:  # noqa: N802
+    def execDetailsEnd(self, request: int) -> None:  # noqa: N802 - the library's name
         self.messages.append(ExecutionsEnd(_int(request)))
 
-    def commissionReport(self, report: Any) -> None:  # noqa: N802
+    def commissionReport(self, report: Any) -> None:  # noqa: N802 - the library's name
         self.messages.append(Commission(_text(report.execId), text_of(report.commission), _text(report.currency)))
 
     def position(self, account: str, contract: Any, qty: float, _cost: float) -> None:
         symbol = _text(contract.localSymbol or contract.symbol)
         self.messages.append(Position(account, _int(contract.conId), symbol, _text(contract.secType), text_or_zero(qty)))
 
-    def positionEnd(self) -> None:  # noqa: N802
+    def positionEnd(self) -> None:  # noqa: N802 - the library's name
         self.messages.append(PositionsEnd())
 
-    def contractDetails(self, request: int, details: Any) -> None:  # noqa: N802
+    def contractDetails(self, request: int, details: Any) -> None:  # noqa: N802 - the library's name
         contract = details.contract
         exchanges, rules = details.validExchanges.split(","), details.marketRuleIds.split(",")
         self.messages.append(
@@ -364,45 +364,45 @@ class _Collector:
             )
         )
 
-    def contractDetailsEnd(self, request: int) -> None:  # noqa: N802
+    def contractDetailsEnd(self, request: int) -> None:  # noqa: N802 - the library's name
         self.messages.append(DetailsEnd(_int(request)))
 
-    def marketRule(self, rule: int, increments: Sequence[Any]) -> None:  # noqa: N802
+    def marketRule(self, rule: int, increments: Sequence[Any]) -> None:  # noqa: N802 - the library's name
         steps = tuple((text_or_zero(step.lowEdge), text_or_zero(step.increment)) for step in increments)
         self.messages.append(MarketRule(_int(rule), steps))
 
-    def priceSizeTick(self, request: int, kind: int, price: float, size: float) -> None:  # noqa: N802
+    def priceSizeTick(self, request: int, kind: int, price: float, size: float) -> None:  # noqa: N802 - the library's name
         self.messages.append(PriceTick(_int(request), _int(kind), text_of(price), text_of(size)))
 
-    def tickSize(self, request: int, kind: int, size: float) -> None:  # noqa: N802
+    def tickSize(self, request: int, kind: int, size: float) -> None:  # noqa: N802 - the library's name
         self.messages.append(SizeTick(_int(request), _int(kind), text_of(size)))
 
-    def tickGeneric(self, request: int, kind: int, value: float) -> None:  # noqa: N802
+    def tickGeneric(self, request: int, kind: int, value: float) -> None:  # noqa: N802 - the library's name
         self.messages.append(GenericTick(_int(request), _int(kind), text_of(value)))
 
-    def tickString(self, request: int, kind: int, text: str) -> None:  # noqa: N802
+    def tickString(self, request: int, kind: int, text: str) -> None:  # noqa: N802 - the library's name
         self.messages.append(TextTick(_int(request), _int(kind), text))
 
-    def tickByTickBidAsk(  # noqa: N802
+    def tickByTickBidAsk(  # noqa: N802 - the library's name
         self, request: int, seconds: int, bid: float, ask: float, bid_size: float, ask_size: float, _attributes: Any
     ) -> None:
         self.messages.append(
             BidAsk(_int(request), _int(seconds), text_of(bid), text_of(ask), text_of(bid_size), text_of(ask_size))
         )
 
-    def tickByTickAllLast(  # noqa: N802
+    def tickByTickAllLast(  # noqa: N802 - the library's name
         self, request: int, _kind: int, seconds: int, price: float, size: float, attributes: Any, _exchange: str, _conditions: str
     ) -> None:
         self.messages.append(Last(_int(request), _int(seconds), text_of(price), text_of(size), bool(attributes.unreported)))
 
-    def tickByTickMidPoint(self, _request: int, _seconds: int, _price: float) -> None:  # noqa: N802
+    def tickByTickMidPoint(self, _request: int, _seconds: int, _price: float) -> None:  # noqa: N802 - the library's name
         self.messages.append(Unread(99))
 
-    def updateMktDepth(self, request: int, position: int, operation: int, side: int, price: float, size: float) -> None:  # noqa: N802
+    def updateMktDepth(self, request: int, position: int, operation: int, side: int, price: float, size: float) -> None:  # noqa: N802 - the library's name
         depth = Depth(_int(request), _int(position), _int(operation), _int(side), text_of(price), text_of(size))
         self.messages.append(depth)
 
-    def updateMktDepthL2(  # noqa: N802
+    def updateMktDepthL2(  # noqa: N802 - the library's name
         self,
         request: int,
         position: int,
@@ -415,5 +415,5 @@ class _Collector:
     ) -> None:
         self.updateMktDepth(request, position, operation, side, price, size)
 
-    def marketDataType(self, request: int, kind: int) -> None:  # noqa: N802
+    def marketDataType(self, request: int, kind: int) -> None:  # noqa: N802 - the library's name
         self.messages.append(DataType(_int(request), _int(kind)))

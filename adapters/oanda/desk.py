@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
-from enum import IntFlag
 
 from adapters.oanda.codec import LimitTerms
 from adapters.oanda.exact import decimal_of, positive_of, rounded_of, time_of
+from adapters.oanda.our_order import Asked, Doubt, OurOrder
 from adapters.oanda.outcomes import DUPLICATE, EXPIRED, REPLACED, reason_of
 from adapters.oanda.rules import Rules
 from adapters.oanda.wire import AccountBody, OrderBody, TradePart, Transaction
@@ -36,6 +36,7 @@ from core.order_store import FOREIGN_ORDER_ID
 from core.units import NS_PER_MS
 from core.venue_adapter import VenueOrder
 
+LOOKS_TO_BELIEVE = 2
 ENDED_KEPT_MAX = 10_000  # orders remembered behind their end, for a fill that comes late
 CANCEL_WAITS_NS = 500 * NS_PER_MS  # for the answer that says which order it is about; then it goes by the client's id
 _CREATES = frozenset(
@@ -60,68 +61,6 @@ _ALARMS = frozenset(
 _ENDS_BY_TIME = frozenset({"INSUFFICIENT_LIQUIDITY", "BOUNDS_VIOLATION", EXPIRED})
 
 
-class Asked(IntFlag):
-    """Requests for one order that wait for their answer."""
-
-    NOTHING = 0
-    SUBMIT = 1
-    CANCEL = 2
-    REPLACE = 4
-
-
-class OurOrder:
-    """One order that goes by an id of ours. `venue_id`: its number there now, empty while nobody has said."""
-
-    __slots__ = (
-        "asked",
-        "cancel_due",
-        "filled",
-        "id",
-        "instrument_id",
-        "is_acknowledged",
-        "is_adopted",
-        "is_open",
-        "leaves",
-        "left_at_end",
-        "made_in",
-        "order_type",
-        "price",
-        "side",
-        "terms",
-        "time_in_force",
-        "venue_id",
-        "venue_ids",
-    )
-
-    def __init__(
-        self, order_id: int, instrument_id: str, side: Side, leaves: int, price: int | None, order_type: OrderType
-    ) -> None:
-        self.id = order_id
-        self.instrument_id = instrument_id
-        self.side = side
-        self.leaves = leaves
-        self.price = price
-        self.order_type = order_type
-        self.time_in_force = TimeInForce.GTC
-        self.terms = LimitTerms()
-        self.venue_id = ""
-        self.venue_ids: list[str] = []  # all that it had
-        self.made_in = ""  # the batch that its present order at the venue was made in
-        self.filled = 0
-        self.left_at_end = 0  # of its quantity
-        self.asked = Asked.NOTHING
-        self.cancel_due = 0  # a cancel waits until then for an answer; 0: none does
-        self.is_open = True
-        self.is_acknowledged = False
-        self.is_adopted = False
-
-    def end(self) -> int:
-        """It is over; what was left of it."""
-        left = self.left_at_end = self.leaves
-        self.leaves, self.is_open, self.asked, self.cancel_due = 0, False, Asked.NOTHING, 0
-        return left
-
-
 class Desk:
     """`rules` by instrument_id. `home_currency` is the account's, known from `begin` on."""
 
@@ -136,6 +75,7 @@ class Desk:
         self._by_venue_id: dict[str, OurOrder] = {}
         self.home_currency = ""
         self.notes: list[str] = []  # what a person should hear of, one line each
+        self.doubts: dict[int, Doubt] = {}
         self.rests: dict[str, int] = {}  # orders filled in part whose rest nobody has spoken of, and since when
 
     # What is known of our orders.
@@ -274,7 +214,40 @@ class Desk:
         if order is None or not order.asked & asked:
             return []
         order.asked &= ~asked
+        before = self.doubts.get(order_id)
+        self.doubts[order_id] = Doubt(asked if before is None else before.asked | asked, ts)
         return [OrderOutcomeUnknown(ts, ts, order_id, text)]
+
+    def looked(self, begun_ts: int, bound_ns: int, ts: int) -> list[AnyEvent]:
+        """Everything up to `begun_ts` is known. What could have arrived by then and has left no trace, twice, was never done."""
+        events: list[AnyEvent] = []
+        for order_id, doubt in list(self.doubts.items()):
+            order = self._orders.get(order_id)
+            if order is None:
+                del self.doubts[order_id]
+            elif begun_ts >= doubt.ts + bound_ns:
+                doubt.looks += 1
+                if doubt.looks >= LOOKS_TO_BELIEVE:
+                    del self.doubts[order_id]
+                    events += self._never_done(ts, order, doubt.asked)
+        return events
+
+    def _settled(self, order: OurOrder, asked: Asked) -> None:
+        doubt = self.doubts.get(order.id)
+        if doubt is not None:
+            doubt.asked &= ~asked
+            if not doubt.asked:
+                del self.doubts[order.id]
+
+    def _never_done(self, ts: int, order: OurOrder, asked: Asked) -> list[AnyEvent]:
+        if not order.is_acknowledged:
+            return [OrderCanceled(ts, ts, order.id, self._end(order), Reason.UNKNOWN_ORDER)]
+        refused: list[AnyEvent] = []
+        if asked & Asked.REPLACE:
+            refused.append(ReplaceRejected(ts, ts, order.id, Reason.NONE))
+        if asked & Asked.CANCEL:
+            refused.append(CancelRejected(ts, ts, order.id, Reason.NONE))
+        return [*refused, OrderAccepted(ts, ts, order.id, order.price or 0, order.leaves, order.venue_id)] if refused else []
 
     # Transactions.
 
@@ -318,6 +291,7 @@ class Desk:
             self.notes.append(f"order {transaction.client_text} is {order.venue_id} there, and {transaction.id} has its id too")
             return []
         order.asked &= ~Asked.SUBMIT
+        self._settled(order, Asked.SUBMIT)
         order.made_in = transaction.batch_id
         order.is_acknowledged = True
         self._rename(order, transaction.id)
@@ -335,6 +309,7 @@ class Desk:
         was_asked = bool(order.asked & Asked.REPLACE)
         is_rest = not was_asked and order.venue_id in self.rests and (leaves, price) == (order.leaves, order.price)
         order.asked &= ~Asked.REPLACE
+        self._settled(order, Asked.SUBMIT | Asked.REPLACE)
         order.leaves, order.price, order.made_in = leaves, price, transaction.batch_id
         self._rename(order, transaction.id)
         if is_rest:

@@ -17,8 +17,9 @@ from anyio.abc import TaskGroup
 from adapters.http.io import HttpTransport
 from adapters.http.request import Answer, Outcome, Request, T
 from adapters.oanda.codec import LimitTerms, OandaCodec
-from adapters.oanda.desk import CANCEL_WAITS_NS, Asked, OurOrder
+from adapters.oanda.desk import CANCEL_WAITS_NS
 from adapters.oanda.exact import text_of_time, time_of
+from adapters.oanda.our_order import Asked, OurOrder
 from adapters.oanda.outcomes import reason_of
 from adapters.oanda.rules import Rules, check_account, check_instruments, check_token, difference
 from adapters.oanda.session import OandaSession
@@ -90,7 +91,6 @@ class OandaAdapter:
         self._wanted = anyio.Event()  # somebody wants to know what the log lacks
         self._timed = anyio.Event()  # something is due earlier than before
         self._catching = anyio.Lock()
-        self._doubt_ts = 0  # until then the outcome of a request is unknown
         self._rest_tries: dict[str, int] = {}
         self._rules_due = False
         self._told: dict[str, str] = {}  # by what it is about: the trouble told last
@@ -241,7 +241,6 @@ class OandaAdapter:
                     self._rules_due = True
             case Outcome.UNKNOWN:
                 self._give(desk.doubted(ts, order_id, asked, f"{request.name}: {sent.reason}"))
-                self._doubt_ts = ts + int(self._settings.not_found_s * NS_PER_SECOND)
                 self._wanted.set()
         self._timed.set()
 
@@ -288,12 +287,14 @@ class OandaAdapter:
     async def _keep_caught_up(self) -> None:
         """Whenever the log lacks something, on a slow timer, and often while an outcome is unknown."""
         while True:
-            is_doubtful = self._now() < self._doubt_ts
-            with anyio.move_on_after(DOUBT_INTERVAL_S if is_doubtful else self._settings.look_s):
+            with anyio.move_on_after(DOUBT_INTERVAL_S if self._desk.doubts else self._settings.look_s):
                 await self._wanted.wait()
             self._wanted = anyio.Event()
+            begun_ts = self._now()
             try:
                 await self._catch_up()
+                bound_ns = int(self._settings.not_found_s * NS_PER_SECOND)
+                self._give(self._desk.looked(begun_ts, bound_ns, self._now()))
                 self._told.pop("question", None)
             except _LOST as error:
                 self._tell("question", str(error))
@@ -422,6 +423,8 @@ class OandaAdapter:
             for venue_id, since in list(self._desk.rests.items()):
                 if now >= since + int(self._settings.rest_s * NS_PER_SECOND):
                     await self._ask_rest(venue_id)
+            if self._rest_tries:
+                self._rest_tries = {key: tries for key, tries in self._rest_tries.items() if key in self._desk.rests}
             if now >= rules_ts or self._rules_due:
                 rules_ts, self._rules_due = now + int(self._settings.rules_s * NS_PER_SECOND), False
                 await self._compare_rules()
@@ -442,9 +445,8 @@ class OandaAdapter:
             self._desk.rests[venue_id] = self._now()
             if tries >= REST_TRIES_MAX:
                 # The comparison with the venue's open orders will end it.
-                del self._desk.rests[venue_id], self._rest_tries[venue_id]
+                del self._desk.rests[venue_id]
             return
-        del self._rest_tries[venue_id]
         if last_of(answer.last_transaction_id) > self._session.log.last:
             await self._catch_up_or_tell()
         if venue_id in self._desk.rests:

@@ -251,12 +251,13 @@ class WebSocketLink(asyncio.Protocol):
         now = self._loop.time()
         if self._is_paused:
             self._heard = now  # it is this side that does not listen
-        if now - self._heard >= self._silence_timeout_s:
+        # The same sums as the deadlines below: by a rounding apart, the timer would come back at once, for ever.
+        if now >= self._heard + self._silence_timeout_s:
             self._cut(f"nothing was heard for {self._silence_timeout_s:g} s")
             return
         due = self._heard + self._silence_timeout_s
         if self._ping_interval_s is not None:
-            if now - self._pinged >= self._ping_interval_s:
+            if now >= self._pinged + self._ping_interval_s:
                 self._pinged = now
                 self._dialogue.ping(b"tradingd")
                 self._write()

@@ -27,7 +27,7 @@ from daemon.trading.connections import check_connections, open_watching
 
 PROGRESS_EVERY_S = 1.0
 FRAMES_BYTES_MAX = 1 << 40
-BOOK_LEVELS = 1_000  # as deep as a venue tells
+BOOK_LEVELS = 10  # of a book; what a venue sends beyond is kept as well
 
 
 class Discard:

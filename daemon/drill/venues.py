@@ -107,8 +107,8 @@ def _first_names(orders: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     """The client's id of each order, and of one that another goes on as (a stop, a replaced one) that of the first."""
     by_id = {each["venue_order_id"]: each for each in orders}
     names = {}
-    for key in by_id:
-        first, seen = by_id[key], {key}
+    for key, order in by_id.items():
+        first, seen = order, {key}
         while first.get("triggered_by") in by_id and first["triggered_by"] not in seen:
             seen.add(first["triggered_by"])
             first = by_id[first["triggered_by"]]

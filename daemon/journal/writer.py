@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -63,6 +64,27 @@ class JournalSettings:
     checkpoint_records: int = 1 << 16  # at most so many records between two seals, but for those of one flush
 
 
+class SyncJob:
+    """One fdatasync, made elsewhere: `run` touches nothing of the writer's, and keeps what the disk said."""
+
+    def __init__(self, files: Files, descriptor: int, number: int, records: int) -> None:
+        self.number, self.records = number, records
+        self.error: OSError | None = None
+        self._files, self._descriptor = files, descriptor
+        self._done = threading.Event()
+
+    def run(self) -> None:
+        try:
+            self._files.sync(self._descriptor)
+        except OSError as error:
+            self.error = error
+        finally:
+            self._done.set()
+
+    def wait(self) -> None:
+        self._done.wait()
+
+
 class JournalWriter:
     """One writer of one journal. `append` is the list's own append: call `flush_if_full` between steps.
 
@@ -99,6 +121,7 @@ class JournalWriter:
         self._clock = clock
         self._journal_id = journal_id or secrets.token_hex(16)
         self._failure: StorageError | None = None
+        self._job: SyncJob | None = None  # under way in another thread
         self._descriptor: int | None = None
         self._segment = 0
         self._segment_bytes = 0
@@ -169,8 +192,41 @@ class JournalWriter:
     def make_durable(self) -> None:
         """Returns when everything appended is on the disk; with policy NONE, when the operating system has it."""
         self.flush()
-        if self.settings.sync is not Sync.NONE and self._synced < self._number:
+        if not self.is_durable:
             self._sync()
+
+    def begin_sync(self) -> SyncJob | None:
+        """What puts everything that was flushed on the disk, for another thread to run; None where it is there already.
+
+        One at a time, and each must be run and then given to `end_sync`: whoever closes the file waits for it.
+        """
+        self._refuse_after_failure()
+        if self.is_durable:
+            return None
+        assert self._job is None, "one sync at a time"
+        assert self._descriptor is not None
+        self._job = SyncJob(self._files, self._descriptor, self._number, self.records_written)
+        return self._job
+
+    def end_sync(self, job: SyncJob) -> None:
+        """It has run. Raises StorageError where the disk refused, or the journal was given up meanwhile."""
+        assert job is self._job
+        self._job = None
+        self._refuse_after_failure()
+        if job.error is not None:
+            raise self._stop(self._refused(job.error)) from job.error
+        self._check_lock()
+        self._synced = max(self._synced, job.number)
+        self._records_durable = max(self._records_durable, job.records)
+
+    @property
+    def is_durable(self) -> bool:
+        """Everything flushed is on the disk; with policy NONE, with the operating system."""
+        return self.settings.sync is Sync.NONE or self._synced >= self._number
+
+    def _await_job(self) -> None:
+        if self._job is not None:
+            self._job.wait()
 
     def checkpoint(self) -> None:
         """Write a seal over everything flushed so far, and its anchor."""
@@ -181,6 +237,7 @@ class JournalWriter:
         """Write what has gathered and the end."""
         self.flush()
         self._seal(Kind.END)
+        self._await_job()
         descriptor, self._descriptor = self._descriptor, None
         assert descriptor is not None, "a journal is closed once"
         self._do(lambda: self._files.close(descriptor))
@@ -190,6 +247,7 @@ class JournalWriter:
     def abandon(self) -> None:
         """Close without writing what has gathered: the disk has refused already, or the run is given up."""
         self._batch.clear()
+        self._await_job()
         descriptor, self._descriptor = self._descriptor, None
         if self._failure is None:
             self._stop(StorageError(f"{self.path}: the journal was abandoned"))
@@ -285,6 +343,7 @@ class JournalWriter:
 
     def _next_segment(self, header: JournalHeader) -> None:
         self._seal(Kind.SEGMENT_END)
+        self._await_job()
         if self.settings.sync is not Sync.NONE:
             # Before the next segment is there: behind it nobody looks for an unfinished end.
             self._sync()
@@ -414,7 +473,10 @@ class JournalWriter:
         try:
             return call()
         except OSError as error:
-            raise self._stop(StorageError(f"{self.path}: the journal cannot be written: {error.strerror or error}")) from error
+            raise self._stop(self._refused(error)) from error
+
+    def _refused(self, error: OSError) -> StorageError:
+        return StorageError(f"{self.path}: the journal cannot be written: {error.strerror or error}")
 
     def _stop(self, failure: StorageError) -> StorageError:
         self._failure = failure

@@ -146,7 +146,7 @@ class ClientRequests:
         self._count(client, self._orders, "orders")
         self._require_running()
         session = self._session
-        session.apply(lambda now: [msgspec.structs.replace(wanted, ts_event=now, ts_init=now)])
+        session.apply(lambda now: [msgspec.structs.replace(wanted, ts_event=now, ts_init=now)], waits_for_disk=True)
         session.inbox.wake()
         made = self._desk.find(client.id, body.client_ref)
         if made is None:
@@ -184,7 +184,7 @@ class ClientRequests:
             self._count(self._client(body.client_id), self._cancels, "cancels")
         if order.status is not OrderStatus.PENDING_CANCEL:
             wanted = ClientCancelRequested(0, 0, body.client_id, order.client_order_id)
-            self._session.apply(lambda now: [msgspec.structs.replace(wanted, ts_event=now, ts_init=now)])
+            self._session.apply(lambda now: [msgspec.structs.replace(wanted, ts_event=now, ts_init=now)], waits_for_disk=True)
             self._session.inbox.wake()
         return 200, {"order": order_view(self._trader, order)}
 
@@ -201,7 +201,7 @@ class ClientRequests:
         self._count(client, self._orders, "orders")
         self._require_running()
         wanted = ClientReplaceRequested(0, 0, client.id, order.client_order_id, quantity, price)
-        self._session.apply(lambda now: [msgspec.structs.replace(wanted, ts_event=now, ts_init=now)])
+        self._session.apply(lambda now: [msgspec.structs.replace(wanted, ts_event=now, ts_init=now)], waits_for_disk=True)
         self._session.inbox.wake()
         denied = self._desk.last_denied
         if denied is not None and denied.client_order_id == order.client_order_id:

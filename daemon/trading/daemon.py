@@ -5,6 +5,7 @@ Start: lock, fold what is there, a new run number, a journal that begins with th
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import time
 from collections.abc import Callable, Sequence
@@ -57,6 +58,7 @@ from daemon.trading.heart import Heart
 from daemon.trading.inbox import Inbox
 from daemon.trading.last_act import LastAct
 from daemon.trading.listener import Alert, Listener, Severity
+from daemon.trading.out_gate import OutGate
 from daemon.trading.reconcile import executions_since, position_differences
 from daemon.trading.reconciling import Reconciling
 from daemon.trading.recovery import Recovered, recover
@@ -72,6 +74,11 @@ SEGMENT_BYTES_MAX = 1 << 24  # of a journal: behind a snapshot, a restart reads 
 
 MakeClock = Callable[[int], Clock]
 OpenAdapter = Callable[[LoadedConfig, Trader, Clock], Adapter]
+
+
+async def in_thread(call: Callable[[], None]) -> None:
+    """By the loop's own threads: a loop in virtual time has none, and makes the call here."""
+    await asyncio.get_running_loop().run_in_executor(None, call)
 
 
 def _scoped(action: str, strategy_id: str) -> str:
@@ -212,6 +219,7 @@ class Daemon:
         """All tasks, from the first to the last. Raises what has broken one of them, after everything was canceled."""
         answering = Answering(handler, lambda: not self.session.is_whole or self._tasks.bug is not None, self._answer_failed)
         endless: list[Task] = [partial(serve, listener, answering.answer), self._watch_signals, self.reconciling.run, heart.run]
+        endless.append(partial(self.session.sync_on, in_thread))
         if self.loaded.config.api.enabled:
             endless.append(self._api().run)
         if self._recorder is not None:
@@ -284,6 +292,7 @@ class Daemon:
             lag_ns_max=parse_duration_ns(self._settings.lag_max),
             order_age_ns_max=parse_duration_ns(self._settings.order_age_max),
             point=self._point,
+            gate=OutGate(),
         )
         session.process([restored])
         journal.make_durable()

@@ -67,6 +67,7 @@ class LastAct:
             parts.callback(session.journal.abandon)
             parts.callback(session.write_latch, latch)
             parts.callback(self._cancel)
+            parts.callback(session.shut)
 
     def _cancel(self) -> None:
         self._session.adapter.send(self._gate.cancel(CancelAll(self._session.clock.now(), None)))

@@ -1,15 +1,16 @@
 """The synchronous middle of the daemon: events into journal and Trader, its commands into the journal and out to the venue.
 
-The order of things, for each batch: every event, what the Trader made of it, one journal write; a new order id is on the disk
-before its order leaves (policy `before_send`); then everything leaves. The kill latch is looked at before each batch, and again
-before each order that leaves. No await in here.
+The order of things, for each batch: every event, what the Trader made of it, one journal write, and then it leaves; but a new
+order waits until its id is on the disk (policy `before_send`), which another thread sees to, and cancels of other orders overtake
+it. The kill latch is looked at before each batch, and again before each order that leaves.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 
+import anyio
 import msgspec
 
 from core.approved import Approved
@@ -28,14 +29,16 @@ from core.events import (
     TradingResumed,
     TradingStateSet,
 )
+from core.orders import Order
 from core.restore import capture
 from core.trader import Trader
 from core.units import NS_PER_SECOND
 from core.venue_adapter import Adapter
-from daemon.journal.writer import JournalWriter
+from daemon.journal.writer import JournalWriter, SyncJob
 from daemon.kill_latch import KillLatch
 from daemon.trading.clock import Clock
 from daemon.trading.inbox import Inbox
+from daemon.trading.out_gate import OutGate
 from daemon.trading.snapshot import Snapshot, write_snapshot
 from daemon.trading.state_folder import Latch, StateFolder
 from daemon.trading.timers import Timers
@@ -53,6 +56,10 @@ def no_point(_name: str) -> None:
 
 def _unheard(_what: object) -> None:
     return
+
+
+def _is_reducing(command: OutCommand) -> bool:
+    return isinstance(command, Approved) and isinstance(command.command, SubmitOrder) and command.command.reduce_only
 
 
 def _as_it_is(fill: OrderFilled) -> Sequence[AnyEvent]:
@@ -74,6 +81,7 @@ class Session:
         lag_ns_max: int = NS_PER_SECOND,
         order_age_ns_max: int = 2 * NS_PER_SECOND,
         point: Point = no_point,
+        gate: OutGate | None = None,
     ) -> None:
         self._adapter: Adapter | None = None
         self.trader = trader
@@ -91,6 +99,7 @@ class Session:
         self.waited_ns = 0  # in the inbox: the first event of the last batch
         self._lag_ns_max = lag_ns_max
         self._order_age_ns_max = order_age_ns_max
+        self._gate = gate  # None: whatever needs the disk waits for it here
         self.lag_ns = 0  # of the last event: from its stamp to its step
         self.lag_ns_max = 0
         self.halt_reason = ""
@@ -114,8 +123,11 @@ class Session:
 
     # Events.
 
-    def process(self, events: Sequence[AnyEvent]) -> None:
-        """Take a batch. Raises StorageError where the journal or the latch refuses; then none of the batch's orders left."""
+    def process(self, events: Sequence[AnyEvent], *, waits_for_disk: bool = False) -> None:
+        """Take a batch; with `waits_for_disk` its orders have left when this returns.
+
+        Raises StorageError where the journal or the latch refuses; then none of the batch's orders left.
+        """
         if self.storage_failure is not None:
             self._drain(events)
             return
@@ -130,15 +142,12 @@ class Session:
                     # An order state or a strategy that cannot be trusted: halt first, account for it after.
                     self._take(self._halt_event(f"{type(self.failure).__name__}: {self.failure}"), out)
             self._point("stepped")
-            self._journal(out)
+            self._journal(out, waits_for_disk)
             self._point("journaled")
         except StorageError as error:
-            self.storage_failure = error
-            self._emergency(out)
-            self.is_whole = True
+            self._refused(error, out)
             raise
-        for command in out:
-            self._send(command)
+        self._leave(out)
         self._latch()
         self._snapshot_if_due()
         self.is_whole = True
@@ -146,9 +155,7 @@ class Session:
         for event in events:
             if isinstance(event, Heartbeat):
                 self.on_beat(event)
-        if self._unsent:
-            unsent, self._unsent = self._unsent, []
-            self.process(unsent)
+        self._take_unsent()
 
     def _explained(self, events: Sequence[AnyEvent]) -> Iterator[AnyEvent]:
         """The events, with what is not ours as the policy takes it."""
@@ -191,15 +198,103 @@ class Session:
             append(command.command if isinstance(command, Approved) else command)
         out += made
 
-    def _journal(self, out: Sequence[OutCommand]) -> None:
+    def _journal(self, out: Sequence[OutCommand], waits_for_disk: bool) -> None:
         kinds = {type(command.command) for command in out if isinstance(command, Approved)}
-        if SubmitOrder in kinds:
+        if SubmitOrder in kinds and (self._gate is None or waits_for_disk or any(map(_is_reducing, out))):
+            # What closes a position follows a cancel of everything, and must not be taken back by the next one.
             self.journal.make_durable()
         else:
             self.journal.flush()
         if SubmitOrder in kinds or ReplaceOrder in kinds:
             # Whoever has taken the account over meanwhile trades it; two must not.
             self._folder.check_lock()
+
+    def _leave(self, out: Sequence[OutCommand]) -> None:
+        gate = self._gate
+        if gate is not None and self.journal.is_durable and not gate.is_empty:
+            self._release(gate)
+        for command in out:
+            if gate is None or not isinstance(command, Approved):
+                self._send(command)
+                continue
+            if type(command.command) is CancelAll:
+                self._recall(gate, command.command)
+            if gate.must_hold(command.command) and not self.journal.is_durable:
+                gate.hold(command, self.journal.records_written)
+            else:
+                self._send(command)
+
+    def _recall(self, gate: OutGate, command: CancelAll) -> None:
+        """What waits for the disk is not at the venue yet, where everything is canceled now: it never leaves."""
+        now = self.trader.now
+        for recalled in gate.recall(command.instrument_id, self._instrument_of):
+            if isinstance(recalled, SubmitOrder):
+                self._unsent.append(OrderRejected(now, now, recalled.client_order_id, Reason.NOT_SENT))
+
+    def _instrument_of(self, client_order_id: int) -> str | None:
+        order = self.trader.orders.get(client_order_id)
+        return None if order is None else order.instrument_id
+
+    def _order_of(self, command: OrderCommand) -> Order | None:
+        assert not isinstance(command, CancelAll), "it waits for nothing"
+        return self.trader.orders.get(command.client_order_id)
+
+    def _release(self, gate: OutGate) -> None:
+        durable = self.journal.records_written if self.journal.is_durable else self.journal.records_durable
+        for approved in gate.release(durable):
+            order = self._order_of(approved.command)
+            # One that was given up meanwhile, because no venue knows it, must not come to life; nor what follows one that stayed.
+            if order is None or not order.is_open or self._has_stayed(order.client_order_id):
+                continue
+            self._send(approved)
+
+    def _has_stayed(self, client_order_id: int) -> bool:
+        return any(event.client_order_id == client_order_id for event in self._unsent)
+
+    async def sync_on(self, run: Callable[[Callable[[], None]], Awaitable[None]]) -> None:
+        """Until cancelled: have the disk take what orders wait for, by `run` in another thread, and let these leave.
+
+        Raises StorageError where the disk refuses; then nothing that waited leaves.
+        """
+        gate = self._gate
+        assert gate is not None
+        while True:
+            await gate.wanted.wait()
+            job = self.journal.begin_sync()
+            # Whoever closes the journal waits for it.
+            with anyio.CancelScope(shield=True):
+                if job is not None:
+                    await run(job.run)
+            self._synced(gate, job)
+
+    def _synced(self, gate: OutGate, job: SyncJob | None) -> None:
+        try:
+            if job is not None:
+                self.journal.end_sync(job)
+            self._point("synced")
+            # Whoever has taken the account over meanwhile trades it; two must not.
+            self._folder.check_lock()
+        except StorageError as error:
+            self._refused(error)
+            raise
+        self._release(gate)
+        self._take_unsent()
+
+    def shut(self) -> None:
+        """Nothing that waits for the disk leaves any more."""
+        if self._gate is not None:
+            self._gate.shut()
+
+    def _refused(self, error: StorageError, out: Sequence[OutCommand] = ()) -> None:
+        self.storage_failure = error
+        self.shut()
+        self._emergency(out)
+        self.is_whole = True
+
+    def _take_unsent(self) -> None:
+        if self._unsent:
+            unsent, self._unsent = self._unsent, []
+            self.process(unsent)
 
     def _send(self, command: OutCommand) -> None:
         if isinstance(command, Approved):
@@ -272,9 +367,9 @@ class Session:
         self.process([ControlRequested(now, now, action, uid, reason), *make_events(now)])
         self.inbox.wake()
 
-    def apply(self, make_events: Callable[[int], Sequence[AnyEvent]]) -> None:
-        """Events of the daemon's own, stamped now."""
-        self.process(make_events(self._now()))
+    def apply(self, make_events: Callable[[int], Sequence[AnyEvent]], *, waits_for_disk: bool = False) -> None:
+        """Events of the daemon's own, stamped now; see `process`."""
+        self.process(make_events(self._now()), waits_for_disk=waits_for_disk)
 
     def _halt_event(self, reason: str) -> TradingStateSet:
         now = self.trader.now
@@ -295,9 +390,7 @@ class Session:
             if has_changed:
                 self._folder.write_latch(latch)
         except StorageError as error:
-            self.storage_failure = error
-            self._emergency(())
-            self.is_whole = True
+            self._refused(error)
             raise
         if strategies != self._strategies:
             self._strategies = strategies

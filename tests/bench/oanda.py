@@ -1,6 +1,6 @@
 """One order over loopback: our transport with oandapyV20's descriptions against oandapyV20's own client; and a fill's line decoded.
 
-    python -m tests.bench.oanda [ORDERS]
+python -m tests.bench.oanda [ORDERS]
 """
 
 from __future__ import annotations
@@ -91,9 +91,7 @@ def theirs(origin: str, count: int) -> list[int]:
 
 def told(name: str, times: list[int]) -> None:
     warm = sorted(times[len(times) // 10 :])
-    print(
-        f"{name}: best {warm[0] / 1e6:.2f} ms, median {median(warm) / 1e6:.2f}, p99 {quantiles(warm, n=100)[98] / 1e6:.2f}"
-    )
+    print(f"{name}: best {warm[0] / 1e6:.2f} ms, median {median(warm) / 1e6:.2f}, p99 {quantiles(warm, n=100)[98] / 1e6:.2f}")
 
 
 def main() -> None:
@@ -108,7 +106,9 @@ def main() -> None:
     found, begin = session(), time.perf_counter_ns()
     for number in range(LINES):
         found.transaction_line(1, encoded({**FILL, "id": str(number + 7), "orderID": "999", "clientOrderID": ""}))
-    print(f"a fill of the stream, line to event (its JSON made here, too): {(time.perf_counter_ns() - begin) / LINES / 1e3:.1f} us")
+    print(
+        f"a fill of the stream, line to event (its JSON made here, too): {(time.perf_counter_ns() - begin) / LINES / 1e3:.1f} us"
+    )
 
 
 if __name__ == "__main__":

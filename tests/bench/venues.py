@@ -1,8 +1,9 @@
 """What a venue costs on this side: `python -m tests.bench.venues [--json] [--orders N]`. With ccxt installed, ccxt beside it.
 
-Orders are placed one after another at a server on loopback, in a process of its own, which answers each with the same order:
-signing, the request, reading and judging the answer, recording. ccxt's `create_order` does the same with its own transport. Then
-an ORDER_TRADE_UPDATE is decoded and turned into events. Times are the fastest of each, for the machine may be shared.
+Orders are placed one after another at the simulated venue on loopback, in a process of its own: signing, the request, reading and
+judging the answer, recording. ccxt's `create_order` does the same with its own transport. Then an ORDER_TRADE_UPDATE is decoded
+and turned into events, depth updates go into a book (venue_market.py), and best prices become approved orders. Times are the
+fastest of each, for the machine may be shared.
 """
 
 from __future__ import annotations
@@ -28,46 +29,49 @@ from adapters.http.io import HttpSettings, HttpTransport
 from adapters.http.meters import Meter, SlidingWindow
 from adapters.http.record import HttpRecord, Redactor
 from adapters.http.request import Outcome
+from core.commands import SubmitOrder
+from core.enums import TimeInForce
+from core.identifiers import make_order_id
 from core.units import NS_PER_MINUTE
+from daemon.trading.clock import SystemClock
+from daemon.venue_sim.loopback import serve as serve_venue
+from sim.venues.binance.faults import KNOWN
+from sim.venues.binance.limits import Limits
+from sim.venues.binance.markets import ClientSetup
+from sim.venues.binance.markets import Product as Simulated
+from sim.venues.binance.venue import BinanceVenue
+from sim.venues.faults import Faults
 from tests.adapters.binance.account_for_tests import (
     FILL,
     INSTRUMENTS,
     NOW,
     PREFIX,
-    WIRE_ID,
     encoded,
     events,
-    order_body,
     order_update,
     submit,
 )
 from tests.adapters.binance.plain_signer import KEY, SECRET, PlainSigner
 from tests.adapters.http.requests_for_tests import Veiled
+from tests.bench import venue_market
 
 ORDERS = 1500
 ROUNDS, EVENTS = 60, 300
-ANSWER = encoded(order_body())
-HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nX-MBX-USED-WEIGHT-1M: 5\r\nContent-Length: %d\r\n\r\n" % len(ANSWER)
 
 
 def serve(port_to: Queue[int]) -> None:
-    """Answer every request with the same order, until killed."""
-
-    async def converse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            while True:
-                head = await reader.readuntil(b"\r\n\r\n")
-                for line in head.lower().split(b"\r\n"):
-                    if line.startswith(b"content-length:"):
-                        await reader.readexactly(int(line.partition(b":")[2]))
-                writer.write(HEAD + ANSWER)
-        except (asyncio.IncompleteReadError, ConnectionError):
-            writer.close()
+    """The simulated venue, quiet and without limits, until killed."""
 
     async def main() -> None:
-        server = await asyncio.start_server(converse, "127.0.0.1", 0)
-        port_to.put(server.sockets[0].getsockname()[1])
-        await server.serve_forever()
+        least = dict.fromkeys(("weight_1m", "raw_5m", "orders_10s", "orders_long"), 10**9)
+        limits = Limits(**least, orders_long_ns=NS_PER_MINUTE, orders_long_name="1m")
+        setups = [ClientSetup(name="us", key=KEY, secret=SECRET, balances={"USDT": 10**15})]
+        ts, faults = time.time_ns(), Faults(KNOWN, 1, {})
+        venue = BinanceVenue(Simulated.USDM, ts, seed=1, faults=faults, setups=setups, limits=limits)
+        venue.desk.crowd.is_quiet = True
+        async with serve_venue(venue, SystemClock(), port=0) as served:
+            port_to.put(served.port)
+            await asyncio.sleep(1e9)
 
     asyncio.run(main())
 
@@ -89,6 +93,13 @@ async def ours_by_httpcore(origin: str, orders: int) -> list[float]:
     return await ours(origin, orders, httpx.AsyncHTTPTransport())
 
 
+def order(number: int) -> SubmitOrder:
+    """Too far from the market to be filled, and gone at once: none of them waits at the venue."""
+    (rules,) = INSTRUMENTS[Product.USDM].values()
+    fields = {"quantity": rules.parse_qty("0.002"), "price": rules.parse_price("48000.5"), "time_in_force": TimeInForce.IOC}
+    return submit(Product.USDM, client_order_id=make_order_id(8, number + 1), **fields)
+
+
 async def ours(origin: str, orders: int, wire: httpx.AsyncBaseTransport | None = None) -> list[float]:
     codec = BinanceCodec(Product.USDM, signer(origin), INSTRUMENTS[Product.USDM], PREFIX)
     meters: dict[str, Meter] = {name: SlidingWindow(10**9, NS_PER_MINUTE) for name in (WEIGHT, RAW, ORDERS_10S, ORDERS_1M)}
@@ -98,9 +109,9 @@ async def ours(origin: str, orders: int, wire: httpx.AsyncBaseTransport | None =
         "BINANCE", HttpSettings(), read_signals=read_signals, meters=meters, record=records.append, redactor=redactor, wire=wire
     )
     times = []
-    for _ in range(orders):
+    for number in range(orders):
         began = time.perf_counter()
-        sent = await http.send(codec.place(submit(Product.USDM), NOW))
+        sent = await http.send(codec.place(order(number), NOW))
         times.append(time.perf_counter() - began)
         assert sent.outcome is Outcome.ACCEPTED, sent
     await http.aclose()
@@ -134,9 +145,10 @@ async def by_ccxt(origin: str, orders: int) -> list[float]:
         exchange.urls["api"][section] = origin + "/fapi/v1"
     exchange.set_markets([MARKET])
     times = []
-    for _ in range(orders):
+    for number in range(orders):
         began = time.perf_counter()
-        await exchange.create_order("BTC/USDT:USDT", "limit", "buy", 0.25, 61837.5, {"newClientOrderId": WIRE_ID})
+        named = {"newClientOrderId": f"ccxt-{number}", "timeInForce": "IOC"}
+        await exchange.create_order("BTC/USDT:USDT", "limit", "buy", 0.002, 48000.5, named)
         times.append(time.perf_counter() - began)
     await exchange.close()
     return times
@@ -185,10 +197,13 @@ def main() -> int:
         report: dict[str, Any] = {"update_us": decode_us()}
         for name, run in OURS.items():
             report[name] = placed_us(run, origin, arguments.orders)
+        report["depth_us"] = venue_market.depth_us()
+        report["quote_to_order"] = venue_market.bytes_to_approved_us()
         try:
             report["ccxt"] = placed_us(by_ccxt, origin, arguments.orders)
+            report["depth_us_ccxt"] = venue_market.depth_us_ccxt()
         except ImportError:
-            report["ccxt"] = None
+            report["ccxt"] = report["depth_us_ccxt"] = None
     finally:
         server.terminate()
         server.join()
@@ -196,6 +211,11 @@ def main() -> int:
         json.dump(report, sys.stdout, indent=1)
         return 0
     print(f"one order update, frame to events: {report['update_us']:.1f} µs")
+    theirs = report["depth_us_ccxt"]
+    beside = "" if theirs is None else f"; ccxt.pro {theirs:.0f} µs, {theirs / report['depth_us']:.1f} times as long"
+    print(f"one depth update, bytes to book and event: {report['depth_us']:.1f} µs, {1e6 / report['depth_us']:.0f}/s{beside}")
+    through = report["quote_to_order"]
+    print(f"bookTicker bytes to approved order: {through['p50_us']:.0f} µs at the median, {through['p99_us']:.0f} at p99")
     for name in (*OURS, "ccxt"):
         if report[name] is None:
             print(f"{name}: not installed")

@@ -8,6 +8,7 @@ from typing import Any
 
 from core.enums import Side
 from core.units import NS_PER_MS, NS_PER_SECOND
+from native.book_types import Level
 from sim.venues.binance.desk import Desk
 from sim.venues.binance.markets import Market, Product, status_of, symbol_info
 from sim.venues.binance.orders import TRADE_ID_FIRST, money, ms
@@ -15,6 +16,7 @@ from sim.venues.binance.wire import ApiError, Params
 from sim.venues.exchange.model import Print
 
 LEVELS_MAX = 5000
+LEVELS_SPARE = 32
 TRADES_KEPT = 1000
 UPDATE_ID_FIRST = 50_000_000_000
 FUNDING_EVERY_NS = 8 * 3600 * NS_PER_SECOND
@@ -108,7 +110,7 @@ class BookFeed:
 
     def sync(self, ts: int) -> None:
         """The book has changed: number the differences."""
-        bids, asks = self.desk.exchange.levels(self.market.listing, LEVELS_MAX)
+        bids, asks = self._levels()
         now: Levels = ({level.price: level.qty for level in bids}, {level.price: level.qty for level in asks})
         for side in (Side.BUY, Side.SELL):
             before, after = self._known[side], now[side]
@@ -119,6 +121,16 @@ class BookFeed:
                 if before.get(price) != qty:
                     self._change(ts, side, price, qty)
         self._known = now
+
+    def _levels(self) -> tuple[list[Level], list[Level]]:
+        """Every level up to LEVELS_MAX; asking for no more than there may be costs less."""
+        depth = LEVELS_SPARE + max(len(side) for side in self._known)
+        while True:
+            depth = min(depth, LEVELS_MAX)
+            bids, asks = self.desk.exchange.levels(self.market.listing, depth)
+            if depth == LEVELS_MAX or max(len(bids), len(asks)) < depth:
+                return bids, asks
+            depth *= 4
 
     def _change(self, ts: int, side: Side, price: int, qty: int) -> None:
         self.update_id += 1

@@ -364,6 +364,7 @@ class Exchange(Matching):
             for name, held in account.positions.items():
                 position = self._book.position(account.number, self.listings[name].symbol)
                 assert position == held.qty, (account.name, name, position, held.qty)
+        self.books.check(self.orders.values())
         for listing in self.listings.values():
             bid, ask = self.best(listing)
             crossed = bid is not None and ask is not None and bid.price >= ask.price

@@ -104,10 +104,7 @@ class Books:
 
     def reckon(self, order: Order) -> None:
         """Bring an order's share of its account's Working to what the order is now."""
-        leaves = order.leaves_qty
-        # A stop of a margin listing is free until it is triggered.
-        if order.trigger_price is not None and not order.triggered_ts and order.listing.margin == "margin":
-            leaves = 0
+        leaves = self._leaves(order)
         cost = self._cost(order, leaves)
         before_qty, before_cost = self._reckoned.get(order.number, (0, 0))
         if (leaves, cost) == (before_qty, before_cost):
@@ -123,6 +120,12 @@ class Books:
         else:
             self._reckoned.pop(order.number, None)
 
+    @staticmethod
+    def _leaves(order: Order) -> int:
+        # A stop of a margin listing is free until it is triggered.
+        is_free = order.trigger_price is not None and not order.triggered_ts and order.listing.margin == "margin"
+        return 0 if is_free else order.leaves_qty
+
     def _cost(self, order: Order, leaves: int) -> int:
         price = order.price if order.price is not None else order.trigger_price
         if order.side is Side.SELL or not leaves or price is None or order.listing.margin == "margin":
@@ -134,6 +137,22 @@ class Books:
         fee, fee_currency = self.fee(account, listing, Side.BUY, price, qty, False)
         notional = listing.rules.notional(price, qty)
         return notional + (fee if fee > 0 and fee_currency == listing.rules.settlement_currency else 0)
+
+    def check(self, orders: Iterable[Order]) -> None:
+        """What open orders could do, summed up anew, is what is kept. Slow."""
+        summed: dict[tuple[str, str], Working] = {}
+        for order in orders:
+            leaves = self._leaves(order)
+            working = summed.setdefault((order.account.name, order.listing.name), Working())
+            if order.side is Side.BUY:
+                working.buy_qty += leaves
+                # A cost is what it was when the order last changed: the fee rule may answer otherwise by now.
+                working.buy_cost += self._reckoned.get(order.number, (0, 0))[1]
+            else:
+                working.sell_qty += leaves
+        for account in self.accounts.values():
+            for name, working in account.working.items():
+                assert working == summed.get((account.name, name), Working()), (account.name, name, working)
 
     # What there is.
 

@@ -152,6 +152,17 @@ def open_order(order: Order, version: int, status: str = "") -> bytes:
         False,  # sweepToFill
         False,  # allOrNone
         "",  # minQty
+        *_rest(order, status),
+    ]
+    for since, count in ((159, 1), (160, 1), (162, 1), (170, 5)):
+        if version >= since:
+            fields += ["0"] if since == 162 else [""] * count
+    return frame(*fields)
+
+
+def _rest(order: Order, status: str) -> list[object]:
+    """From ocaType on: what only other kinds of orders say, and the order's state."""
+    return [
         3,  # ocaType
         False,  # eTradeOnly
         False,  # firmQuoteOnly
@@ -219,10 +230,6 @@ def open_order(order: Order, version: int, status: str = "") -> bytes:
         False,
         False,
     ]
-    for since, count in ((159, 1), (160, 1), (162, 1), (170, 5)):
-        if version >= since:
-            fields += ["0"] if since == 162 else [""] * count
-    return frame(*fields)
 
 
 def execution_id(fill: Fill) -> str:

@@ -54,6 +54,8 @@ def answer(
     if method == "GET":
         return 200, _get(engine, faults, ts, rest, query, book)
     if method == "POST" and rest == ["orders"]:
+        if faults.fires(57):
+            coarsen(engine)
         return engine.place(ts, book, _member(body, "order"))
     if method == "PUT":
         return _put(engine, faults, ts, rest, body, book)

@@ -7,7 +7,6 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import anyio
-import msgspec
 import pytest
 
 from adapters.binance.endpoints import Product
@@ -20,7 +19,6 @@ from core.events import (
     OrderCanceled,
     OrderExpired,
     OrderFilled,
-    OrderOutcomeUnknown,
     OrderRejected,
     OrderReplaced,
     OrderTriggered,
@@ -31,8 +29,8 @@ from core.events import (
 from core.identifiers import format_order_id, make_order_id
 from core.instruments import Instrument
 from core.strategy import Subscription
-from sim.venues.binance.markets import default_markets
 from sim.venues.binance.markets import Product as Simulated
+from sim.venues.binance.markets import default_markets
 from sim.venues.binance.opening import open_venue
 from sim.venues.binance.venue import BinanceVenue
 from tests.adapters.binance.account_for_tests import PREFIX
@@ -134,5 +132,82 @@ def test_orders_live_and_end(product: Product) -> None:
             assert sum(each.qty for each in bench.sink.of(OrderFilled)) == part_qty + few
             if product is USDM:
                 assert list(state.positions.values()) == [part_qty + few]
+
+    rehearse(product, work)
+
+
+@BOTH
+def test_a_kill_leaves_nothing_open_and_nothing_held(product: Product) -> None:
+    async def work(bench: Bench, venue: BinanceVenue) -> None:
+        bench.served.act("quiet", {"is_quiet": True})
+        async with bench.adapter() as adapter, bench.switch() as switch:
+            few = 20 if product is SPOT else 5
+            bench.send(adapter, *(order(product, number) for number in range(1, 6)))
+            bench.send(adapter, order(product, 6, order_type=OrderType.MARKET, price=None, quantity=few))
+            if product is USDM:
+                # Conditional orders are with another service.
+                bench.send(adapter, order(product, 7, order_type=OrderType.STOP, price=None, trigger_price=530_000))
+            await bench.until(lambda: len(bench.sink.of(OrderAccepted)) >= 6 and about(bench, 6, OrderFilled))
+            manual = {"account": "us", "symbol": "BTCUSDT", "side": "BUY", "qty": few, "price": order(product, 1).price}
+            bench.served.act("manual_order", manual)
+            if product is USDM:
+                await bench.until(lambda: about(bench, 7, OrderAccepted))
+            assert len(await switch.open_orders()) == (7 if product is USDM else 6)
+            await switch.cancel_all()
+            assert await switch.open_orders() == ()
+            held = await switch.positions()
+            assert all(held.values())
+            await switch.flatten()
+            if product is USDM:
+                await bench.until(lambda: not venue.desk.exchange.accounts["us"].qty(venue.desk.markets["BTCUSDT"].listing))
+                assert set((await switch.positions()).values()) == {0}
+                assert await switch.refresh_dead_man(30.0)
+            for number in range(1, 6):
+                await bench.until(lambda number=number: about(bench, number, OrderCanceled))
+
+    rehearse(product, work)
+
+
+@BOTH
+def test_changed_rules_stop_new_orders_of_the_instrument(product: Product) -> None:
+    async def work(bench: Bench, venue: BinanceVenue) -> None:
+        async with bench.adapter(rules_refresh_s=1.0) as adapter:
+            bench.served.act("rules", {"symbol": "BTCUSDT", "tick": 10, "lot": 1})
+            await bench.until(lambda: any("tick is" in text for text in bench.trouble))
+            bench.send(adapter, order(product, 1))
+            (refused,) = await bench.until(lambda: about(bench, 1, OrderRejected))
+            assert "the venue's rules have changed: tick is" in refused.text
+            bench.served.act("halt", {"symbol": "BTCUSDT"})
+            await bench.events(StatusChanged)
+
+    rehearse(product, work)
+
+
+def test_a_stop_of_the_futures_triggers_and_fills() -> None:
+    async def work(bench: Bench, venue: BinanceVenue) -> None:
+        async with bench.adapter() as adapter:
+            bench.served.act("quiet", {"is_quiet": True})
+            bench.send(adapter, order(USDM, 1, order_type=OrderType.STOP, price=None, quantity=5, trigger_price=510_000))
+            await bench.until(lambda: about(bench, 1, OrderAccepted))
+            bench.served.act("print", {"symbol": "BTCUSDT", "side": "BUY", "price": 510_000, "qty": 1})
+            await bench.until(lambda: [each for each in about(bench, 1, OrderFilled) if each.leaves_qty == 0])
+            assert len(about(bench, 1, OrderTriggered)) == 1
+
+    rehearse(USDM, work)
+
+
+@BOTH
+def test_a_forced_or_manual_trade_is_somebody_elses_fill(product: Product) -> None:
+    async def work(bench: Bench, venue: BinanceVenue) -> None:
+        async with bench.adapter() as adapter:
+            bench.served.act("manual_order", {"account": "us", "symbol": "BTCUSDT", "side": "BUY", "qty": 8})
+            (fill, *_) = await bench.events(OrderFilled)
+            assert (fill.client_order_id, fill.side) == (0, Side.BUY)
+            if product is USDM:
+                bench.served.act("adl", {"account": "us", "symbol": "BTCUSDT", "qty": 8})
+                await bench.until(lambda: [each for each in bench.sink.of(OrderFilled) if each.side is Side.SELL])
+                await bench.until(lambda: any("closed a position: adl_autoclose" in text for text in bench.trouble))
+            asked = {each.execution_id: each.client_order_id for each in (await adapter.query(0)).executions}
+            assert asked == {each.execution_id: 0 for each in bench.sink.of(OrderFilled)}
 
     rehearse(product, work)

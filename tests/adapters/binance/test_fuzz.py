@@ -17,14 +17,17 @@ import pytest
 from adapters.binance import rest_bodies as bodies
 from adapters.binance.endpoints import Product
 from adapters.binance.instrument_rules import meters_of, symbol_rules
+from adapters.binance.market_feed import MarketFeed
 from adapters.binance.outcomes import judge, read_signals
 from adapters.binance.user_stream import AlgoUpdate, ExecutionReport, OrderTradeUpdate, decode_user
 from adapters.binance.wire import decode as decode_market
 from adapters.http.request import Answer, Outcome
 from core.errors import RefusedError, VenueProtocolError
+from core.strategy import Subscription
 from tests.adapters.binance import test_wire as market
 from tests.adapters.binance.account_for_tests import (
     FILL,
+    INSTRUMENTS,
     NOW,
     STAMP_MS,
     WIRE_ID,
@@ -163,6 +166,20 @@ def positions(payload: bytes) -> None:
     events(USDM).positions(bodies.read_positions(payload))
 
 
+FEED = MarketFeed(
+    {"BTCUSDT": INSTRUMENTS[Product.USDM]["BTCUSDT"]},
+    [Subscription(instrument_id="BTCUSDT-PERP.BINANCE", quotes="packet", book_levels=5, trades=True)],
+    levels_max=5,
+)
+
+
+def live_feed(payload: bytes) -> None:
+    """It raises nothing at all: what it cannot read it counts."""
+    FEED.receive(1, payload)
+    FEED.snapshot(1, "BTCUSDT", payload)
+    FEED.listing("BTCUSDT").book.check()
+
+
 def market_data(payload: bytes) -> None:
     with suppress(RefusedError):
         decode_market(payload)
@@ -208,6 +225,7 @@ TARGETS: list[tuple[Callable[[bytes], None], list[Any]]] = [
     (positions, [[POSITION]]),
     (small_bodies, [KEY, {"symbol": "BTCUSDT", "countdownTime": "5"}, PERMISSIONS]),
     (market_data, [json.loads(frame) for frame in MARKET]),
+    (live_feed, [json.loads(frame) for frame in MARKET]),
 ]
 # Well-formed values where others belong: what gets past the JSON and must be stopped behind it.
 ODD: tuple[Any, ...] = (

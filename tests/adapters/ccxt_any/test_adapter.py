@@ -372,6 +372,26 @@ def test_where_the_bulk_call_is_refused_each_order_is_canceled() -> None:
     assert sorted(names) == ["DELETE openOrders", "DELETE order", "DELETE order"]
 
 
+def test_where_ccxt_itself_refuses_the_bulk_call_each_order_is_canceled() -> None:
+    async def story(stage: Stage) -> None:
+        for number in (1, 2):
+            stage.send(submit(number))
+        await stage.until(lambda: len(stage.sink.of(OrderAccepted)) == 2)
+        exchange = stage.adapter._account.exchange
+
+        async def wants_more(symbol: str) -> None:
+            from ccxt.base.errors import ArgumentsRequired
+
+            raise ArgumentsRequired("a marginMode, too")
+
+        exchange.cancel_all_orders = wants_more
+        stage.send(cancel_all())
+        await stage.until(lambda: len(stage.sink.of(OrderCanceled)) == 2)
+
+    names = [name for name, _ in play(story).exchange.seen if name.startswith("DELETE")]
+    assert names == ["DELETE order", "DELETE order"]
+
+
 def test_somebody_elses_orders_and_fills_are_told_as_foreign() -> None:
     async def story(stage: Stage) -> None:
         stage.exchange.place(

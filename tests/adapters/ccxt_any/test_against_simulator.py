@@ -62,8 +62,8 @@ class Run:
     def act(self, name: str, **arguments: Any) -> None:
         self.venue.act(self.clock.now(), name, arguments)
 
-    async def until(self, condition: Callable[[], object], wait_s: float = WAIT_S) -> None:
-        with anyio.fail_after(wait_s):
+    async def until(self, condition: Callable[[], object]) -> None:
+        with anyio.fail_after(WAIT_S):
             while not condition():
                 await anyio.sleep(0.005)
 

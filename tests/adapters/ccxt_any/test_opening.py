@@ -148,6 +148,16 @@ def test_a_tick_that_the_exchange_does_not_have() -> None:
         anyio.run(adapter_of(exchange).open)
 
 
+def test_where_executions_cannot_be_seen_nothing_is_traded() -> None:
+    for name, text in (
+        ("zaif", "ccxt has no fetchMyTrades for zaif"),
+        ("paymium", "fetchOpenOrders, fetchMyTrades, fetchOrder or"),
+    ):
+        adapter = open_adapter(opening(exchange=name, options={}), wire=httpx.MockTransport(Exchange().handle))
+        with pytest.raises(ConfigError, match=text):
+            anyio.run(adapter.open)
+
+
 def test_an_exchange_that_refuses_or_does_not_answer() -> None:
     bad_key, down = Exchange(), Exchange()
     bad_key.always["GET openOrders"] = lambda exchange, params: error(401, -2014, "API-key format invalid.")

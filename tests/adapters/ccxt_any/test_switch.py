@@ -129,6 +129,37 @@ def test_flatten_sells_what_is_held() -> None:
     }
 
 
+def test_a_dead_man_switch_where_the_exchange_has_one() -> None:
+    """Of Binance spot there is none: the exchange of the test is given one."""
+    exchange = Exchange()
+    answers = iter([200, 503])
+    exchange.always["POST timer"] = lambda exchange, params: httpx.Response(next(answers), json={})
+
+    async def story(switch: CcxtSwitch) -> None:
+        await switch.open()
+        ccxt = switch._account.exchange
+        ccxt.has["cancelAllOrdersAfter"] = True
+
+        async def timer(milliseconds: int) -> Any:
+            return await ccxt.request("timer", ["private"], "POST", {"timeout": milliseconds})
+
+        ccxt.cancel_all_orders_after = timer
+        assert await switch.refresh_dead_man(10.0)
+        with pytest.raises(TransportError, match="status 503"):
+            await switch.refresh_dead_man(10.0)
+
+        async def wants_more(milliseconds: int) -> None:
+            from ccxt.base.errors import ArgumentsRequired
+
+            raise ArgumentsRequired("a symbol, too")
+
+        ccxt.cancel_all_orders_after = wants_more
+        assert not await switch.refresh_dead_man(10.0)
+
+    act(story, exchange)
+    assert [params["timeout"] for name, params in exchange.seen if name == "POST timer"] == ["10000", "10000"]
+
+
 def test_flatten_says_what_was_not_taken() -> None:
     exchange = Exchange()
     exchange.balance = "1"

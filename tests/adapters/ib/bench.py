@@ -33,7 +33,14 @@ SECONDS_MAX = 120.0
 ES, AAPL = "ESZ6.IB", "AAPL.IB"
 PREFIX = "bench"
 # Short waits where a test waits for a bound to pass.
-QUICK = {"answer_timeout_s": 0.5, "commission_wait_s": 0.2, "heartbeat_s": 0.2, "silence_s": 1.0, "request_timeout_s": 3.0, "reset_quiet_s": -1}
+QUICK = {
+    "answer_timeout_s": 0.5,
+    "commission_wait_s": 0.2,
+    "heartbeat_s": 0.2,
+    "silence_s": 1.0,
+    "request_timeout_s": 3.0,
+    "reset_quiet_s": 0,
+}
 
 
 def order_id(counter: int) -> int:
@@ -168,7 +175,11 @@ class VirtualClock:
 
 
 def in_a_loop(
-    test: Callable[[Bench], Awaitable[None]], *, faults: Mapping[int, int] | None = None, is_real: bool = False, version_max: int = 178
+    test: Callable[[Bench], Awaitable[None]],
+    *,
+    faults: Mapping[int, int] | None = None,
+    is_real: bool = False,
+    version_max: int = 178,
 ) -> None:
     """Ten contracts on each side of 6800.00 to 6800.25, and nobody who moves. `is_real`: on sockets and by the clock."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -20,6 +21,7 @@ from tests.adapters.ib.bench import ES, Bench, buy, in_a_loop, order_id, sell
 pytestmark = pytest.mark.timeout(60)
 Test = Callable[[Bench], Awaitable[None]]
 SHOWN: dict[int, Test] = {}
+NUMBERS = itertools.count()
 
 
 def shows(*numbers: int) -> Callable[[Test], Test]:
@@ -34,10 +36,15 @@ async def audit(bench: Bench) -> None:
     """What the adapter has said, its last look included, against the venue's ledger; each execution once."""
     state = await bench.adapter.query(0)
     ledger = bench.venue.ledger()
-    said = {fill.execution_id: (fill.instrument_id, fill.side.name, fill.qty) for fill in (*bench.sink.of(OrderFilled), *state.executions)}
+    said = {
+        fill.execution_id: (fill.instrument_id, fill.side.name, fill.qty)
+        for fill in (*bench.sink.of(OrderFilled), *state.executions)
+    }
     for known in bench.states:
         said |= {fill.execution_id: (fill.instrument_id, fill.side.name, fill.qty) for fill in known.executions}
-    known = {fill["trade_id"]: (fill["instrument_id"], fill["side"], fill["qty"]) for fill in ledger["fills"] if not fill["is_busted"]}
+    known = {
+        fill["trade_id"]: (fill["instrument_id"], fill["side"], fill["qty"]) for fill in ledger["fills"] if not fill["is_busted"]
+    }
     assert said == known
     assert max(Counter(fill.execution_id for fill in bench.sink.of(OrderFilled)).values(), default=1) == 1
     account = bench.opening().account
@@ -273,7 +280,7 @@ def test_the_audit_finds_what_is_not_so() -> None:
 @pytest.mark.parametrize(
     ("number", "target", "value"),
     [
-        (22, "adapters.ib.fills.split_id", lambda text, count=iter(range(10**6)): (f"{text}{next(count)}", 1)),
+        (22, "adapters.ib.fills.split_id", lambda text: (f"{text}{next(NUMBERS)}", 1)),
         (30, "adapters.ib.fills.split_id", lambda text: (text, 1)),
         (14, "adapters.ib.orders.meaning_of", lambda _code: Meaning.CANCELED),
         (2, "adapters.ib.orders.Desk.lost", lambda _self, _ts: None),

@@ -47,7 +47,9 @@ def test_an_order_is_accepted_replaced_filled_and_what_is_left_canceled() -> Non
             assert (canceled.qty, canceled.reason) == (2, Reason.REQUESTED)
             state = await bench.adapter.query(0)
             assert state.open_orders == ()
-            assert [(each.execution_id, each.commission, each.qty) for each in state.executions] == [(fill.execution_id, fill.commission, 10)]
+            assert [(each.execution_id, each.commission, each.qty) for each in state.executions] == [
+                (fill.execution_id, fill.commission, 10)
+            ]
             assert state.positions == {ES: 10, "AAPL.IB": 0}
         assert bench.trouble == []
 
@@ -274,7 +276,10 @@ def test_a_gateway_that_counts_orders_from_the_beginning_again_takes_none() -> N
             await bench.until(lambda: len(bench.states) == 2)
             bench.send(buy(3))
             (rejected,) = await bench.sink.until(OrderRejected)
-            assert (rejected.reason, rejected.text) == (Reason.DUPLICATE_ID, "the gateway counts orders from 1 again, and 2 was used")
+            assert (rejected.reason, rejected.text) == (
+                Reason.DUPLICATE_ID,
+                "the gateway counts orders from 1 again, and 2 was used",
+            )
             bench.send(sell(4, None, qty=2, reduce_only=True))
             await bench.sink.until(OrderFilled, 2)
             # What rests can still be taken out.

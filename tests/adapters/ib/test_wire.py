@@ -100,7 +100,25 @@ def throw(payloads: list[bytes], count: int) -> int:
 @pytest.mark.timeout(300)
 def test_a_hundred_thousand_mutated_messages_raise_nothing_but_the_protocol_error(payloads: list[bytes]) -> None:
     kinds = {payload.split(b"\0")[0] for payload in payloads}
-    assert {b"1", b"3", b"4", b"5", b"9", b"10", b"11", b"15", b"49", b"52", b"53", b"55", b"59", b"61", b"62", b"93", b"99"} <= kinds
+    assert {
+        b"1",
+        b"3",
+        b"4",
+        b"5",
+        b"9",
+        b"10",
+        b"11",
+        b"15",
+        b"49",
+        b"52",
+        b"53",
+        b"55",
+        b"59",
+        b"61",
+        b"62",
+        b"93",
+        b"99",
+    } <= kinds
     refused = throw(payloads, 100_000)
     assert 20_000 < refused < 100_000
 
@@ -172,7 +190,7 @@ def test_numbers_that_are_none_and_numbers_that_are_too_fine() -> None:
     for text in ("inf", "6800.251", "68002500000000.25", "1e999", "nan", "0x1", "-", ""):
         with pytest.raises(UnitError):
             price_of(es, text)
-    with pytest.raises(UnitError, match="not on the tick 0.25"):
+    with pytest.raises(UnitError, match=r"not on the tick 0\.25"):
         price_on_tick(es, "6800.30")
 
 
@@ -196,7 +214,12 @@ def test_an_order_goes_out_with_the_digits_of_its_integers(ticks: int, qty: int)
     order = order_of(command, instrument, account="DU1", reference="bench-1-1", outside_hours=True)
     wire = greeted()
     fields = wire.place(5, wanted_contract(instrument, "", settings()), order)[4:].split(b"\0")
-    assert (fields[16], fields[17], fields[18], fields[19]) == (b"BUY", str(qty).encode(), b"LMT", instrument.format_price(command.price).encode())
+    assert (fields[16], fields[17], fields[18], fields[19]) == (
+        b"BUY",
+        str(qty).encode(),
+        b"LMT",
+        instrument.format_price(command.price).encode(),
+    )
 
 
 def settings() -> IbSettings:

@@ -60,19 +60,39 @@ def test_the_same_where_the_stream_is_silent_too(fault: int) -> None:
 
 
 @pytest.mark.parametrize("fault", NOT_DONE)
-def test_an_order_that_never_was_ends_unknown_or_refused_and_is_not_sent_again(fault: int) -> None:
+def test_an_order_that_never_was_is_unknown_until_the_transactions_prove_it(fault: int) -> None:
     world = begun()
     world.arm(fault)
     order = world.submit(1_000, BID - 100)
-    world.run_for(60 * S)
-    # 14: a code that nobody documents; 15: a success without an order; the rest may have been done for all that is known.
-    expected = OrderStatus.UNKNOWN
-    assert order.status is expected
-    state = world.query()
-    assert state.open_orders == ()
-    assert state.not_found_ns == 15 * S
+    assert world.until(lambda: order.status is OrderStatus.UNKNOWN)
+    since = world.now()
+    # A strategy that asks for a cancel again and again does not hold the proof up.
+    world.cancel(order)
+    assert world.until(lambda: order.status is not OrderStatus.UNKNOWN)
+    assert world.now() >= since + 15 * S
+    canceled = world.events_of(order)[-1]
+    assert isinstance(canceled, OrderCanceled)
+    assert (canceled.qty, canceled.reason) == (1_000, Reason.UNKNOWN_ORDER)
+    assert world.query().open_orders == ()
     assert world.venue.ledger()["orders"] == []
     world.end()
+
+
+@pytest.mark.parametrize("act", ["cancel", "replace"])
+def test_a_change_that_was_never_done_leaves_the_order_as_it_was(act: str) -> None:
+    world = begun()
+    order = world.settle(world.submit(1_000, BID - 100))
+    world.arm(5)
+    if act == "cancel":
+        world.cancel(order)
+    else:
+        world.replace(order, 700, BID - 90)
+    assert world.until(lambda: order.status is OrderStatus.UNKNOWN)
+    assert world.until(lambda: order.status is OrderStatus.ACCEPTED)
+    assert (order.leaves_qty, order.price, order.replace_in_flight) == (1_000, BID - 100, False)
+    world.cancel(order)
+    assert world.until(lambda: order.status is OrderStatus.CANCELED)
+    ended(world)
 
 
 def test_too_many_requests_are_a_refusal() -> None:

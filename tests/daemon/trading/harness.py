@@ -19,6 +19,7 @@ from daemon.config.loader import LoadedConfig, load_config
 from daemon.journal.format import JournalHeader
 from daemon.journal.writer import JournalSettings, JournalWriter, Sync
 from daemon.trading.inbox import Inbox
+from daemon.trading.out_gate import OutGate
 from daemon.trading.session import Session
 from daemon.trading.state_folder import StateFolder
 from daemon.trading.wiring import build_bare_trader
@@ -90,7 +91,14 @@ def add_buyer(trader: Trader) -> None:
     trader.add_strategy("buyer", Buyer())
 
 
-def open_session(folder: Path, *, run_number: int = 1, wrap: Callable[[Trader], None] = add_buyer, text: str = CONFIG) -> Session:
+def open_session(
+    folder: Path,
+    *,
+    run_number: int = 1,
+    wrap: Callable[[Trader], None] = add_buyer,
+    text: str = CONFIG,
+    gate: OutGate | None = None,
+) -> Session:
     loaded = load(folder, text)
     state = StateFolder(folder / "state" / "session")
     trader = build_bare_trader(loaded)
@@ -106,7 +114,7 @@ def open_session(folder: Path, *, run_number: int = 1, wrap: Callable[[Trader], 
         state.make_run_folder(run_number) / "journal", header, settings=JournalSettings(sync=Sync.BEFORE_SEND)
     )
     clock = HandClock()
-    session = Session(trader, journal, state, Inbox(clock, 100), clock, snapshot_records=1_000_000)
+    session = Session(trader, journal, state, Inbox(clock, 100), clock, snapshot_records=1_000_000, gate=gate)
     session.adapter = Remembering(journal)
     session.process([StateRestored(START, START, 0, capture(build_bare_trader(loaded))), Started(START, START, "session-1")])
     return session

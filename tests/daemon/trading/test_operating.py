@@ -35,6 +35,7 @@ async def hold_one(run: Running) -> None:
         count = len(run.trader.orders.orders)
         run.venue.tell(BUY_ONE)
         await run.until(lambda count=count: len(run.trader.orders.orders) > count and run.trader.orders.open_orders())
+    await run.until(lambda: len(run.venue.orders) == 2)
     name = next(iter(run.venue.orders))
     run.venue.fill(name, 1)
     run.venue.tell(NOTHING)

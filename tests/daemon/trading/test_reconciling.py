@@ -111,6 +111,7 @@ def test_an_order_on_its_way_is_never_taken_for_gone(tmp_path: Folder, monkeypat
     async def story(run: Running) -> None:
         run.venue.loses_orders = True
         order_id = await one_order(run)
+        await run.until(lambda: run.daemon.session.orders_sent == 1)
         for _ in range(3):
             assert (await run.daemon.reconciling.ask()).facts == ()
         assert status_of(run, order_id) is OrderStatus.SUBMITTED

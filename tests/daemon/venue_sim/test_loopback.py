@@ -18,7 +18,7 @@ from daemon.cli.main import DOUBLES
 from daemon.trading.clock import SystemClock
 from daemon.venue_sim.loopback import Served, serve
 from daemon.venue_sim.loopback_control import serve_control
-from daemon.venue_sim.loopback_venues import VENUES, open_simulator, read_faults
+from daemon.venue_sim.loopback_venues import VENUES, FaultPlan, open_simulator, read_faults
 from sim.venues.protocol import SimVenue
 from sim.virtual.agenda import NS_PER_S, Agenda
 from sim.virtual.loop import VirtualLoop
@@ -339,3 +339,32 @@ def test_names_on_the_command_line_are_those_that_there_are(tmp_path: Path) -> N
     path.write_text("")
     with pytest.raises(ConfigError, match="nowhere"):
         open_simulator("nowhere", seed=1, plan=read_faults(path), ts=1)
+
+
+@pytest.mark.parametrize("name", VENUES)
+def test_every_double_opens_and_is_served(name: str) -> None:
+    """It takes and loses a connection, lets time pass, and has a ledger."""
+    clock = SystemClock()
+    venue = open_simulator(name, seed=3, plan=FaultPlan(), ts=clock.now())
+
+    async def main() -> None:
+        async with serve(venue, clock) as served:
+            reader, writer = await asyncio.open_connection(served.host, served.port)
+            await until(lambda: served.connections == 1)
+            if venue.wire == "http":
+                writer.write(b"GET /no/such/path HTTP/1.1\r\nhost: a\r\n\r\n")
+                assert (await reader.readline()).startswith(b"HTTP/1.1 4")
+            writer.close()
+            await until(lambda: served.connections == 0)
+            due = venue.next_ts()
+            if due is not None:
+                await until(lambda: (venue.next_ts() or due + 1) > due or clock.now() < due)
+            with pytest.raises(ValueError, match=r"."):
+                served.act("no such deed")
+
+    asyncio.run(main())
+    ledger = venue.ledger()
+    assert ledger.keys() >= {"orders", "fills", "positions", "balances"}
+    assert ledger["balances"]
+    with pytest.raises(ValueError, match="cannot show"):
+        venue.faults.arm(10_000)

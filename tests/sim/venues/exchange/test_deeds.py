@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from core.enums import InstrumentClass, MarketStatus, OrderType, Reason, Side, TimeInForce
 from core.instruments import Instrument
@@ -412,3 +414,38 @@ def test_a_halted_status_at_the_start_holds() -> None:
     with pytest.raises(Refused):
         exchange.place(T0, us, exchange.listings["BTC"], limit(Side.BUY, 1, 50_000))
     exchange.place(T0, us, exchange.listings["ETH"], limit(Side.BUY, 1, 50_000))
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.data())
+def test_no_order_is_taken_that_the_account_cannot_cover(data: st.DataObject) -> None:
+    """Margin: the worst position over the leverage, of both listings together, is never above what the account is worth."""
+    listings = (listing("BTC", leverage_max=5), listing("ETH", leverage_max=20))
+    exchange, us, _ = opened(*listings, cash=1_000 * USD)
+    for each in listings:
+        exchange.set_mark(T0, each, 50_000)
+
+    def worst(on: Listing) -> int:
+        held = sum(fill.qty if fill.order.side is Side.BUY else -fill.qty for fill in exchange.fills if fill.order.listing is on)
+        working = exchange.open_orders(us, on)
+        bought = sum(order.qty - order.filled_qty for order in working if order.side is Side.BUY)
+        sold = sum(order.qty - order.filled_qty for order in working if order.side is Side.SELL)
+        return max(abs(held + bought), abs(held - sold)) * 50_000 * 1_000 // on.leverage_max
+
+    for step in range(data.draw(st.integers(5, 25))):
+        on = data.draw(st.sampled_from(listings))
+        side = data.draw(st.sampled_from((Side.BUY, Side.SELL)))
+        before = worst(on)
+        try:
+            # One price for all, so that what is worth does not change with a trade.
+            order = exchange.place(
+                T0 + step, us, on, limit(side, data.draw(st.integers(1, 9_000)), 50_000 + (10 if side else -10))
+            )
+        except NoFunds:
+            assert before <= worst(on)
+        else:
+            equity = us.balances["USD"] + sum(exchange.books.unrealized(us, each) for each in listings)
+            assert sum(worst(each) for each in listings) <= equity or worst(on) <= before
+            if data.draw(st.booleans()):
+                exchange.hit(T0 + step, order, data.draw(st.integers(1, order.qty)))
+        exchange.check()
