@@ -40,7 +40,7 @@ class Guardian(Section):
     )
     check_interval: PositiveDuration = Field(default="5s", description="between two questions to a venue while all is well")
     guard_interval: PositiveDuration = Field(
-        default="250ms", description="between two questions to a venue while the kill latch is set"
+        default="250ms", description="between two questions to a venue while the kill latch is set; doubled while nothing appears"
     )
     venue_timeout: PositiveDuration = Field(default="2s", description="longest time for one call of a venue")
     dead_man: Duration = Field(

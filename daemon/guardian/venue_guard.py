@@ -135,8 +135,12 @@ class VenueGuard:
                 wait = min(2 * wait, BACKOFF_S_MAX)
 
     async def keep_empty(self, found: Callable[[str, int], None]) -> None:
-        """After a kill, until cancelled: whatever appears is canceled, and `found` hears of it."""
+        """After a kill, until cancelled: whatever appears is canceled, and `found` hears of it.
+
+        Asked ever more seldom while nothing appears: what a question costs is taken from what cancels may need.
+        """
         wait = BACKOFF_S_MIN
+        pause_s = self._settings.guard_interval_s
         while True:
             generation = self._generation
             try:
@@ -145,13 +149,15 @@ class VenueGuard:
                 if risky:
                     await self._call(self._switch.cancel_all)
                     found(self.venue, len(risky))
+                    pause_s = self._settings.guard_interval_s
             except VENUE_FAILURES as error:
                 await self._failed(error, generation)
                 await self._pause(wait)
                 wait = min(2 * wait, BACKOFF_S_MAX)
             else:
                 wait = BACKOFF_S_MIN
-                await self._pause(self._settings.guard_interval_s)
+                await self._pause(pause_s)
+                pause_s = max(min(2 * pause_s, self._settings.check_interval_s), self._settings.guard_interval_s)
 
     async def _cancel_all(self, run: KillRun, report: VenueReport) -> None:
         await self._call(self._switch.cancel_all)

@@ -8,7 +8,7 @@ import threading
 import anyio
 import pytest
 
-from tests.adapters.websocket.server import handshake_answer
+from tests.adapters.websocket.server import TEXT, frame, handshake_answer
 from tests.adapters.websocket.test_link import connect
 
 
