@@ -301,6 +301,7 @@ class Desk:
         if not is_fresh:
             if tracked is not None:
                 tracked.looked_filled = max(tracked.looked_filled, filled)
+                tracked.is_accepted = True  # it was there: what has become of the rest of it the daemon finds by the same look
             return done
         if done is None:
             return None
