@@ -246,6 +246,12 @@ class Session:
             # One that was given up meanwhile, because no venue knows it, must not come to life; nor what follows one that stayed.
             if order is None or not order.is_open or self._has_stayed(order.client_order_id):
                 continue
+            try:
+                # Whoever has taken the account over meanwhile trades it. Asked for each: a process may be stopped in between.
+                self._folder.check_lock()
+            except StorageError as error:
+                self._refused(error)
+                raise
             self._send(approved)
 
     def _has_stayed(self, client_order_id: int) -> bool:
@@ -271,12 +277,10 @@ class Session:
         try:
             if job is not None:
                 self.journal.end_sync(job)
-            self._point("synced")
-            # Whoever has taken the account over meanwhile trades it; two must not.
-            self._folder.check_lock()
         except StorageError as error:
             self._refused(error)
             raise
+        self._point("synced")
         self._release(gate)
         self._take_unsent()
 
