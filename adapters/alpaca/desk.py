@@ -34,7 +34,7 @@ from core.events import (
 from core.units import NS_PER_SECOND
 
 STILL_UNKNOWN = "what became of a request about it is not known yet"
-BULK_AGAIN_NS = 2 * NS_PER_SECOND
+CANCEL_AGAIN_NS = 2 * NS_PER_SECOND  # for so long a cancel that was not refused is taken to be on its way
 FILLS_MARGIN_NS = NS_PER_SECOND  # the venue's `after` is exclusive, and its stamps are of several clocks
 # Events of trade_updates that tell how the order stands; the others are named where they are handled.
 _STANDING = frozenset({each.value for each in Status} - {"filled", "partially_filled"} | {"restated"})
@@ -92,7 +92,7 @@ class OrderDesk:
                     self.orders.submit(command).submitted_ts = ts
                     out.asks.append(Ask(Purpose.PLACE, request, command.client_order_id))
                 case CancelOrder():
-                    self._cancel(self._known(command.client_order_id), out)
+                    self._cancel(self._known(command.client_order_id), ts, out)
                 case ReplaceOrder():
                     self._replace(command, out)
                 case CancelAll():
@@ -123,13 +123,17 @@ class OrderDesk:
             raise RefusedError(f"order {client_order_id} is not known to this connection")
         return ours
 
-    def _cancel(self, ours: Ours, out: Reaction) -> None:
+    def _cancel(self, ours: Ours, ts: int, out: Reaction) -> None:
+        """One that has just left and was not refused is still to be done: it is not sent again, for requests are few."""
         ours.is_cancel_asked = True
         if not ours.venue_id:
             # Only the venue's own id names it in a cancel: as soon as that is known.
             ours.is_cancel_waiting = True
             return
         ours.is_cancel_waiting = False
+        if 0 <= ts - ours.cancel_sent_ts < CANCEL_AGAIN_NS:
+            return
+        ours.cancel_sent_ts = ts
         out.asks.append(Ask(Purpose.CANCEL, self._codec.cancel(ours.venue_id), ours.client_order_id))
 
     def _replace(self, command: ReplaceOrder, out: Reaction) -> None:
@@ -151,12 +155,12 @@ class OrderDesk:
 
     def _cancel_all(self, command: CancelAll, ts: int, out: Reaction) -> None:
         scope = self.orders.open(command.instrument_id)
-        is_again = command.instrument_id is None and ts - self._bulk_ts < BULK_AGAIN_NS
+        is_again = command.instrument_id is None and 0 <= ts - self._bulk_ts < CANCEL_AGAIN_NS
         if is_again and (self._is_bulk_out or all(self._is_being_canceled(ours) for ours in scope)):
             return  # the first is being done; requests are few, and a stop asks four times a second
         if command.instrument_id is not None:
             for ours in scope:
-                self._cancel(ours, out)
+                self._cancel(ours, ts, out)
             return
         for ours in scope:
             ours.is_cancel_asked = True
@@ -176,7 +180,7 @@ class OrderDesk:
         """What became of a request that `send` or `due` gave out."""
         out = Reaction()
         if ask.purpose is Purpose.CANCEL_ALL:
-            self._all_answered(ask, sent, now, out)
+            self._all_answered(ask, sent, now, ts, out)
             return out
         ours = self.orders.get(ask.client_order_id)
         if ours is None:
@@ -225,6 +229,7 @@ class OrderDesk:
                 # Taken, not done: the stream says the end, and if it does not, a question does.
                 self._ask(ours, Why.CANCEL, sent.sent_ns or now, now)
             case Outcome.UNKNOWN:
+                ours.cancel_sent_ts = 0
                 self._lost(ours, Why.CANCEL, sent.reason, sent, now, ts, out)
             case Outcome.NOT_SENT_PROVEN:
                 self._cancel_refused(ours, Reason.NOT_SENT, ts, out)
@@ -247,7 +252,7 @@ class OrderDesk:
                 if ours.is_open and sent.code == NOT_FOUND:
                     self._ask(ours, Why.LOOK, now, now)
 
-    def _all_answered(self, ask: Ask, sent: Sent[Any], now: int, out: Reaction) -> None:
+    def _all_answered(self, ask: Ask, sent: Sent[Any], now: int, ts: int, out: Reaction) -> None:
         """Whatever the bulk call left, each order by itself."""
         self._is_bulk_out = False
         lines: list[Canceling] = sent.value if sent.outcome is Outcome.ACCEPTED and sent.value is not None else []
@@ -257,9 +262,10 @@ class OrderDesk:
             if ours is None or not ours.is_open:
                 continue
             if ours.venue_id in taken:
+                ours.cancel_sent_ts = ts
                 self._ask(ours, Why.CANCEL, sent.sent_ns or now, now)
             else:
-                self._cancel(ours, out)
+                self._cancel(ours, ts, out)
         if sent.outcome is not Outcome.ACCEPTED:
             out.troubles.append(f"cancel everything: {sent.outcome.name} {sent.reason}: each order is canceled by itself")
 
@@ -282,6 +288,7 @@ class OrderDesk:
         # Asked for twice and refused twice: it is one refusal.
         was_asked, ours.is_cancel_asked = ours.is_cancel_asked, False
         ours.is_cancel_waiting = False
+        ours.cancel_sent_ts = 0
         if was_asked:
             out.events.append(CancelRejected(ts, ts, ours.client_order_id, reason))
 
@@ -307,13 +314,13 @@ class OrderDesk:
             return
         self.questions.settle(ours.client_order_id, Why.NEW | Why.LOOK)
         if ours.is_replace_untold and body.status is not Status.REPLACED:
-            self._replaced(ours, body, max(quantity - filled, 0), ts, out)
+            self._replaced(ours, body, quantity, filled, ts, out)
         if body.status not in ENDED:
             is_settled = not self._is_doubtful(ours)
             if not ours.is_accepted or (ours.is_unknown and is_settled):
                 out.events.append(self.orders.accepted(ours, body, ts))
             if ours.is_cancel_waiting:
-                self._cancel(ours, out)
+                self._cancel(ours, ts, out)
         elif body.status is Status.REPLACED:
             self._follow(ours, body, now, out)
         elif ours.is_complete():
@@ -343,13 +350,15 @@ class OrderDesk:
         self.questions.settle(ours.client_order_id, Why.CHANGE)
         self._ask(ours, Why.LOOK, now, now)
 
-    def _replaced(self, ours: Ours, body: OrderBody, leaves: int, ts: int, out: Reaction) -> None:
-        price = self.orders.price_of(ours, body)
+    def _replaced(self, ours: Ours, body: OrderBody, quantity: int, filled: int, ts: int, out: Reaction) -> None:
+        price, leaves = self.orders.price_of(ours, body), max(quantity - filled, 0)
         if ours.replacing is None:
             out.troubles.append(f"order {ours.client_order_id} was replaced, and not by us: {leaves} units at {price} now")
         ours.is_replace_untold, ours.replacing = False, None
         ours.price, ours.is_accepted = price, True
-        out.events.append(OrderReplaced(stamp(body.submitted_at, ts), ts, ours.client_order_id, price, leaves))
+        # What the body counts as filled may not have been told yet, and comes off what is left when it is.
+        counted = ours.filled_in_all(body.id, filled)
+        out.events.append(OrderReplaced(stamp(body.submitted_at, ts), ts, ours.client_order_id, price, leaves, counted))
 
     def _is_doubtful(self, ours: Ours) -> bool:
         """Whether a cancel or a change of it may still be done."""
@@ -378,7 +387,7 @@ class OrderDesk:
     def _question(self, question: Question, now: int) -> Ask | None:
         order_id = question.client_order_id
         ours = self.orders.get(order_id)
-        if ours is None:
+        if ours is None or (not ours.is_open and Why.FILLS not in question.why):
             self.questions.settled(order_id)
             return None
         if Why.FILLS in question.why:

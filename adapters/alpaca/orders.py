@@ -61,7 +61,9 @@ class Ours(msgspec.Struct):
     is_adopted: bool = False
     is_replace_untold: bool = False  # the venue has replaced it, and how it stands now is being asked
     replacing: Replacing | None = None
+    is_earlier: bool = False  # of a process before this one: the venue brought it up
     submitted_ts: int = 0
+    cancel_sent_ts: int = 0  # of the last cancel that was not refused
     fills_wanted_ts: int = 0  # since when an execution is missing
     # By the venue's id: what was filled right behind each execution that was told, and how much that one was.
     told: dict[str, dict[int, int]] = {}
@@ -71,6 +73,16 @@ class Ours(msgspec.Struct):
     def is_complete(self) -> bool:
         """Whether executions that were told explain all that is filled, without a gap."""
         return all(self._is_explained(venue_id, filled) for venue_id, filled in self.claimed.items())
+
+    def filled_in_all(self, venue_id: str, filled: int) -> int:
+        """Of every generation, where the newest, `venue_id`, counts `filled`; told or not."""
+        told_before = sum(qty for other, told in self.told.items() if other != venue_id for qty in told.values())
+        before = max(told_before, *(claim for other, claim in self.claimed.items() if other != venue_id), 0)
+        told = self.told.get(venue_id, {})
+        first = min(told, default=None)
+        goes_on = filled == before if first is None else first - told[first] == before
+        # Where nothing says which, it begins at nothing: too much may be left here for a while, but never too little.
+        return filled if goes_on else before + filled
 
     def _is_explained(self, venue_id: str, filled: int) -> bool:
         before = sum(qty for other, told in self.told.items() if other != venue_id for qty in told.values())
@@ -179,7 +191,17 @@ class Orders:
         price = optional_number(body.limit_price, instrument.price_scale, "limit_price") or 0
         time_in_force = _TIMES.get(body.time_in_force, TimeInForce.GTC)
         return self._keep(
-            Ours(order_id, instrument.instrument_id, _SIDES[body.side], time_in_force, price, quantity, told={}, claimed={})
+            Ours(
+                order_id,
+                instrument.instrument_id,
+                _SIDES[body.side],
+                time_in_force,
+                price,
+                quantity,
+                is_earlier=True,
+                told={},
+                claimed={},
+            )
         )
 
     def _keep(self, ours: Ours) -> Ours:

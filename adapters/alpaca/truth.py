@@ -92,14 +92,23 @@ class AccountReader:
         await self._missing(bodies, fills)
         self._require_same_moment(listed, fills)
         fills = await self._completed(fills, bodies, since_ts)
+        self._end(bodies.values())
         self._is_cold = False
-        for body in bodies.values():
-            if body.status in ENDED and body.status is not Status.REPLACED:
-                self._remember(self._ended, body.id)  # with all its executions: it is not asked about again
         ts = self._now()
         return VenueState(
             self._open(listed), self._executions(fills, since_ts, ts), positions, frozenset(positions), self._not_found_ns
         )
+
+    def _end(self, bodies: Iterable[OrderBody]) -> None:
+        """These have ended, with all their executions: they are not asked about again."""
+        for body in bodies:
+            if body.status not in ENDED or body.status is Status.REPLACED:
+                continue
+            self._remember(self._ended, body.id)
+            ours = self._orders.by_venue_id(body.id)
+            if self._is_cold and ours is not None and ours.is_earlier and ours.venue_id == body.id:
+                # Of an earlier process, and over: this answer is what is told of it, and nothing is left to be canceled.
+                ours.is_open = False
 
     def forget(self) -> None:
         """The stream was away: what became of orders meanwhile is not known here."""

@@ -247,6 +247,7 @@ class _Looking:
             if not is_acknowledged(order) and ts - order.ts_created < self._venue.not_found_ns:
                 return () if ts - order.ts_created < self._doubt_ns else (self._doubt(order, key, state),)
             text = f"order {order_id}, {order.status.name} here, is not at the venue"
+            state = what_the_venue_said(order)
             return (Finding(Kind.GONE, key, state, text, (OrderCanceled(ts, ts, order_id, left, Reason.UNKNOWN_ORDER),)),)
         events = self._what_is_open(order, found, left)
         if not events:
@@ -381,6 +382,13 @@ def is_numbered_here(trader: Trader, client_order_id: int | None) -> bool:
         return False
     run_number, counter = client_order_id >> COUNTER_BITS, client_order_id & COUNTER_MAX
     return run_number < trader.run_number or (run_number == trader.run_number and counter <= trader.order_counter)
+
+
+def what_the_venue_said(order: Order) -> tuple[Any, ...]:
+    """What changes where the venue shows that it has it. Not the cancels that it knows nothing to do with: a stop that asks again
+    and again would put the end of an order off for ever."""
+    is_unknown, proofs = order.status is OrderStatus.UNKNOWN, (order.accepted, order.triggered, order.filled_qty)
+    return is_unknown, *proofs, order.quantity, order.price, order.replace_in_flight, order.ts_replaced
 
 
 def is_acknowledged(order: Order) -> bool:

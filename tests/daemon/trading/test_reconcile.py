@@ -92,6 +92,29 @@ def test_an_order_that_is_gone_is_recorded_as_such(tmp_path: Path) -> None:
     assert events == (OrderCanceled(NOW, NOW, order_id, 1, Reason.UNKNOWN_ORDER),)
 
 
+def test_a_cancel_that_the_venue_knows_no_order_for_does_not_put_off_that_it_is_gone(tmp_path: Path) -> None:
+    trader, order_id = trader_with_order(tmp_path, "accepted")
+    venue = VenueState((), (), {})
+    first = reconcile(trader, venue, NOW)
+    trader.step(CancelAllRequested(NOW + 1, NOW + 1, "test"))
+    during = reconcile(trader, venue, NOW + 2).lasting(first)
+    trader.step(CancelRejected(NOW + 3, NOW + 3, order_id, Reason.UNKNOWN_ORDER))
+    behind = reconcile(trader, venue, NOW + 4).lasting(first)
+    for found, ts in ((during, NOW + 2), (behind, NOW + 4)):
+        assert found.events == (OrderCanceled(ts, ts, order_id, 1, Reason.UNKNOWN_ORDER),)
+
+
+@pytest.mark.parametrize("before", [(), ("accepted", "unknown"), ("accepted", "replace")])
+def test_a_word_of_the_venue_between_two_looks_begins_anew(tmp_path: Path, before: tuple[str, ...]) -> None:
+    trader, order_id = trader_with_order(tmp_path, *before)
+    venue = VenueState((), (), {})
+    first = reconcile(trader, venue, NOW)
+    is_replaced = "replace" in before
+    said = OrderReplaced(NOW, NOW, order_id, 9_999, 1) if is_replaced else OrderAccepted(NOW, NOW, order_id, 10_000, 1)
+    trader.step(said)
+    assert reconcile(trader, venue, NOW + 2).lasting(first).events == ()
+
+
 @pytest.mark.parametrize(
     ("before", "expected"),
     [

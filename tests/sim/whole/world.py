@@ -412,8 +412,9 @@ class World:
         process = self.process
         if process is None or not process.is_trading:
             return
-        is_asked, self._quieted = process is self._quieted, process
-        if process.trading_state is TradingState.ACTIVE and not is_asked:
+        if process.trading_state is TradingState.ACTIVE and process is not self._quieted:
+            # Only now: while it was halted a person's resume may still have been on its way to it.
+            self._quieted = process
             process.do(lambda: self._refused_by_disk(lambda: process.daemon.halt("calm", 0)))
 
     def _unsettled(self) -> str:
