@@ -29,7 +29,7 @@ from sim.virtual.agenda import NS_PER_S, Agenda
 from sim.virtual.loop import VirtualLoop
 from sim.virtual.network import MS, Conditions, Network
 from tests.sim.whole import kit_alpaca, kit_binance, kit_deribit, kit_ib, kit_oanda, kit_sim
-from tests.sim.whole.auditor import Kill, after_kill, audit, over_limit
+from tests.sim.whole.auditor import FOREVER, Kill, after_kill, audit, over_limit
 from tests.sim.whole.books import read_books
 from tests.sim.whole.machine import Machine
 from tests.sim.whole.process import Process, State
@@ -365,10 +365,16 @@ class World:
             process.do(lambda: self._refused_by_disk(lambda: self._resumed(process)))
 
     def _resumed(self, process: Process) -> None:
-        process.daemon.resume("a deed", 0)
-        for kill in self._kills:
-            if kill.until_ns is None:
-                kill.until_ns, kill.until_ts = self.agenda.ns, process.daemon.session.trader.now
+        open_kills = [kill for kill in self._kills if kill.until_ns is None]
+        for kill in open_kills:
+            # From here on: one that is killed in the middle of it may have taken it to the disk, or not.
+            kill.until_ns, kill.until_ts = self.agenda.ns, process.daemon.session.trader.now
+        try:
+            process.daemon.resume("a deed", 0)
+        except StorageError:
+            for kill in open_kills:
+                kill.until_ns, kill.until_ts = None, FOREVER
+            raise
 
     def _refused_by_disk(self, act: Callable[[], None]) -> None:
         try:
