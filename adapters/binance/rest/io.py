@@ -10,7 +10,8 @@ import msgspec
 
 from adapters.binance.account import Account
 from adapters.binance.codec import BinanceCodec
-from adapters.binance.instrument_rules import meters_of
+from adapters.binance.inquiry_pace import InquiryPace
+from adapters.binance.instrument_rules import meters_of, query_weight_of
 from adapters.binance.outcomes import BAD_KEY_CODES, read_signals
 from adapters.binance.rest_bodies import ExchangeInfo
 from adapters.http.clock_offset import ClockOffset
@@ -52,6 +53,12 @@ def transport_of(account: Account, clock: ClockOffset, share_percent: int, info:
         wall_ns=account.now,
         record=keep,
     )
+
+
+def pace_of(account: Account, info: ExchangeInfo | None = None) -> InquiryPace:
+    limits = [] if info is None else info.rate_limits
+    settings = account.settings
+    return InquiryPace(query_weight_of(account.product, limits, settings.budget_share_percent, settings.cancel_reserve_percent))
 
 
 async def send_all(http: HttpTransport, requests: Sequence[Request[Any]]) -> list[Sent[Any]]:
