@@ -92,6 +92,7 @@ class _Known(msgspec.Struct):
     foreign: str = ""  # the venue's name of an order that is not ours and was adopted
     touched_ts: int = 0  # ns UTC: when something was last learned or asked of it
     ended_ts: int = 0  # ns UTC: when its end was learned
+    end: type[OrderFact] | None = None  # canceled or expired, whichever was told first
     replaced: tuple[int, int] = (0, 0)  # ts_event and price of the last change that was told
 
 
@@ -519,6 +520,10 @@ class OrderDesk:
         if known is None:
             return False
         match fact:
+            case OrderCanceled() | OrderExpired():
+                # A cancel was answered and the order ended otherwise, before it or later: it is over, and the first word counts.
+                known.end = known.end or type(fact)
+                return known.end is not type(fact)
             case OrderReplaced():
                 if (fact.ts_event, fact.price) == known.replaced or fact.ts_event < known.replaced[0]:
                     return True

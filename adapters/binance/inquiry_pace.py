@@ -1,8 +1,9 @@
 """How soon the venue may be asked again where everything stands, so that some weight is always left for other questions. Pure.
 
-Whoever asks (a timer, a reconnect, a person, an order without an answer) asks through here. A third of a minute's weight for
-questions may go at once and half of it comes back in a minute: a sixth is never touched, for the questions about single orders
-whose outcome is unknown, which decide what the next inquiry can only repeat. Times are monotonic ns.
+Whoever asks (a timer, a reconnect, a person, an order without an answer) asks through here. As long as little is used the answer
+is: at once. Then inquiries are so far apart that what is left would last for a minute of them: the less is left, whoever used it,
+the seldomer they are, and the questions about single orders, which decide what an inquiry can only repeat, find some. Times are
+monotonic ns.
 """
 
 from __future__ import annotations
@@ -11,29 +12,32 @@ from collections.abc import Sequence
 from typing import Any
 
 from adapters.binance.endpoints import WEIGHT
-from adapters.http.meters import Lane, TokenBucket
+from adapters.http.meters import Lane, SlidingWindow
 from adapters.http.request import Request
+from core.units import NS_PER_MINUTE
 
-SECONDS = 60
+FREE_PERCENT = 50  # of our budget: while so much is left for questions, nobody waits
 
 
 class InquiryPace:
-    """`weight` is what questions may use in a minute."""
+    """`budget` is the transport's own meter of request weight, which the venue's word on what is used goes into as well."""
 
-    def __init__(self, weight: int) -> None:
-        self._bucket = TokenBucket(max(1, weight // 3), max(1, weight // (2 * SECONDS)))
+    def __init__(self, budget: SlidingWindow) -> None:
+        self._budget = budget
+        self._began = 0
         self._taken = 0  # by the inquiry under way, or the last one
 
     def wait(self, now: int) -> int:
-        """ns until the next inquiry may begin: one like the last must be in hand."""
-        return self._bucket.wait(now, self._taken, Lane.CANCEL)
+        """ns until the next inquiry may begin, at most a minute after the last one."""
+        left = self._budget.left(now, Lane.QUERY)
+        if 100 * left >= FREE_PERCENT * self._budget.limit:
+            return 0
+        apart = NS_PER_MINUTE * self._taken // max(left, self._taken, 1)
+        return max(0, self._began + apart - now)
 
-    def begin(self) -> None:
-        self._taken = 0
+    def begin(self, now: int) -> None:
+        self._began, self._taken = now, 0
 
-    def ask(self, now: int, requests: Sequence[Request[Any]]) -> None:
-        """A batch of it leaves. What one inquiry takes beyond all that may go at once is not counted: it would wait for ever."""
-        weight = sum(amount for request in requests for name, amount in request.costs if name == WEIGHT)
-        counted = min(weight, self._bucket.capacity - self._taken)
-        self._taken += counted
-        self._bucket.take(now, counted)
+    def ask(self, requests: Sequence[Request[Any]]) -> None:
+        """A batch of it leaves."""
+        self._taken += sum(amount for request in requests for name, amount in request.costs if name == WEIGHT)

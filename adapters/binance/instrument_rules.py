@@ -10,7 +10,7 @@ from msgspec import UNSET, UnsetType
 from adapters.binance.endpoints import ORDERS_1D, ORDERS_1M, ORDERS_10S, RAW, WEIGHT, Product
 from adapters.binance.numbers import money_of
 from adapters.binance.rest_bodies import ExchangeInfo, RateLimit, SymbolBody, SymbolFilter
-from adapters.http.meters import Meter, SlidingWindow
+from adapters.http.meters import SlidingWindow
 from core.enums import InstrumentClass, MarketStatus
 from core.errors import UnitError, VenueProtocolError
 from core.instruments import Instrument
@@ -161,8 +161,12 @@ def rules_of(product: Product, info: ExchangeInfo, venue: str, symbols: frozense
     return found
 
 
-def _budgets(product: Product, limits: list[RateLimit]) -> dict[str, tuple[int, int]]:
-    """(limit, ns) by meter, by the venue's own word where it has one."""
+def meters_of(
+    product: Product, limits: list[RateLimit], *, share_percent: int, cancel_reserve_percent: int
+) -> Mapping[str, SlidingWindow]:
+    """The venue's budgets. `share_percent` of each is ours: the guardian and others use the same address and account."""
+    assert 1 <= share_percent <= 100
+    assert 0 <= cancel_reserve_percent <= 50
     known = {
         name: (limit, minutes * NS_PER_MINUTE or 10 * NS_PER_SECOND)
         for name, (limit, minutes) in _DEFAULT_LIMITS[product].items()
@@ -172,31 +176,10 @@ def _budgets(product: Product, limits: list[RateLimit]) -> dict[str, tuple[int, 
         name = _METERS.get((row.rate_limit_type, interval))
         if name is not None and row.limit > 0:
             known[name] = (row.limit, interval)
-    return known
-
-
-def _shares(limit: int, share_percent: int, cancel_reserve_percent: int) -> tuple[int, int]:
-    """What is ours of a budget, and what of that is kept for cancels; half as much again is kept for orders."""
-    ours = max(1, limit * share_percent // 100)
-    return ours, ours * cancel_reserve_percent // 100
-
-
-def query_weight_of(product: Product, limits: list[RateLimit], share_percent: int, cancel_reserve_percent: int) -> int:
-    """Request weight a minute that questions may use."""
-    ours, reserve = _shares(_budgets(product, limits)[WEIGHT][0], share_percent, cancel_reserve_percent)
-    return ours - reserve - reserve // 2
-
-
-def meters_of(
-    product: Product, limits: list[RateLimit], *, share_percent: int, cancel_reserve_percent: int
-) -> Mapping[str, Meter]:
-    """The venue's budgets. `share_percent` of each is ours: the guardian and others use the same address and account."""
-    assert 1 <= share_percent <= 100
-    assert 0 <= cancel_reserve_percent <= 50
-    meters: dict[str, Meter] = {}
-    for name, (limit, interval) in _budgets(product, limits).items():
-        ours, kept = _shares(limit, share_percent, cancel_reserve_percent)
+    meters: dict[str, SlidingWindow] = {}
+    for name, (limit, interval) in known.items():
+        ours = max(1, limit * share_percent // 100)
         # Order counts are not used up by cancels: nothing of them needs to be kept.
-        reserve = kept if name in (WEIGHT, RAW) else 0
+        reserve = ours * cancel_reserve_percent // 100 if name in (WEIGHT, RAW) else 0
         meters[name] = SlidingWindow(ours, interval, cancel_reserve=reserve, order_reserve=reserve // 2)
     return meters

@@ -20,20 +20,22 @@ from adapters.binance.account import Account
 from adapters.binance.account_checks import key_problems, position_mode_problems, spot_account_problems
 from adapters.binance.dead_man import DeadMan
 from adapters.binance.desk import Ask, OrderDesk, Purpose, Reaction
-from adapters.binance.endpoints import Product
+from adapters.binance.endpoints import WEIGHT, Product
 from adapters.binance.inquiry import Inquiry, Memory
+from adapters.binance.inquiry_pace import InquiryPace
 from adapters.binance.listen_key import KeyLimits, KeyStep, ListenKeyLife
 from adapters.binance.market_feed import MarketFeed, plan_streams
 from adapters.binance.order_events import ForeignFill, ForeignOrder, OrderEvents, OrderFact
 from adapters.binance.outcomes import BAD_LISTEN_KEY, BAD_TIMESTAMP, UNKNOWN_CANCEL
-from adapters.binance.rest.io import now_ns, pace_of, read_clock, send_all, transport_of, value_of
-from adapters.binance.rest_bodies import ListenKey
+from adapters.binance.rest.io import budgets_of, now_ns, read_clock, send_all, transport_of, value_of
+from adapters.binance.rest_bodies import ExchangeInfo, ListenKey
 from adapters.binance.rules_watch import RulesWatch
 from adapters.binance.session import StreamLimits, StreamSession
 from adapters.binance.streams.io import MarketConnection, UserStream
 from adapters.binance.unknown_orders import UnknownLimits, UnknownOrders
 from adapters.binance.user_stream import MarginCall, StreamEnded, TriggerRejected, UserMessage
 from adapters.http.clock_offset import ClockOffset
+from adapters.http.io import HttpTransport
 from adapters.http.outcome import failed
 from adapters.http.request import Outcome, Progress, Sent
 from adapters.websocket.link import WebSocketLink
@@ -65,8 +67,7 @@ class BinanceAdapter:
         self._account = account
         self._codec, self._now = account.codec, account.now
         self._clock = ClockOffset()
-        self._http = transport_of(account, self._clock, account.settings.budget_share_percent)
-        self._pace = pace_of(account)
+        self._http, self._pace = self._transport()
         self._levels = max((each.book_levels for each in account.subscriptions), default=0)
         events = OrderEvents(account.instruments, account.prefix)
         self._events = events
@@ -110,8 +111,7 @@ class BinanceAdapter:
             if problems:
                 raise ConfigError(f"{self.venue}: {'; '.join(problems)}")
             await self._http.aclose()
-            self._http = transport_of(self._account, self._clock, self._account.settings.budget_share_percent, info)
-            self._pace = pace_of(self._account, info)
+            self._http, self._pace = self._transport(info)
             if self._account.role is Role.TRADE:
                 await self._user.open()
                 if self._since_ts is None:
@@ -182,6 +182,10 @@ class BinanceAdapter:
 
     async def close(self) -> None:
         await self._shut()
+
+    def _transport(self, info: ExchangeInfo | None = None) -> tuple[HttpTransport, InquiryPace]:
+        budgets = budgets_of(self._account, self._account.settings.budget_share_percent, info)
+        return transport_of(self._account, self._clock, budgets), InquiryPace(budgets[WEIGHT])
 
     async def _shut(self) -> None:
         self._is_open = False
@@ -335,10 +339,10 @@ class BinanceAdapter:
             inquiry = Inquiry(
                 self._codec, self._events, self._memory, self._account.symbols, since_ts=since_ts, venue_now=venue_now, ts=began
             )
-            self._pace.begin()
+            self._pace.begin(now)
             try:
                 while batch := inquiry.batch():
-                    self._pace.ask(now_ns(), batch)
+                    self._pace.ask(batch)
                     inquiry.take(await send_all(self._http, batch))
                 bound = self._desk.unknown.bound_after(self._codec.recv_window_ms * NS_PER_MS, self._clock.error(now))
                 state = inquiry.state(bound + self._now() - began)

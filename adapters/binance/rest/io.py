@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import anyio
@@ -10,12 +10,12 @@ import msgspec
 
 from adapters.binance.account import Account
 from adapters.binance.codec import BinanceCodec
-from adapters.binance.inquiry_pace import InquiryPace
-from adapters.binance.instrument_rules import meters_of, query_weight_of
+from adapters.binance.instrument_rules import meters_of
 from adapters.binance.outcomes import BAD_KEY_CODES, read_signals
 from adapters.binance.rest_bodies import ExchangeInfo
 from adapters.http.clock_offset import ClockOffset
 from adapters.http.io import HttpSettings, HttpTransport
+from adapters.http.meters import Meter, SlidingWindow
 from adapters.http.record import HttpRecord
 from adapters.http.request import Outcome, Request, Sent, T
 from core.errors import RefusedError, TransportError
@@ -30,21 +30,22 @@ def now_ns() -> int:
     return int(anyio.current_time() * NS_PER_SECOND)
 
 
-def transport_of(account: Account, clock: ClockOffset, share_percent: int, info: ExchangeInfo | None = None) -> HttpTransport:
+def budgets_of(account: Account, share_percent: int, info: ExchangeInfo | None = None) -> Mapping[str, SlidingWindow]:
     """`info`: the venue's own word on its budgets, where it was asked already."""
+    limits = [] if info is None else info.rate_limits
+    reserve_percent = account.settings.cancel_reserve_percent
+    return meters_of(account.product, limits, share_percent=share_percent, cancel_reserve_percent=reserve_percent)
+
+
+def transport_of(account: Account, clock: ClockOffset, meters: Mapping[str, Meter]) -> HttpTransport:
 
     def keep(record: HttpRecord) -> None:
         if account.on_frame is not no_frame:
             account.on_frame(record.ts, SENT if record.kind == "request" else RECEIVED, msgspec.json.encode(record))
 
-    limits = [] if info is None else info.rate_limits
-    settings = account.settings
-    meters = meters_of(
-        account.product, limits, share_percent=share_percent, cancel_reserve_percent=settings.cancel_reserve_percent
-    )
     return HttpTransport(
         account.venue,
-        HttpSettings(connect_timeout_s=settings.connect_timeout_s),
+        HttpSettings(connect_timeout_s=account.settings.connect_timeout_s),
         read_signals=read_signals,
         meters=meters,
         venue_clock=clock,
@@ -53,12 +54,6 @@ def transport_of(account: Account, clock: ClockOffset, share_percent: int, info:
         wall_ns=account.now,
         record=keep,
     )
-
-
-def pace_of(account: Account, info: ExchangeInfo | None = None) -> InquiryPace:
-    limits = [] if info is None else info.rate_limits
-    settings = account.settings
-    return InquiryPace(query_weight_of(account.product, limits, settings.budget_share_percent, settings.cancel_reserve_percent))
 
 
 async def send_all(http: HttpTransport, requests: Sequence[Request[Any]]) -> list[Sent[Any]]:

@@ -205,6 +205,18 @@ def test_an_order_that_was_taken_must_be_told_by_the_stream(is_told: str) -> Non
     assert under.debts.is_overdue(LATE_NS) is (is_told == "never")
 
 
+def test_an_order_that_was_canceled_and_ended_otherwise_ends_once() -> None:
+    under = desk()
+    placed(under)
+    (ask,) = under.send(CancelOrder(NOW, ORDER_ID), NOW).asks
+    canceled = OrderCanceled(STAMP, NOW, ORDER_ID, 250, Reason.REQUESTED)
+    assert react(under, ask, sent(ask, 200, order_body(status="CANCELED"))).facts == (canceled,)
+    expired = decode_user(encoded(order_update(x="TRADE_PREVENTION", X="EXPIRED_IN_MATCH")))
+    assert under.heard(expired, NOW) == Reaction()
+    again = decode_user(encoded(order_update(x="CANCELED", X="CANCELED")))
+    assert under.heard(again, NOW).facts == (canceled,)
+
+
 def test_a_refused_cancel_of_an_order_that_is_not_open_is_a_question() -> None:
     under = desk()
     placed(under)
