@@ -1,9 +1,9 @@
 """How soon the venue may be asked again where everything stands, so that some weight is always left for other questions. Pure.
 
 Whoever asks (a timer, a reconnect, a person, an order without an answer) asks through here. As long as little is used the answer
-is: at once. Then inquiries are so far apart that what is left would last for a minute of them: the less is left, whoever used it,
-the seldomer they are, and the questions about single orders, which decide what an inquiry can only repeat, find some. Times are
-monotonic ns.
+is: at once. Then inquiries are so far apart that what is left would last for a minute of them, but no further than where they
+would use a third of our budget for ever. Only the last of it they leave alone as long as they can: it is for the questions about
+single orders, which decide what an inquiry can only repeat. Times are monotonic ns.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from adapters.http.request import Request
 from core.units import NS_PER_MINUTE
 
 FREE_PERCENT = 50  # of our budget: while so much is left for questions, nobody waits
+LASTING_PART = 3  # one in so many parts of it can be used for ever
+KEPT_PART = 16  # one in so many is what is left alone
 
 
 class InquiryPace:
@@ -33,6 +35,8 @@ class InquiryPace:
         if 100 * left >= FREE_PERCENT * self._budget.limit:
             return 0
         apart = NS_PER_MINUTE * self._taken // max(left, self._taken, 1)
+        if left - self._taken >= self._budget.limit // KEPT_PART:
+            apart = min(apart, NS_PER_MINUTE * self._taken * LASTING_PART // self._budget.limit)
         return max(0, self._began + apart - now)
 
     def begin(self, now: int) -> None:
