@@ -32,7 +32,7 @@ COUNTDOWN_MS_MAX = 24 * 3600 * 1000
 TRADES_MAX = 1000
 # How far apart the two ends of a question for executions may lie.
 TRADES_WINDOW_MS = {Product.SPOT: 24 * 3600 * 1000, Product.USDM: 7 * 24 * 3600 * 1000}
-DEPTH_LEVELS = {Product.SPOT: 5000, Product.USDM: 1000}
+DEPTH_LEVELS, DEEP_LEVELS = 1000, 5000  # of a snapshot; only spot has the deep one
 
 _SIDES = {Side.BUY: "BUY", Side.SELL: "SELL"}
 _TIMES = {TimeInForce.GTC: "GTC", TimeInForce.IOC: "IOC", TimeInForce.FOK: "FOK"}
@@ -256,14 +256,19 @@ class BinanceCodec:
         request = self._request("exchange_info", params, bodies.read_exchange_info)
         return msgspec.structs.replace(request, answer_bytes_max=bodies.EXCHANGE_INFO_BYTES_MAX, deadline_s=60.0)
 
-    def depth(self, symbol: str) -> Request[bytes]:
-        """The body of a snapshot, for BinanceBookSession.receive; it was read once to see that it is one."""
+    def depth(self, symbol: str, levels: int = 0) -> Request[bytes]:
+        """The body of a snapshot, for BinanceBookSession.receive; it was read once to see that it is one.
+
+        `levels` are to be had of it for a while: twice as many are asked for, where the venue has them, as the market moves.
+        """
 
         def read(body: bytes) -> bytes:
             decode(body, _SNAPSHOT, bytes_max=bodies.BODY_BYTES_MAX)
             return body
 
-        request = self._request("depth", {"symbol": symbol, "limit": str(DEPTH_LEVELS[self.product])}, read)
+        is_deep = self.product is Product.SPOT and 2 * levels > DEPTH_LEVELS
+        params = {"symbol": symbol, "limit": str(DEEP_LEVELS if is_deep else DEPTH_LEVELS)}
+        request = self._request("depth.deep" if is_deep else "depth", params, read)
         return msgspec.structs.replace(request, answer_bytes_max=bodies.BODY_BYTES_MAX)
 
     def create_listen_key(self) -> Request[bodies.ListenKey]:

@@ -18,6 +18,7 @@ from adapters.binance.endpoints import Product
 from adapters.binance.order_events import ForeignFill, ForeignOrder, OrderEvents, OrderFact
 from adapters.binance.outcomes import NO_SUCH_ORDER, UNKNOWN_CANCEL, reason_of
 from adapters.binance.rest_bodies import AlgoCanceled, AlgoOrderBody, OrderBody
+from adapters.binance.stream_debts import StreamDebts
 from adapters.binance.unknown_orders import Unknown, UnknownOrders
 from adapters.binance.user_stream import AlgoUpdate, ExecutionReport, OrderTradeUpdate, UserMessage
 from adapters.http.request import Intent, Outcome, Request, Sent
@@ -86,10 +87,12 @@ class _Known(msgspec.Struct):
     is_conditional: bool
     is_open: bool = True
     is_seen: bool = False  # a fact has told that it exists
+    is_streamed: bool = False  # the account's stream has
     is_cancel_asked: bool = False  # and not answered
     foreign: str = ""  # the venue's name of an order that is not ours and was adopted
     touched_ts: int = 0  # ns UTC: when something was last learned or asked of it
     ended_ts: int = 0  # ns UTC: when its end was learned
+    end: type[OrderFact] | None = None  # canceled or expired, whichever was told first
     replaced: tuple[int, int] = (0, 0)  # ts_event and price of the last change that was told
 
 
@@ -102,6 +105,7 @@ class OrderDesk:
 
     def __init__(self, codec: BinanceCodec, events: OrderEvents, unknown: UnknownOrders, symbols: dict[str, str]) -> None:
         self.unknown = unknown
+        self.debts = StreamDebts()
         self._codec = codec
         self._events = events
         self._symbols = dict(symbols)
@@ -254,6 +258,9 @@ class OrderDesk:
         order_id = ask.client_order_id
         match sent.outcome:
             case Outcome.ACCEPTED:
+                known = self._orders.get(order_id)
+                if ask.purpose is Purpose.PLACE and known is not None and not known.is_streamed:
+                    self.debts.taken(order_id, now)
                 try:
                     return Reaction(tuple(self._accepted(ask.purpose, sent.value, ts)))
                 except VenueProtocolError as error:
@@ -446,12 +453,21 @@ class OrderDesk:
         """A message of the user-data stream. Raises VenueProtocolError for one that cannot be: recover then."""
         match message:
             case ExecutionReport():
-                return self._heard(Reaction(tuple(self._events.execution_report(message, ts))))
+                facts = self._events.execution_report(message, ts)
             case OrderTradeUpdate():
-                return self._heard(Reaction(tuple(self._events.order_update(message, ts))))
+                facts = self._events.order_update(message, ts)
             case AlgoUpdate():
-                return self._heard(Reaction(tuple(self._events.algo_update(message, ts))))
-        return Reaction()
+                facts = self._events.algo_update(message, ts)
+            case _:
+                return Reaction()
+        for fact in facts:
+            if isinstance(fact, ForeignOrder | ForeignFill):
+                continue
+            self.debts.told(fact.client_order_id)
+            known = self._orders.get(fact.client_order_id)
+            if known is not None:
+                known.is_streamed = True
+        return self._heard(Reaction(tuple(facts)))
 
     def _heard(self, reaction: Reaction) -> Reaction:
         """Keep what the facts say of our orders, end the questions that they answer, and leave the others open."""
@@ -504,6 +520,10 @@ class OrderDesk:
         if known is None:
             return False
         match fact:
+            case OrderCanceled() | OrderExpired():
+                # A cancel was answered and the order ended otherwise, before it or later: it is over, and the first word counts.
+                known.end = known.end or type(fact)
+                return known.end is not type(fact)
             case OrderReplaced():
                 if (fact.ts_event, fact.price) == known.replaced or fact.ts_event < known.replaced[0]:
                     return True

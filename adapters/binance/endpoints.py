@@ -53,7 +53,9 @@ _C, _M, _P, _Q, _O = Intent.CANCEL, Intent.CHANGE, Intent.PLACE, Intent.QUERY, I
 SPOT = _table(
     Endpoint("time", _Q, "GET", "public", "time", 1, Security.NONE),
     Endpoint("exchange_info", _Q, "GET", "public", "exchangeInfo", 20, Security.NONE),
-    Endpoint("depth", _Q, "GET", "public", "depth", 250, Security.NONE),
+    # By how many levels are asked for: up to 1000, and up to 5000.
+    Endpoint("depth", _Q, "GET", "public", "depth", 50, Security.NONE),
+    Endpoint("depth.deep", _Q, "GET", "public", "depth", 250, Security.NONE),
     Endpoint("order.place", _P, "POST", "private", "order", 1, counts_as_order=True),
     Endpoint("order.cancel", _C, "DELETE", "private", "order", 1),
     Endpoint("order.query", _Q, "GET", "private", "order", 4),

@@ -10,7 +10,7 @@ from msgspec import UNSET, UnsetType
 from adapters.binance.endpoints import ORDERS_1D, ORDERS_1M, ORDERS_10S, RAW, WEIGHT, Product
 from adapters.binance.numbers import money_of
 from adapters.binance.rest_bodies import ExchangeInfo, RateLimit, SymbolBody, SymbolFilter
-from adapters.http.meters import Meter, SlidingWindow
+from adapters.http.meters import SlidingWindow
 from core.enums import InstrumentClass, MarketStatus
 from core.errors import UnitError, VenueProtocolError
 from core.instruments import Instrument
@@ -163,7 +163,7 @@ def rules_of(product: Product, info: ExchangeInfo, venue: str, symbols: frozense
 
 def meters_of(
     product: Product, limits: list[RateLimit], *, share_percent: int, cancel_reserve_percent: int
-) -> Mapping[str, Meter]:
+) -> Mapping[str, SlidingWindow]:
     """The venue's budgets. `share_percent` of each is ours: the guardian and others use the same address and account."""
     assert 1 <= share_percent <= 100
     assert 0 <= cancel_reserve_percent <= 50
@@ -176,7 +176,7 @@ def meters_of(
         name = _METERS.get((row.rate_limit_type, interval))
         if name is not None and row.limit > 0:
             known[name] = (row.limit, interval)
-    meters: dict[str, Meter] = {}
+    meters: dict[str, SlidingWindow] = {}
     for name, (limit, interval) in known.items():
         ours = max(1, limit * share_percent // 100)
         # Order counts are not used up by cancels: nothing of them needs to be kept.

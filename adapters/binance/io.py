@@ -20,20 +20,22 @@ from adapters.binance.account import Account
 from adapters.binance.account_checks import key_problems, position_mode_problems, spot_account_problems
 from adapters.binance.dead_man import DeadMan
 from adapters.binance.desk import Ask, OrderDesk, Purpose, Reaction
-from adapters.binance.endpoints import Product
+from adapters.binance.endpoints import WEIGHT, Product
 from adapters.binance.inquiry import Inquiry, Memory
+from adapters.binance.inquiry_pace import InquiryPace
 from adapters.binance.listen_key import KeyLimits, KeyStep, ListenKeyLife
 from adapters.binance.market_feed import MarketFeed, plan_streams
 from adapters.binance.order_events import ForeignFill, ForeignOrder, OrderEvents, OrderFact
 from adapters.binance.outcomes import BAD_LISTEN_KEY, BAD_TIMESTAMP, UNKNOWN_CANCEL
-from adapters.binance.rest.io import now_ns, read_clock, send_all, transport_of, value_of
-from adapters.binance.rest_bodies import ListenKey
+from adapters.binance.rest.io import budgets_of, now_ns, read_clock, send_all, transport_of, value_of
+from adapters.binance.rest_bodies import ExchangeInfo, ListenKey
 from adapters.binance.rules_watch import RulesWatch
 from adapters.binance.session import StreamLimits, StreamSession
 from adapters.binance.streams.io import MarketConnection, UserStream
 from adapters.binance.unknown_orders import UnknownLimits, UnknownOrders
 from adapters.binance.user_stream import MarginCall, StreamEnded, TriggerRejected, UserMessage
 from adapters.http.clock_offset import ClockOffset
+from adapters.http.io import HttpTransport
 from adapters.http.outcome import failed
 from adapters.http.request import Outcome, Progress, Sent
 from adapters.websocket.link import WebSocketLink
@@ -50,6 +52,7 @@ QUERY_S_MAX = 60.0
 RECOVER_AGAIN_S = 1.0
 RECOVERIES_APART_S = 30.0  # beyond, one has nothing to do with the one before
 SWEEP_GRACE_S = 0.5  # for the stream to tell what a cancel of everything has done
+MUTE_LOOK_S = 1.0
 QUIET_TRIES_MAX = 3  # to ask while nothing happens to the orders asked about
 EARLY_EVENTS_MAX = 100_000
 # Refusals that say that the venue's rules are not the ones that were loaded.
@@ -64,7 +67,8 @@ class BinanceAdapter:
         self._account = account
         self._codec, self._now = account.codec, account.now
         self._clock = ClockOffset()
-        self._http = transport_of(account, self._clock, account.settings.budget_share_percent)
+        self._http, self._pace = self._transport()
+        self._levels = max((each.book_levels for each in account.subscriptions), default=0)
         events = OrderEvents(account.instruments, account.prefix)
         self._events = events
         self._desk = OrderDesk(account.codec, events, UnknownOrders(UnknownLimits()), dict(account.symbols))
@@ -107,7 +111,7 @@ class BinanceAdapter:
             if problems:
                 raise ConfigError(f"{self.venue}: {'; '.join(problems)}")
             await self._http.aclose()
-            self._http = transport_of(self._account, self._clock, self._account.settings.budget_share_percent, info)
+            self._http, self._pace = self._transport(info)
             if self._account.role is Role.TRADE:
                 await self._user.open()
                 if self._since_ts is None:
@@ -136,6 +140,7 @@ class BinanceAdapter:
                     tasks.start_soon(self._user.run, self._room)
                     tasks.start_soon(self._recover, on_reconnect)
                     tasks.start_soon(self._ask_about_unknown)
+                    tasks.start_soon(self._leave_mute_stream)
                     if self._account.product is Product.USDM:
                         tasks.start_soon(self._keep_listen_key)
                         if self._account.settings.dead_man_s:
@@ -177,6 +182,10 @@ class BinanceAdapter:
 
     async def close(self) -> None:
         await self._shut()
+
+    def _transport(self, info: ExchangeInfo | None = None) -> tuple[HttpTransport, InquiryPace]:
+        budgets = budgets_of(self._account, self._account.settings.budget_share_percent, info)
+        return transport_of(self._account, self._clock, budgets), InquiryPace(budgets[WEIGHT])
 
     async def _shut(self) -> None:
         self._is_open = False
@@ -322,15 +331,18 @@ class BinanceAdapter:
     async def _ask_where_things_stand(self) -> tuple[VenueState, int]:
         """The state, and when (ns UTC) the asking began. Raises TransportError."""
         async with self._inquiring:
-            began, since_ts = self._now(), self._since_ts
+            since_ts = self._since_ts
             assert since_ts is not None
-            now = now_ns()
+            await anyio.sleep(self._pace.wait(now_ns()) / NS_PER_SECOND)
+            began, now = self._now(), now_ns()
             venue_now = self._clock.venue_now(now)
             inquiry = Inquiry(
                 self._codec, self._events, self._memory, self._account.symbols, since_ts=since_ts, venue_now=venue_now, ts=began
             )
+            self._pace.begin(now)
             try:
                 while batch := inquiry.batch():
+                    self._pace.ask(batch)
                     inquiry.take(await send_all(self._http, batch))
                 bound = self._desk.unknown.bound_after(self._codec.recv_window_ms * NS_PER_MS, self._clock.error(now))
                 state = inquiry.state(bound + self._now() - began)
@@ -373,6 +385,8 @@ class BinanceAdapter:
             on_reconnect(state)
             self._desk.tell_no_more(state.executions)
             self._emit(self._desk.still_unknown(self._now()))
+            # What the last connection owed is known by now.
+            self._desk.debts.clear()
             if connection == self._user.connection:
                 self._user.session.recovered(now_ns())
                 self._told = ""
@@ -410,6 +424,15 @@ class BinanceAdapter:
             on_recover=self._want_recovery,
             trouble=self._tell,
         )
+
+    async def _leave_mute_stream(self) -> None:
+        """A connection that answers pings may be dead for all else: what was taken and is not told there gives it away."""
+        while True:
+            await anyio.sleep(MUTE_LOOK_S)
+            if self._user.session.may_place and self._desk.debts.is_overdue(now_ns()):
+                self._desk.debts.clear()
+                self._tell("the user stream is opened again: it does not tell of an order that was taken")
+                await self._user.renew("it does not tell of an order that was taken")
 
     async def _connect_user(self) -> WebSocketLink:
         url = self._account.endpoints.user_stream
@@ -500,7 +523,7 @@ class BinanceAdapter:
         )
 
     async def _snapshot(self, symbol: str) -> bytes | None:
-        return (await self._http.send(self._codec.depth(symbol))).value
+        return (await self._http.send(self._codec.depth(symbol, self._levels))).value
 
     # On a timer.
 

@@ -9,7 +9,7 @@ from adapters.binance.codec import BinanceCodec
 from adapters.binance.endpoints import Product
 from adapters.binance.instrument_rules import SymbolRules
 from adapters.binance.io import BinanceAdapter
-from adapters.binance.rest.io import transport_of
+from adapters.binance.rest.io import budgets_of, transport_of
 from adapters.binance.settings import BinanceSettings, Endpoints, endpoints_of, product_of, read_binance_settings
 from adapters.binance.signing import Keyless, Signer
 from adapters.binance.switch import BinanceSwitch
@@ -51,7 +51,7 @@ def open_switch(opening: VenueOpening) -> BinanceSwitch:
         account.codec,
         # All of it: the venue counts both processes together and says so, and the daemon keeps to its share. With a share of its
         # own, the guardian would take the daemon's requests for its own, and have nothing left for a kill.
-        transport_of(account, clock, GUARDIAN_PERCENT),
+        transport_of(account, clock, budgets_of(account, GUARDIAN_PERCENT)),
         clock,
         rules,
         opening.order_id_prefix,

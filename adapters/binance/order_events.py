@@ -6,6 +6,7 @@ settlement_autoclose-…) and what somebody does by hand are real, and the daemo
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Mapping
 
 import msgspec
@@ -39,6 +40,7 @@ ONE_WAY = "BOTH"
 OPEN_STATUSES = frozenset({"NEW", "PENDING_NEW", "PARTIALLY_FILLED", "PENDING_CANCEL"})
 ENDED_STATUSES = frozenset({"FILLED", "CANCELED", "REJECTED", "EXPIRED", "EXPIRED_IN_MATCH"})
 STATUSES = OPEN_STATUSES | ENDED_STATUSES
+TOLD_MAX = 100_000  # executions that are kept to know them again under another id
 # Of spot orders that wait for a trigger: the ones whose `w` says whether they are on the book yet.
 _TRIGGERED_TYPES = frozenset({"STOP_LOSS", "STOP_LOSS_LIMIT", "TAKE_PROFIT", "TAKE_PROFIT_LIMIT"})
 _SIDES = {"BUY": Side.BUY, "SELL": Side.SELL}
@@ -95,6 +97,8 @@ class OrderEvents:
         self._prefix = prefix
         # Orders that conditional orders of ours became: their client ids are the venue's choice.
         self._children: dict[int, str] = {}
+        # Executions that streams have told, by symbol, order and what it had filled with them: one execution each.
+        self._told: OrderedDict[tuple[str, int, int], int] = OrderedDict()
         self._adopted: dict[str, int] = {}  # orders that are not ours and go by an id of ours, by the venue's name
 
     def adopt(self, client_order_id: int, venue_order_id: str) -> None:
@@ -237,6 +241,7 @@ class OrderEvents:
             raise VenueProtocolError(
                 f"{change.symbol}: a fill of {change.last_qty} at {change.last_price} with trade id {change.trade_id}"
             )
+        self._refuse_second_name(change, instrument)
         key = execution_id(change.symbol, change.trade_id, change.venue_order_id)
         fill = OrderFilled(
             stamp,
@@ -253,6 +258,19 @@ class OrderEvents:
             change.commission_asset or instrument.settlement_currency,
         )
         return fill if foreign is None else ForeignFill(foreign, fill)
+
+    def _refuse_second_name(self, change: _Change, instrument: Instrument) -> None:
+        """What an order has filled in all grows with each execution: the same total under another id is no second execution."""
+        if change.what != "TRADE":
+            return
+        place = (change.symbol, change.venue_order_id, qty_of(instrument, change.filled, "z"))
+        told = self._told.setdefault(place, change.trade_id)
+        if len(self._told) > TOLD_MAX:
+            self._told.popitem(last=False)
+        if told != change.trade_id:
+            raise VenueProtocolError(
+                f"{change.symbol}: order {change.wire_id!r}: trades {told} and {change.trade_id} both make it {change.filled}"
+            )
 
     def _life(self, change: _Change, instrument: Instrument, order_id: int, leaves: int, stamp: int, ts: int) -> list[OrderFact]:
         price = price_of(instrument, change.price, "p")

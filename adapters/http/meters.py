@@ -66,6 +66,11 @@ class SlidingWindow:
                 return end + self._interval - now
         raise AssertionError("the window's counts do not add up to what it says is used")
 
+    def left(self, now: int, lane: Lane) -> int:
+        """What this lane may take at once."""
+        self._expire(now)
+        return max(0, self._allowed[lane] - self.used)
+
     def take(self, now: int, amount: int) -> None:
         self._expire(now)
         self._add(now, amount)

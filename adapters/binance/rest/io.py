@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import anyio
@@ -15,6 +15,7 @@ from adapters.binance.outcomes import BAD_KEY_CODES, read_signals
 from adapters.binance.rest_bodies import ExchangeInfo
 from adapters.http.clock_offset import ClockOffset
 from adapters.http.io import HttpSettings, HttpTransport
+from adapters.http.meters import Meter, SlidingWindow
 from adapters.http.record import HttpRecord
 from adapters.http.request import Outcome, Request, Sent, T
 from core.errors import RefusedError, TransportError
@@ -29,21 +30,22 @@ def now_ns() -> int:
     return int(anyio.current_time() * NS_PER_SECOND)
 
 
-def transport_of(account: Account, clock: ClockOffset, share_percent: int, info: ExchangeInfo | None = None) -> HttpTransport:
+def budgets_of(account: Account, share_percent: int, info: ExchangeInfo | None = None) -> Mapping[str, SlidingWindow]:
     """`info`: the venue's own word on its budgets, where it was asked already."""
+    limits = [] if info is None else info.rate_limits
+    reserve_percent = account.settings.cancel_reserve_percent
+    return meters_of(account.product, limits, share_percent=share_percent, cancel_reserve_percent=reserve_percent)
+
+
+def transport_of(account: Account, clock: ClockOffset, meters: Mapping[str, Meter]) -> HttpTransport:
 
     def keep(record: HttpRecord) -> None:
         if account.on_frame is not no_frame:
             account.on_frame(record.ts, SENT if record.kind == "request" else RECEIVED, msgspec.json.encode(record))
 
-    limits = [] if info is None else info.rate_limits
-    settings = account.settings
-    meters = meters_of(
-        account.product, limits, share_percent=share_percent, cancel_reserve_percent=settings.cancel_reserve_percent
-    )
     return HttpTransport(
         account.venue,
-        HttpSettings(connect_timeout_s=settings.connect_timeout_s),
+        HttpSettings(connect_timeout_s=account.settings.connect_timeout_s),
         read_signals=read_signals,
         meters=meters,
         venue_clock=clock,

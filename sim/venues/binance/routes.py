@@ -34,9 +34,18 @@ class Route(msgspec.Struct, frozen=True):
     public: Callable[[int, Params], Any] | None = None
     private: Callable[[Call], Any] | None = None
     weight_all: int = 0  # without a symbol
+    levels: tuple[tuple[int, int], ...] = ()  # (so many levels of a book, weight), ascending
+
+    def weight_of(self, params: Params) -> int:
+        if self.levels:
+            limit = params.integer("limit", 100)
+            return next((weight for most, weight in self.levels if limit <= most), self.levels[-1][1])
+        return self.weight_all if self.weight_all and not params.get("symbol") else self.weight
 
 
 Routes = dict[tuple[str, str], Route]
+SPOT_LEVELS = ((100, 5), (500, 25), (1000, 50), (5000, 250))
+USDM_LEVELS = ((50, 2), (100, 5), (500, 10), (1000, 20))
 
 
 def _public(weight: int, handler: Callable[[int, Params], Any], weight_all: int = 0) -> Route:
@@ -79,7 +88,7 @@ def spot_routes(desk: Desk, data: MarketData) -> Routes:
         ("GET", "/api/v3/ping"): _public(1, data.ping),
         ("GET", "/api/v3/time"): _public(1, data.time),
         ("GET", "/api/v3/exchangeInfo"): _public(20, data.exchange_info),
-        ("GET", "/api/v3/depth"): _public(250, data.depth),
+        ("GET", "/api/v3/depth"): Route(5, "none", Purpose.READ, public=data.depth, levels=SPOT_LEVELS),
         ("GET", "/api/v3/trades"): _public(25, data.trades),
         ("GET", "/api/v3/aggTrades"): _public(4, data.aggregate_trades),
         ("GET", "/api/v3/ticker/24hr"): _public(2, data.tickers, 80),
@@ -119,7 +128,7 @@ class Usdm:
             ("GET", "/fapi/v1/ping"): _public(1, data.ping),
             ("GET", "/fapi/v1/time"): _public(1, data.time),
             ("GET", "/fapi/v1/exchangeInfo"): _public(1, data.exchange_info),
-            ("GET", "/fapi/v1/depth"): _public(20, data.depth),
+            ("GET", "/fapi/v1/depth"): Route(5, "none", Purpose.READ, public=data.depth, levels=USDM_LEVELS),
             ("GET", "/fapi/v1/trades"): _public(5, data.trades),
             ("GET", "/fapi/v1/aggTrades"): _public(20, data.aggregate_trades),
             ("GET", "/fapi/v1/ticker/24hr"): _public(1, data.tickers, 40),

@@ -189,8 +189,7 @@ class BinanceVenue:
         account: str | None = None
         try:
             params = Params.of(request)
-            weight = route.weight_all if route.weight_all and not params.get("symbol") else route.weight
-            self.desk.meters.take(ts, weight)
+            self.desk.meters.take(ts, route.weight_of(params))
             if route.public is not None:
                 body = route.public(ts, params)
             else:
@@ -257,7 +256,7 @@ class BinanceVenue:
         route = self._routes.get(WEBSOCKET_METHODS.get(method, ("", "")))
         if route is None:
             raise ApiError(-1198, f"Method '{method[:80]}' is not known.")
-        self.desk.meters.take(ts, route.weight)
+        self.desk.meters.take(ts, route.weight_of(params))
         if route.public is not None:
             return route.public(ts, params)
         return self._private(route, self._websocket_call(ts, values, params))

@@ -170,7 +170,8 @@ CALLS: list[tuple[Product, Call, str, str, dict[str, str], Intent, int]] = [
     (SPOT, lambda c: c.key_permissions(), "GET", "/sapi/v1/account/apiRestrictions", {}, Q, 1),
     (SPOT, lambda c: c.server_time(), "GET", "/api/v3/time", {}, Q, 1),
     (SPOT, lambda c: c.exchange_info(), "GET", "/api/v3/exchangeInfo", {}, Q, 20),
-    (SPOT, lambda c: c.depth("BTCUSDT"), "GET", "/api/v3/depth", {**SYMBOL, "limit": "5000"}, Q, 250),
+    (SPOT, lambda c: c.depth("BTCUSDT"), "GET", "/api/v3/depth", {**SYMBOL, "limit": "1000"}, Q, 50),
+    (SPOT, lambda c: c.depth("BTCUSDT", 501), "GET", "/api/v3/depth", {**SYMBOL, "limit": "5000"}, Q, 250),
     (USDM, lambda c: c.cancel(ORDER_ID, PERP), "DELETE", "/fapi/v1/order", BY_ID, C, 1),
     (USDM, lambda c: c.query_order(ORDER_ID, PERP), "GET", "/fapi/v1/order", BY_ID, Q, 1),
     (USDM, lambda c: c.cancel_conditional(ORDER_ID), "DELETE", "/fapi/v1/algoOrder", ALGO, C, 1),
@@ -347,7 +348,7 @@ def test_our_weights_are_those_that_ccxt_knows() -> None:
         endpoint.name: (endpoint.weight, cost)
         for table in TABLES.values()
         for endpoint in table.values()
-        if endpoint.section in api and endpoint.name not in ("depth", "key.permissions")
+        if endpoint.section in api and endpoint.name not in ("depth", "depth.deep", "key.permissions")
         for known in [api[endpoint.section][endpoint.method.lower()].get(endpoint.path)]
         for cost in [round((known["cost"] if isinstance(known, dict) else known or 0) * factors.get(endpoint.section, 1))]
         if cost > endpoint.weight

@@ -15,6 +15,7 @@ from adapters.binance.desk import Ask, OrderDesk, Purpose, Reaction
 from adapters.binance.endpoints import Product
 from adapters.binance.order_events import ForeignFill, ForeignOrder, OrderFact
 from adapters.binance.rest_bodies import read_order, read_trades
+from adapters.binance.stream_debts import LATE_NS
 from adapters.binance.unknown_orders import UnknownLimits, UnknownOrders
 from adapters.binance.user_stream import decode_user
 from adapters.http.outcome import answered, failed
@@ -190,6 +191,30 @@ def test_the_stream_is_faster_than_the_answer() -> None:
     # The answer that is lost now would have said nothing new.
     assert react(under, ask, failed(Progress.ANSWERING, "reset")) == Reaction()
     assert len(under.unknown) == 0
+
+
+@pytest.mark.parametrize("is_told", ["before", "after", "never"])
+def test_an_order_that_was_taken_must_be_told_by_the_stream(is_told: str) -> None:
+    under = desk(SPOT)
+    ask, message = placed(under, SPOT), decode_user(encoded(execution_report()))
+    if is_told == "before":
+        under.heard(message, NOW)
+    react(under, ask, sent(ask, 200, order_body()))
+    if is_told == "after":
+        under.heard(message, NOW)
+    assert under.debts.is_overdue(LATE_NS) is (is_told == "never")
+
+
+def test_an_order_that_was_canceled_and_ended_otherwise_ends_once() -> None:
+    under = desk()
+    placed(under)
+    (ask,) = under.send(CancelOrder(NOW, ORDER_ID), NOW).asks
+    canceled = OrderCanceled(STAMP, NOW, ORDER_ID, 250, Reason.REQUESTED)
+    assert react(under, ask, sent(ask, 200, order_body(status="CANCELED"))).facts == (canceled,)
+    expired = decode_user(encoded(order_update(x="TRADE_PREVENTION", X="EXPIRED_IN_MATCH")))
+    assert under.heard(expired, NOW) == Reaction()
+    again = decode_user(encoded(order_update(x="CANCELED", X="CANCELED")))
+    assert under.heard(again, NOW).facts == (canceled,)
 
 
 def test_a_refused_cancel_of_an_order_that_is_not_open_is_a_question() -> None:

@@ -132,6 +132,24 @@ def test_a_fill_that_the_stream_missed_comes_by_the_question_after_the_reconnect
     rehearse(product, work, seed=5)
 
 
+@BOTH
+def test_another_stream_is_opened_where_one_does_not_tell_what_was_taken(product: Product) -> None:
+    async def work(bench: Bench, venue: SmallVenue) -> None:
+        async with bench.adapter() as adapter:
+            (mute,) = await bench.until(lambda: list(venue.users))
+            venue.users.remove(mute)  # it stays open, and answers pings
+            bench.send(adapter, submit(product))
+            await bench.events(OrderAccepted)
+            await bench.until(lambda: venue.users)
+            assert any("does not tell of an order" in text for text in bench.trouble)
+            await bench.until(lambda: bench.states and adapter._user.session.may_place)
+            bench.send(adapter, submit(product, client_order_id=make_order_id(7, 5)))
+            await bench.events(OrderAccepted, 2)
+            assert not adapter._desk.debts.is_overdue(1 << 62)
+
+    rehearse(product, work)
+
+
 def test_another_stream_is_opened_where_the_listen_key_is_gone() -> None:
     async def work(bench: Bench, venue: SmallVenue) -> None:
         async with bench.adapter():

@@ -125,6 +125,23 @@ def test_futures_updates(changes: dict[str, Any], facts: list[OrderFact]) -> Non
     assert futures_facts(**changes) == facts
 
 
+def test_the_same_fill_under_another_id_is_not_a_second_one() -> None:
+    under = events(SPOT)
+
+    def tell(**changes: Any) -> list[OrderFact]:
+        message = decode_user(encoded({"subscriptionId": 0, "event": execution_report(**{**FILL, **changes})}))
+        assert isinstance(message, ExecutionReport)
+        return under.execution_report(message, NOW)
+
+    first = tell()
+    with pytest.raises(VenueProtocolError, match="trades 901 and 5901 both make it"):
+        tell(t=5901)
+    assert tell() == first  # under its own id it may come again: whoever books it knows it
+    assert len(tell(t=902, z="0.2")) == len(tell(t=903, i=78)) == 1  # more is filled; another order
+    # Two that change places are two.
+    assert len(tell(t=905, z="0.25", l="0.01")) == len(tell(t=904, z="0.24", l="0.04")) == 1
+
+
 @pytest.mark.parametrize("wire_id", ["autoclose-1596107620040000020", "adl_autoclose", "settlement_autoclose-1"])
 def test_forced_orders_are_real_fills_of_somebody_else(wire_id: str) -> None:
     begun = futures_facts(c=wire_id, x="CALCULATED", X="NEW")

@@ -127,13 +127,15 @@ def _different_positions(ledgers: dict[str, dict[str, Any]], books: Books) -> li
 def over_limit(ledger: dict[str, Any], limits: dict[str, int]) -> list[str]:
     """At one moment, on the venue's side of the wire: what is held, and what could come to it if everything open were filled."""
     found = []
-    for positions in ledger["positions"].values():
+    for account, positions in ledger["positions"].items():
         for instrument_id, limit in limits.items():
             held = positions.get(instrument_id, 0)
             mine = [
                 order
                 for order in ledger["orders"]
-                if order["is_open"] and order["instrument_id"] == instrument_id and not order["reduce_only"]
+                if order["is_open"]
+                and (order["account"], order["instrument_id"]) == (account, instrument_id)
+                and not order["reduce_only"]
             ]
             longest = held + sum(order["qty"] - order["filled_qty"] for order in mine if order["side"] == "BUY")
             shortest = held - sum(order["qty"] - order["filled_qty"] for order in mine if order["side"] == "SELL")

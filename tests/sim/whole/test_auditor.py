@@ -115,6 +115,14 @@ def test_what_is_held_and_what_may_come_to_it_is_held_to_the_limit(limit: int, i
     assert bool(over_limit(LEDGER, {KEY: limit})) is is_over
 
 
+def test_each_account_is_held_to_the_limit_by_its_own_orders() -> None:
+    ledger = deepcopy(LEDGER)
+    ledger["positions"] = {**ledger["positions"], "other": {KEY: 5}}
+    assert over_limit(ledger, {KEY: 5}) == []
+    ledger["positions"]["other"][KEY] = 6
+    assert len(over_limit(ledger, {KEY: 5})) == 1
+
+
 @pytest.mark.parametrize(
     ("decided_ts", "taken_ns", "reduce_only", "is_found"),
     [

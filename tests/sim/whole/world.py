@@ -41,6 +41,7 @@ DEED_NS = (50 * MS, 4 * NS_PER_S)
 TRADING_NS_MAX = 40 * NS_PER_S  # for which a daemon that starts is waited for
 LOOK_NS = NS_PER_S  # between two looks of the auditor at the venues' side of the wire
 CALM_NS_MAX = 300 * NS_PER_S  # in which everything is found out
+NUDGE_NS, NUDGE_NS_MAX = NS_PER_S // 5, 8 * NS_PER_S  # between two comparisons that a person asks for; doubled each time
 SETTLED_NS = 3 * NS_PER_S  # for which it has to stay so
 RESTART_NS = (10 * MS, 3 * NS_PER_S)
 REPLAYED_OF = 16  # one seed of so many is replayed too, run by run
@@ -404,13 +405,16 @@ class World:
             self.process.disk.die_at_call = None
         until = self.agenda.ns + CALM_NS_MAX
         since: int | None = None
+        asked_ns, pause_ns = 0, NUDGE_NS
         while since is None or self.agenda.ns - since < SETTLED_NS:
             if self.agenda.ns >= until:
                 self._violated(f"after {CALM_NS_MAX // NS_PER_S} s of calm: {self._unsettled()}")
             self._let_pass(200 * MS)
             self._quieten()
             since = None if self._unsettled() else since if since is not None else self.agenda.ns
-            if since is None and self.process is not None and self.process.is_trading:
+            is_due = self.agenda.ns >= asked_ns + pause_ns
+            if since is None and is_due and self.process is not None and self.process.is_trading:
+                asked_ns, pause_ns = self.agenda.ns, min(2 * pause_ns, NUDGE_NS_MAX)
                 self.process.do(self.process.daemon.reconciling.nudge)
 
     def _quieten(self) -> None:
