@@ -1,0 +1,111 @@
+"""What the adapter makes of few requests: which cancels are sent, and what is made of answers where the stream says nothing."""
+
+from __future__ import annotations
+
+import anyio
+import msgspec
+import pytest
+
+from adapters.alpaca.desk import OrderDesk, Reaction
+from adapters.alpaca.io import AlpacaAdapter
+from adapters.alpaca.opening import open_adapter
+from adapters.alpaca.orders import Ours
+from adapters.http.record import HttpRecord
+from core.commands import CancelAll, CancelOrder
+from core.enums import OrderStatus, Side, TimeInForce
+from core.events import CancelAllRequested, OrderAccepted, OrderFilled, OrderReplaced
+from core.venue_opening import SENT
+from tests.adapters.alpaca.world import KEY, World, run
+
+
+def cancels(world: World) -> list[str]:
+    """The addresses of all cancels that were sent, in order."""
+    sent = [msgspec.json.decode(data, type=HttpRecord) for _, what, data in world.frames if what == SENT and b'"DELETE"' in data]
+    return [each.url for each in sent]
+
+
+def test_a_replace_whose_end_and_fills_are_heard_of_by_questions_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The order is filled before anybody hears that it was replaced, and by how much it was filled is known before by what."""
+
+    async def test(world: World) -> None:
+        world.served.act("quiet", {})
+        world.buy(10, 2_000_000)
+        await world.until(lambda: world.order().status is OrderStatus.ACCEPTED)
+        monkeypatch.setattr(OrderDesk, "heard", lambda *_: Reaction())
+        world.do(lambda context: context.replace(world.order(), 7, 2_010_000))
+        (ticket,) = await world.until(
+            lambda: [each for each in world.venue.engine.open_tickets("main") if each.client_id == "t-1-1-r1"]
+        )
+        world.served.act("hit", {"account": "main", "id": ticket.id, "qty": 7})
+        await world.until(lambda: world.order().status is OrderStatus.FILLED)
+        replaced, filled = world.heard(OrderReplaced), world.heard(OrderFilled)
+        assert [(event.leaves_qty, event.filled_qty) for event in replaced] == [(0, 7)]
+        assert [event.qty for event in filled] == [7]
+        assert world.differences() == []
+
+    run(test)
+
+
+@pytest.mark.parametrize(
+    ("told", "claimed", "filled", "expected"),
+    [
+        ({}, {"new": 4}, 4, 4),  # nothing was filled before
+        ({"old": {3: 3}}, {"old": 3}, 0, 3),
+        ({"old": {3: 3}}, {"old": 3}, 3, 3),  # it goes on counting
+        ({}, {"old": 3}, 0, 3),  # of the older one it is only claimed yet
+        ({"old": {3: 3}, "new": {5: 2}}, {"old": 3}, 5, 5),
+        ({"old": {3: 3}, "new": {2: 2}}, {"old": 3}, 2, 5),  # it began at nothing
+        ({"old": {3: 3}}, {"old": 3}, 5, 8),  # nobody knows: rather too much is left
+    ],
+)
+def test_filled_in_all(told: dict[str, dict[int, int]], claimed: dict[str, int], filled: int, expected: int) -> None:
+    ours = Ours(1, KEY, Side.BUY, TimeInForce.GTC, 100, 10, told=told, claimed=claimed)
+    assert ours.filled_in_all("new", filled) == expected
+
+
+def test_a_cancel_is_not_sent_again_while_it_may_be_on_its_way() -> None:
+    async def test(world: World) -> None:
+        world.buy(1, 2_000_000)
+        await world.until(lambda: world.heard(OrderAccepted))
+        assert isinstance(world.adapter, AlpacaAdapter)
+        desk, now = world.adapter._desk, world.clock.now()
+        order_id = world.order().client_order_id
+        command = CancelOrder(ts=now, client_order_id=order_id)
+        everything = CancelAll(ts=now, instrument_id=KEY)
+        asked = [
+            len(desk.send(each, now + ns).asks)
+            for each, ns in ((command, 0), (command, 10**9), (everything, 10**9), (command, 3 * 10**9))
+        ]
+        assert asked == [1, 0, 0, 1]
+        assert len(desk.send(command, now - 10**9).asks) == 1, "the wall clock was set back"
+
+    run(test)
+
+
+def test_what_an_earlier_process_has_ended_is_not_canceled() -> None:
+    async def test(world: World) -> None:
+        world.served.act("quiet", {})
+        for price in (2_000_000, 1_990_000, 1_980_000):
+            world.buy(4, price)
+        await world.until(lambda: len(world.heard(OrderAccepted)) == 3)
+        world.do(lambda context: context.cancel(world.order(0)))
+        await world.until(lambda: world.order(0).status is OrderStatus.CANCELED)
+        tickets = {ticket.client_id: ticket for ticket in world.venue.engine.open_tickets("main")}
+        first, world.adapter = world.adapter, open_adapter(world.opening())
+        await first.close()
+        world.served.act("hit", {"account": "main", "id": tickets["t-1-2"].id, "qty": 4})
+        world.frames.clear()
+        await world.adapter.open()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(world.adapter.run, world, world.on_reconnect)
+            assert await world.reconcile() == []
+            assert world.order(1).status is OrderStatus.FILLED
+            world.step(CancelAllRequested(0, 0, "test"))
+            await world.until(lambda: not world.trader.orders.open_orders())
+            assert await world.reconcile() == []  # its questions leave behind whatever the answer to the cancel has asked for
+            assert [url.rpartition("/")[2] for url in cancels(world)] == ["orders"]
+            assert world.differences() == []
+            tasks.cancel_scope.cancel()
+        await world.adapter.close()
+
+    run(test)
