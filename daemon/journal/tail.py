@@ -84,12 +84,13 @@ class TailReader:
         except OSError as error:
             raise DataError(f"the journal cannot be read: {error.strerror or error}", file=str(self._file)) from error
         is_last = segment == self._last_segment
-        if len(data) >= PREAMBLE.size and data[: PREAMBLE.size] != PREAMBLE.pack(MAGIC, VERSION):
-            raise self._damage("this is no journal of this version of tradingd", 0)
-        offset, chain = PREAMBLE.size, b""
-        if len(data) < PREAMBLE.size and is_last and is_unfinished(data, 0, number, is_synced=False):
+        if data[: PREAMBLE.size] != PREAMBLE.pack(MAGIC, VERSION):
+            # The first sector may be what has not arrived.
+            if not (is_last and is_unfinished(data, 0, number, is_synced=False)):
+                raise self._damage("this is no journal of this version of tradingd", 0)
             self.unfinished_bytes = len(data)
             return
+        offset, chain = PREAMBLE.size, b""
         while offset < len(data):
             frame = parse_frame(data, offset)
             problem = frame if isinstance(frame, str) else ""

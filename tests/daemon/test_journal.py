@@ -20,6 +20,7 @@ from daemon.journal.format import VERSION, Kind, Opened, Record, SegmentHeader, 
 from daemon.journal.keys import KEY_FILE, PUBLIC_KEY_FILE, known_key, load_public, open_signer
 from daemon.journal.lock import LOCK_FILE
 from daemon.journal.reader import JournalDamage, JournalReader, find_journal
+from daemon.journal.tail import TailReader
 from daemon.journal.writer import JournalSettings, JournalWriter, Sync
 from tests.daemon.journal_records import (
     HEADER,
@@ -148,6 +149,29 @@ def test_a_journal_whose_writer_died_is_read_by_recovery(tmp_path: Path) -> None
     put_segments(path, {1: whole + b"x"})
     with pytest.raises(JournalDamage, match="file ends inside a frame's head"):
         read(path)
+
+
+def test_a_last_segment_whose_beginning_never_arrived_is_unfinished_for_a_restart(tmp_path: Path) -> None:
+    """A power cut may leave a hole where its first sector is."""
+    path = tmp_path / "journal"
+    write(path, RECORDS * 6, settings=SMALL)
+    segments = segments_in(path)
+    last = max(segments)
+    before = read_before(path, segments, last)
+    put_segments(path, {**segments, last: bytes(len(segments[last]))})
+    reader = TailReader(path)
+    assert (list(reader), reader.unfinished_bytes) == (before, len(segments[last]))
+    put_segments(path, {**segments, last: b"x" * len(segments[last])})
+    with pytest.raises(JournalDamage, match="no journal of this version"):
+        list(TailReader(path))
+    put_segments(path, {**segments, 2: bytes(len(segments[2]))})
+    with pytest.raises(JournalDamage, match="no journal of this version"):
+        list(TailReader(path))
+
+
+def read_before(path: Path, segments: dict[int, bytes], last: int) -> list[Record]:
+    put_segments(path, {number: data for number, data in segments.items() if number != last})
+    return list(TailReader(path))
 
 
 def test_a_frame_left_out_repeated_or_moved_is_found(tmp_path: Path) -> None:
