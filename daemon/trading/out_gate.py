@@ -25,7 +25,7 @@ class OutGate:
         self.wanted = anyio.Event()
         self._held: deque[tuple[int, Approved]] = deque()  # with the journal's length at which it may leave
         self._ids: set[int] = set()  # of new orders that are held
-        self._is_shut = False
+        self.is_shut = False
 
     @property
     def is_empty(self) -> bool:
@@ -33,9 +33,10 @@ class OutGate:
 
     def shut(self) -> None:
         """What is held never leaves, and nothing else does through here."""
-        self._is_shut = True
+        self.is_shut = True
         self._held.clear()
         self._ids.clear()
+        self.wanted.set()  # whoever waits finds it shut
 
     def must_hold(self, command: OrderCommand) -> bool:
         match command:
@@ -48,7 +49,7 @@ class OutGate:
 
     def hold(self, approved: Approved, records: int) -> None:
         """Until the disk has the first `records` records of the journal."""
-        if self._is_shut:
+        if self.is_shut:
             return
         if isinstance(approved.command, SubmitOrder):
             self._ids.add(approved.command.client_order_id)

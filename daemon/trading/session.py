@@ -246,6 +246,10 @@ class Session:
             # One that was given up meanwhile, because no venue knows it, must not come to life; nor what follows one that stayed.
             if order is None or not order.is_open or self._has_stayed(order.client_order_id):
                 continue
+            # Trading became stricter while it waited: the state that counts is the one in which it would leave.
+            is_active = self.trader.risk.states.of(order.strategy_id) is TradingState.ACTIVE
+            if not is_active and self._is_held_back(approved.command, Reason.NOT_SENT):
+                continue
             try:
                 # Whoever has taken the account over meanwhile trades it. Asked for each: a process may be stopped in between.
                 self._folder.check_lock()
@@ -264,14 +268,17 @@ class Session:
         """
         gate = self._gate
         assert gate is not None
-        while True:
+        while not gate.is_shut:
             await gate.wanted.wait()
             job = self.journal.begin_sync()
             # Whoever closes the journal waits for it.
             with anyio.CancelScope(shield=True):
                 if job is not None:
                     await run(job.run)
-            self._synced(gate, job)
+            if not gate.is_shut:
+                self._synced(gate, job)
+        # The Trader is not to be asked any more, and what ended the session is told by whoever shut it.
+        await anyio.sleep_forever()
 
     def _synced(self, gate: OutGate, job: SyncJob | None) -> None:
         try:

@@ -175,6 +175,34 @@ def test_a_halt_leaves_nothing_behind_that_could_still_leave(tmp_path: Path) -> 
     play(tmp_path, story)
 
 
+@pytest.mark.parametrize(
+    ("scope", "state"), [("", TradingState.REDUCING), ("buyer", TradingState.REDUCING), ("buyer", TradingState.HALTED)]
+)
+def test_where_trading_became_stricter_meanwhile_it_does_not_leave(tmp_path: Path, scope: str, state: TradingState) -> None:
+    async def story(session: Session, disk: Disk) -> None:
+        session.process([quote()])
+        session.process([TradingStateSet(START, START, state, "test", scope)])
+        await disk.end_sync()
+        (order,) = session.trader.orders.orders.values()
+        assert (remembered(session).sent, order.status) == ([], OrderStatus.REJECTED)
+
+    play(tmp_path, story)
+
+
+def test_once_it_is_shut_a_sync_that_ends_late_changes_nothing(tmp_path: Path) -> None:
+    """After a bug nobody asks the Trader any more."""
+
+    async def story(session: Session, disk: Disk) -> None:
+        session.process([quote()])
+        await anyio.wait_all_tasks_blocked()
+        session.shut()
+        events = session.events
+        await disk.end_sync()
+        assert (remembered(session).sent, session.events, session.storage_failure) == ([], events, None)
+
+    play(tmp_path, story)
+
+
 def test_an_order_that_was_given_up_meanwhile_does_not_come_to_life(tmp_path: Path) -> None:
     async def story(session: Session, disk: Disk) -> None:
         session.process([quote()])
