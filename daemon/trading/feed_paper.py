@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from functools import partial
 
 import anyio
 
@@ -10,58 +10,26 @@ from core.events import AnyEvent
 from core.venue_adapter import Adapter, EventSink, OnReconnect, VenueState
 from daemon.trading.clock import Clock
 from daemon.trading.simulated_adapter import POLL_S, SimulatedAdapter
+from daemon.trading.together import together
 from sim.live_feed import LiveFeedVenue
 
 
 class FeedPaperAdapter:
-    """`watching`: by venue. Orders meet the simulated venue only; as its ledger, they end with this process."""
+    """`watching` brings the market. Orders meet the simulated venue only; as its ledger, they end with this process."""
 
-    def __init__(self, watching: Mapping[str, Adapter], venue: LiveFeedVenue, clock: Clock, positions: dict[str, int]) -> None:
-        self._watching = dict(watching)
+    def __init__(self, watching: Adapter, venue: LiveFeedVenue, clock: Clock, positions: dict[str, int]) -> None:
+        self._watching = watching
         self._simulated = SimulatedAdapter(venue, clock, positions)
         self._market = _Market(venue, clock)
+        self.open = watching.open
+        self.close = watching.close
         self.adopt = self._simulated.adopt
         self.send = self._simulated.send
         self.query = self._simulated.query
 
-    async def open(self) -> None:
-        """Raises what the first feed raises that cannot be opened; the others are closed again."""
-        opened: list[Adapter] = []
-        try:
-            for adapter in self._watching.values():
-                await adapter.open()
-                opened.append(adapter)
-        except BaseException:
-            with anyio.CancelScope(shield=True):
-                for adapter in opened:
-                    await adapter.close()
-            raise
-
     async def run(self, sink: EventSink, on_reconnect: OnReconnect) -> None:
-        """Until cancelled. Raises what the first one raises that fails; the others end with it."""
-        failures: list[Exception] = []
-
-        async def one(adapter: Adapter | SimulatedAdapter, to: EventSink) -> None:
-            try:
-                await adapter.run(to, _nothing)
-            except Exception as error:
-                failures.append(error)
-                raise
-
-        try:
-            async with anyio.create_task_group() as tasks:
-                for adapter in self._watching.values():
-                    tasks.start_soon(one, adapter, self._market)
-                await one(self._simulated, sink)
-        except BaseExceptionGroup:
-            if not failures:
-                raise
-        if failures:
-            raise failures[0]
-
-    async def close(self) -> None:
-        for adapter in self._watching.values():
-            await adapter.close()
+        """Until cancelled. Raises what the first of the two raises that fails; the other ends with it."""
+        await together(partial(self._watching.run, self._market, _nothing), partial(self._simulated.run, sink, on_reconnect))
 
 
 class _Market:

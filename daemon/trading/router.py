@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 
 import anyio
 import msgspec
@@ -12,6 +13,7 @@ from core.commands import CancelAll, SubmitOrder
 from core.errors import RefusedError, TransportError, VenueProtocolError
 from core.events import OrderFilled
 from core.venue_adapter import Adapter, EventSink, OnReconnect, VenueOrder, VenueState
+from daemon.trading.together import together
 
 UNREAD_S_MAX = 2.0  # for which an open connection may wait for the others: venues close one that is silent for longer
 
@@ -56,47 +58,16 @@ class Router:
 
     async def _open(self, opened: dict[str, float], venues: Mapping[str, Adapter]) -> None:
         """`opened` gets each one's name and when it was there."""
-        failures: list[Exception] = []
 
         async def open_one(name: str, adapter: Adapter) -> None:
-            try:
-                await adapter.open()
-            except Exception as error:
-                failures.append(error)
-                raise
+            await adapter.open()
             opened[name] = anyio.current_time()
 
-        try:
-            async with anyio.create_task_group() as tasks:
-                for name, adapter in venues.items():
-                    tasks.start_soon(open_one, name, adapter)
-        except BaseExceptionGroup:
-            if not failures:
-                raise
-        if failures:
-            raise failures[0]
+        await together(*(partial(open_one, name, adapter) for name, adapter in venues.items()))
 
     async def run(self, sink: EventSink, on_reconnect: OnReconnect) -> None:
         """Until every venue's feed has ended. Raises what the first one raises that fails; the others end with it."""
-        failures: list[Exception] = []
-
-        async def run_one(adapter: Adapter) -> None:
-            try:
-                await adapter.run(sink, on_reconnect)
-            except Exception as error:
-                failures.append(error)
-                raise
-
-        try:
-            async with anyio.create_task_group() as tasks:
-                for adapter in self._venues.values():
-                    tasks.start_soon(run_one, adapter)
-        except BaseExceptionGroup:
-            if not failures:
-                raise
-        if failures:
-            # By its own name: a group of one is nobody's expected failure.
-            raise failures[0]
+        await together(*(partial(adapter.run, sink, on_reconnect) for adapter in self._venues.values()))
 
     def adopt(self, client_order_id: int, order: VenueOrder) -> None:
         self._venues[venue_of(order.instrument_id)].adopt(client_order_id, order)

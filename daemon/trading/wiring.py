@@ -14,6 +14,7 @@ from daemon.trading.clock import Clock
 from daemon.trading.connections import FramesOf, Trouble, check_connections, open_connections, open_watching
 from daemon.trading.feed_paper import FeedPaperAdapter
 from daemon.trading.market import check_market, open_market
+from daemon.trading.router import Router
 from daemon.trading.simulated_adapter import SimulatedAdapter
 from daemon.wiring import add_clients, build_empty_trader, is_execution_simulated, require_extension, simulated_venue
 
@@ -99,7 +100,9 @@ def open_on_feeds(
     inner = simulated_venue(loaded, list(trader.instruments.values()), subscriptions)
     for key, position in positions.items():
         inner.set_position(key, position)
-    watching = open_watching(loaded, clock, frames_of, on_trouble, book_levels)
+    watching = Router(
+        open_watching(loaded, clock, frames_of, on_trouble, book_levels), lambda _order_id: None, trader.instruments
+    )
     return FeedPaperAdapter(watching, LiveFeedVenue(inner, clock.now()), clock, positions)
 
 
