@@ -4,25 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from core.approved import Approved
-from core.commands import CancelTimer, OrderCommand, SetTimer
 from core.events import AnyEvent
 from core.units import NS_PER_SECOND
 from native.flow import Flow
 from native.venue import lib
+from sim.outer_venue import OuterVenue
 from sim.venue import SimulatedVenue
 
 # One call of `advance` looks at most this far ahead: a strategy that sleeps must not keep the daemon from answering.
 STEP_NS = 10 * NS_PER_SECOND
 
 
-class FlowVenue:
+class FlowVenue(OuterVenue):
     """Generated until `ts_end` (ns UTC); what is in flight then may still run out."""
 
-    has_quiet_market: bool = True
-
     def __init__(self, venue: SimulatedVenue, flow: Flow, instrument_id: str, *, ts_start: int, ts_end: int) -> None:
-        self.inner = venue
+        super().__init__(venue)
         self._flow = flow  # the venue borrows it
         self.ts_start = ts_start
         self.ts_end = ts_end
@@ -43,22 +40,3 @@ class FlowVenue:
         if not events and (venue.is_done or venue.now >= self.ts_end):
             self.done = True
         return events
-
-    def best(self, instrument_id: str) -> tuple[int, int] | None:
-        bids, asks = self.inner.depth(instrument_id, 1)
-        return (bids[0][0], asks[0][0]) if bids and asks else None
-
-    def send(self, approved: Approved) -> None:
-        self.inner.send(approved)
-
-    def take(self, command: OrderCommand) -> None:
-        self.inner.take(command)
-
-    def schedule(self, command: SetTimer | CancelTimer) -> None:
-        if isinstance(command, SetTimer) and command.at < self.inner.now:
-            # Asked for while an event from before the wake-up was handled, and due since: it fires now.
-            command = SetTimer(command.ts, command.timer_id, self.inner.now)
-        self.inner.schedule(command)
-
-    def totals(self) -> dict[str, int]:
-        return self.inner.totals()

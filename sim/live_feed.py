@@ -12,12 +12,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from core.approved import Approved
-from core.commands import CancelTimer, OrderCommand, SetTimer
 from core.enums import AggressorSide
 from core.events import AnyEvent, Book, GapDetected, Quote, StatusChanged, Trade
 from native import market_data as md
 from native.market_data import MD_ROW
+from sim.outer_venue import OuterVenue
 from sim.venue import SimulatedVenue
 
 # Of events that wait for the venue's clock: a feed that brings more between two looks at it is held up.
@@ -27,14 +26,13 @@ _SIDES = {AggressorSide.BUY: md.BUY, AggressorSide.SELL: md.SELL}
 Row = tuple[int, int, int, int, int, int, int, int, int]
 
 
-class LiveFeedVenue:
+class LiveFeedVenue(OuterVenue):
     """`take_market` what the feed brings, `advance` to now. Stamps that go back, as of several venues, are moved up."""
 
-    has_quiet_market: bool = True
     done = False
 
     def __init__(self, venue: SimulatedVenue, ts_start: int) -> None:
-        self.inner = venue
+        super().__init__(venue)
         self._waiting: list[Row] = []
         self._levels: dict[str, tuple[dict[int, int], dict[int, int]]] = {}  # of the last book
         self._is_lost: set[str] = set()  # instruments whose book is not to be trusted since a gap
@@ -121,24 +119,6 @@ class LiveFeedVenue:
         self._horizon = max(self._horizon, until_ts, self._ts_init + 1)
         self.inner.horizon(self._horizon)
         return self.inner.advance(self._horizon - 1)
-
-    def best(self, instrument_id: str) -> tuple[int, int] | None:
-        bids, asks = self.inner.depth(instrument_id, 1)
-        return (bids[0][0], asks[0][0]) if bids and asks else None
-
-    def send(self, approved: Approved) -> None:
-        self.inner.send(approved)
-
-    def take(self, command: OrderCommand) -> None:
-        self.inner.take(command)
-
-    def schedule(self, command: SetTimer | CancelTimer) -> None:
-        if isinstance(command, SetTimer) and command.at < self.inner.now:
-            command = SetTimer(command.ts, command.timer_id, self.inner.now)
-        self.inner.schedule(command)
-
-    def totals(self) -> dict[str, int]:
-        return self.inner.totals()
 
 
 def _rows(waiting: list[Row]) -> npt.NDArray[Any]:

@@ -7,27 +7,24 @@ from typing import Any
 
 import numpy.typing as npt
 
-from core.approved import Approved
-from core.commands import CancelTimer, OrderCommand, SetTimer
 from core.errors import DataError
 from core.events import AnyEvent
+from sim.outer_venue import OuterVenue
 from sim.tape_merge import Locate
 from sim.venue import SimulatedVenue
 
 Rows = npt.NDArray[Any]
 
 
-class TapeVenue:
+class TapeVenue(OuterVenue):
     """A SimulatedVenue and the rows it has yet to see. `ts_start` is when the first of them becomes visible.
 
     Raises DataError, at once, where there is no row at all. One call of `advance` looks at one chunk at most, so that a strategy
     which sleeps through the whole tape does not keep the daemon from answering.
     """
 
-    has_quiet_market: bool = True
-
     def __init__(self, venue: SimulatedVenue, chunks: Iterator[Rows], source: str, locate: Locate | None = None) -> None:
-        self.inner = venue
+        super().__init__(venue)
         self._locate = locate
         self._chunks = chunks
         self._source = source
@@ -83,22 +80,3 @@ class TapeVenue:
             if place.row is not None:
                 message = f"row {place.row}: {message}"
             raise DataError(message, file=place.file, line=place.line) from error
-
-    def best(self, instrument_id: str) -> tuple[int, int] | None:
-        bids, asks = self.inner.depth(instrument_id, 1)
-        return (bids[0][0], asks[0][0]) if bids and asks else None
-
-    def send(self, approved: Approved) -> None:
-        self.inner.send(approved)
-
-    def take(self, command: OrderCommand) -> None:
-        self.inner.take(command)
-
-    def schedule(self, command: SetTimer | CancelTimer) -> None:
-        if isinstance(command, SetTimer) and command.at < self.inner.now:
-            # Asked for while an event from before the wake-up was handled, and due since: it fires now.
-            command = SetTimer(command.ts, command.timer_id, self.inner.now)
-        self.inner.schedule(command)
-
-    def totals(self) -> dict[str, int]:
-        return self.inner.totals()
