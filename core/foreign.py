@@ -81,7 +81,7 @@ class ForeignDesk:
 
     def _on_compared(self, event: VenueCompared) -> None:
         if not event.differences:
-            self.agreed_fill_ts = self._trader.orders.last_fill_ts
+            self.agreed_fill_ts = max(self._trader.orders.last_fill_ts, self._trader.cash.last_ts)
 
     def capture(self) -> ForeignRecord:
         store = self._trader.orders
