@@ -209,10 +209,14 @@ class ForeignFilled(Event, frozen=True, array_like=True, gc=False, tag="foreign_
 
 
 class VenueCompared(Event, frozen=True, array_like=True, gc=False, tag="compared"):
-    """Orders, executions and positions were held against the venue's: what that added, and what still differs."""
+    """Orders, executions and positions were held against the venue's: what that added, and what still differs.
+
+    `is_whole` False: only some of several venues have said anything.
+    """
 
     facts: int
     differences: int
+    is_whole: bool = True
 
 
 class CashMoved(Event, frozen=True, array_like=True, gc=False, tag="cash_moved"):

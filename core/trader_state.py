@@ -78,7 +78,7 @@ class ForeignRecord(msgspec.Struct, frozen=True, array_like=True):
     set_aside: dict[str, int] = {}  # units by instrument that fills brought which were not adopted
     begun_ts: int = 0  # the account's first start
     last_fill_ts: int = 0
-    agreed_fill_ts: int = 0  # last_fill_ts when the venue last agreed
+    agreed_fill_ts: int = 0  # stamp of the last fill or movement of money known when the venue last agreed
 
 
 class CashRecord(msgspec.Struct, frozen=True, array_like=True):

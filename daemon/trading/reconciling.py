@@ -245,7 +245,10 @@ class Reconciling:
         events: Sequence[AnyEvent] = found.events
         adopted = {event.client_order_id for event in events if isinstance(event, ForeignOrderFound)}
         self._adopted += len(adopted)
-        session.apply(lambda now: [*events, VenueCompared(now, now, len(events), len(found.problems))])
+        is_whole = not venue.silent and (
+            venue.instrument_ids is None or venue.instrument_ids >= session.trader.instruments.keys()
+        )
+        session.apply(lambda now: [*events, VenueCompared(now, now, len(events), len(found.problems), is_whole)])
         for order_id, order in found.adopted:
             known = session.trader.orders.get(order_id)
             if known is not None and known.is_open:
