@@ -29,7 +29,7 @@ from daemon.venue_sim.exchange import Exchange, Peer, Settings
 from tests.daemon.trading.harness import load
 from tests.daemon.venue_sim.random_market import INSTRUMENT, RandomMarket
 
-STEPS = 500
+STEPS = 400
 MONEY_PER_POINT = 10**6  # prices are cents, money 10^-8
 STEP_NS_MAX = 4_000_000
 SETTINGS = Settings(
@@ -159,7 +159,7 @@ class World:
                 self.connect()
             self.exchange.advance(self.ts)
             return
-        if self.draw.random() < 0.03:
+        if self.draw.random() < 0.05:
             self.cut()
             return
         self.exchange.advance(self.ts)
