@@ -113,7 +113,6 @@ class Desk:
         return trader
 
     def begin(self, state: Any) -> None:
-        self.journal = []
         self.step(
             StateRestored(
                 self.now, self.now, self.run - 1, msgspec.msgpack.decode(msgspec.msgpack.encode(state), type=type(state))
