@@ -156,6 +156,17 @@ class BinanceCodec:
         wire_id = format_order_id(client_order_id, self._prefix)
         return self._request("algo.query", {"clientAlgoId": wire_id}, partial(_algo_named, symbol, wire_id))
 
+    def query_venue_conditional(self, algo_id: int, symbol: str) -> Request[bodies.AlgoOrderBody]:
+        def read(body: bytes) -> bodies.AlgoOrderBody:
+            order = bodies.read_algo_order(body)
+            if order.symbol != symbol or order.algo_id != algo_id:
+                raise VenueProtocolError(
+                    f"asked for conditional order {algo_id} of {symbol}, answered with {order.algo_id} of {order.symbol}"
+                )
+            return order
+
+        return self._request("algo.query", {"algoId": str(algo_id)}, read)
+
     def query_venue_order(self, order_id: int, symbol: str) -> Request[bodies.OrderBody]:
         """An order by the venue's id, for the executions of one whose client id is not known."""
 
