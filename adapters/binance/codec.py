@@ -13,6 +13,7 @@ import msgspec
 
 from adapters.binance import rest_bodies as bodies
 from adapters.binance.endpoints import TABLES, Product
+from adapters.binance.income_log import PAGE_ROWS, IncomePage
 from adapters.binance.outcomes import judge
 from adapters.binance.signing import Signer
 from adapters.binance.wire import Snapshot
@@ -248,6 +249,12 @@ class BinanceCodec:
 
     def positions(self) -> Request[list[bodies.PositionBody]]:
         return self._request("positions", {}, bodies.read_positions)
+
+    def income(self, page: IncomePage) -> Request[list[bodies.IncomeBody]]:
+        """One page of what moved the futures account's money, of every kind."""
+        window = {"startTime": str(page.since_ms), "endTime": str(page.until_ms)}
+        params = {**window, "page": str(page.number), "limit": str(PAGE_ROWS)}
+        return self._request("income", params, bodies.read_income)
 
     def position_mode(self) -> Request[bodies.PositionMode]:
         return self._request("position_mode", {}, bodies.read_position_mode)
