@@ -18,6 +18,7 @@ from core.enums import OrderStatus, Reason, Side
 from core.events import (
     AnyEvent,
     CancelRejected,
+    CashMoved,
     ForeignFilled,
     ForeignOrderFound,
     OrderAccepted,
@@ -47,6 +48,7 @@ class ForeignPolicy(Enum):
 
 class Kind(Enum):
     FILL = "fill"  # an execution that was not booked
+    CASH = "cash"  # money that was moved and not booked
     ORDER = "order"  # the venue shows an order of ours in another state
     GONE = "gone"  # the venue does not have it
     DOUBT = "doubt"  # the venue does not have it yet, and it may still be on its way
@@ -143,6 +145,7 @@ class _Looking:
             if self._venue.instrument_ids is None or order.instrument_id in self._venue.instrument_ids:
                 findings += self._order(order, at_venue.get(order.client_order_id))
         findings += self._positions()
+        findings += self._cash_moves()
         return Look(tuple(findings), tuple(self._adopted))
 
     # Executions.
@@ -293,6 +296,20 @@ class _Looking:
             rest = self._venue.positions[key] - here - aside - self._moved_now.get(key, 0)
             if rest:
                 yield Finding(Kind.POSITION, f"position {key}", (rest,), position_text(trader, self._venue, key))
+
+    # Money that no fill explains.
+
+    def _cash_moves(self) -> Iterator[Finding]:
+        trader = self._trader
+        new: dict[tuple[str, str], CashMoved] = {}
+        for moved in self._venue.cash_moves:
+            # What was moved before this account began is in the cash that it began with.
+            if moved.ts_event >= trader.foreign.begun_ts and not trader.cash.is_known(moved):
+                new.setdefault((moved.venue, moved.movement_id), moved)
+        for (venue, name), moved in new.items():
+            text = f"movement {name} of {venue}, {moved.kind.name.lower()} in {moved.currency}, was not booked"
+            event = msgspec.structs.replace(moved, ts_init=self._ts)
+            yield Finding(Kind.CASH, f"movement {venue} {name}", (), text, (event,))
 
 
 def quantity_facts(
