@@ -95,6 +95,10 @@ class ScriptedVenue:
         order_id = self.adopted.get(name) or order.client_order_id or FOREIGN_ORDER_ID
         return self._book(order_id, order.side, order.price or PRICE, qty, left, is_streamed=not self.loses_fills)
 
+    def fill_again(self, fill: OrderFilled, qty: int) -> OrderFilled:
+        """More of an order that is done."""
+        return self._book(fill.client_order_id, fill.side, fill.price, qty, 0, is_streamed=True)
+
     def drop(self, name: str) -> None:
         """The order is gone, and the stream does not say."""
         del self.orders[name]
