@@ -25,6 +25,7 @@ from core.units import NS_PER_MS, NS_PER_SECOND, NS_PER_US
 ORIGIN = "https://data.binance.vision"
 UNZIPPED_BYTES_MAX = 64 << 30
 BLOCK_BYTES = 1 << 23  # of lines that are in memory at once
+LINE_BYTES_MAX = 1 << 12
 NOT_THERE = 404
 FOLDERS = {"spot": "spot", "usdm": "futures/um", "coinm": "futures/cm"}
 FILES = {Kind.BARS: "klines", Kind.TRADES: "aggTrades", Kind.QUOTES: "bookTicker"}
@@ -110,8 +111,8 @@ def _blocks(lines: IO[bytes], file: str) -> Iterator[tuple[int, bytes]]:
     number, rest = 1, b""
     while data := lines.read(BLOCK_BYTES):
         whole, line_feed, rest = (rest + data).rpartition(b"\n")
-        if len(rest) > BLOCK_BYTES:
-            raise VenueProtocolError(f"{file}:{number}: a line of more than {BLOCK_BYTES} bytes")
+        if len(rest) > LINE_BYTES_MAX + BLOCK_BYTES:
+            raise VenueProtocolError(f"{file}:{number}: a line of more than {LINE_BYTES_MAX} bytes")
         yield from _numbered(number, whole + line_feed)
         number += whole.count(b"\n") + len(line_feed)
     yield from _numbered(number, rest)

@@ -76,7 +76,8 @@ class DataSet:
 
     def has(self, part: str) -> bool:
         """Whether it is there, a day also as a part of its month."""
-        return any((self._parts / f"{name}{SUFFIX}").is_file() for name in {part, part[: len("2024-01")]})
+        month = part[: len("2024-01")]
+        return any((self._parts / f"{name}{SUFFIX}").is_file() for name in (part, month))
 
     @contextmanager
     def part(self, name: str, columns: Sequence[str]) -> Iterator[Part]:

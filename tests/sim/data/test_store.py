@@ -121,7 +121,7 @@ def test_no_symbol_leaves_the_folder(opened: Opened, tmp_path: Path, symbol: str
 @pytest.mark.parametrize("text", ["", "x", "1e5", "+1", ".5", "1.", "nan", "0x1", "1_000", "١"])
 def test_what_is_no_decimal_is_refused(opened: Opened, tmp_path: Path, text: str) -> None:
     data = opened(tmp_path, "x", "Y", "trades")
-    with pytest.raises(DataError, match="'price': .* is no decimal number"):
+    with pytest.raises(DataError, match=r"'price': .* is no decimal number"):
         write(data, "2024-01-01", TRADES, [(START, "1", "1", "buy", "1"), (START, text, "1", "buy", "1")])
 
 
