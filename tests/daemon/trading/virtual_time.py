@@ -17,15 +17,15 @@ STUCK_S = 30.0  # of real time in which a loop without timers must hear from out
 Result = TypeVar("Result")
 
 
-def run_in_virtual_time(main: Callable[[], Awaitable[Result]]) -> Result:
-    """anyio.run in a world of its own: no time passes but what is waited for, however long the machine stalls."""
+def run_in_virtual_time(main: Callable[[], Awaitable[Result]], world: World | None = None) -> Result:
+    """anyio.run in this world: no time passes but what is waited for, however long the machine stalls."""
 
     async def here_and_now(call: Callable[..., Any], *arguments: Any, **_how: Any) -> Any:
         return call(*arguments)
 
     # While another thread worked, this loop would skip its timers.
     with patch("anyio.to_thread.run_sync", here_and_now):
-        return anyio.run(main, backend_options={"loop_factory": World().new_loop})
+        return anyio.run(main, backend_options={"loop_factory": (world or World()).new_loop})
 
 
 class World:
