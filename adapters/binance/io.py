@@ -86,7 +86,7 @@ class BinanceAdapter:
         self._user = self._user_stream()
         self._cash = CashWatch(
             account,
-            send=lambda request: self._http.send(request),
+            http=lambda: self._http,
             venue_now=lambda: self._clock.venue_now(now_ns()),
             emit=self._emit,
             tell=self._tell,

@@ -1,4 +1,4 @@
-"""Asks the futures' income history when the account's stream says that money has moved, and on a timer. Awaits; sends through io.py.
+"""Asks the futures' income history when the account's stream says that money has moved, and on a timer.
 
 The history is behind the stream, so that it is asked again until it shows something new. Where it cannot be asked orders go on:
 what is missed is found by the next asking, of this run or another.
@@ -7,8 +7,7 @@ what is missed is found by the next asking, of this run or another.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import anyio
 
@@ -18,7 +17,7 @@ from adapters.binance.endpoints import Product
 from adapters.binance.income_log import READ_AGAIN_MS, IncomeLog
 from adapters.binance.rest_bodies import IncomeBody
 from adapters.binance.user_stream import AccountUpdate, BalanceUpdate, UserMessage
-from adapters.http.request import Outcome, Request, Sent
+from adapters.http.io import HttpTransport
 from core.errors import CapacityError, VenueProtocolError
 from core.events import AnyEvent, CashMoved
 from core.units import NS_PER_MS
@@ -30,19 +29,19 @@ HEARD_KEPT_MAX = 10_000
 
 
 class CashWatch:
-    """`send` is the adapter's transport, `venue_now` the venue's clock in ns, `emit` and `tell` the adapter's own."""
+    """`http` gives the transport of the moment, `venue_now` the venue's clock in ns; `emit` and `tell` are the adapter's own."""
 
     def __init__(
         self,
         account: Account,
         *,
-        send: Callable[[Request[Any]], Awaitable[Sent[Any]]],
+        http: Callable[[], HttpTransport],
         venue_now: Callable[[], int],
         emit: Callable[[Sequence[AnyEvent]], None],
         tell: Callable[[str], None],
     ) -> None:
         self._account = account
-        self._send, self._venue_now, self._emit, self._tell = send, venue_now, emit, tell
+        self._http, self._venue_now, self._emit, self._tell = http, venue_now, emit, tell
         self._log = IncomeLog()
         self._known: list[CashMoved] = []
         self._heard: deque[CashMoved] = deque(maxlen=HEARD_KEPT_MAX)  # spot: what its stream has said
@@ -100,8 +99,8 @@ class CashWatch:
             log.begin(self._since_ts // NS_PER_MS, self._venue_now() // NS_PER_MS + AHEAD_MS)
             try:
                 while log.next is not None:
-                    sent = await self._send(self._account.codec.income(log.next))
-                    if sent.outcome is not Outcome.ACCEPTED:
+                    sent = await self._http().send(self._account.codec.income(log.next))
+                    if sent.value is None:
                         self._tell(f"the income history cannot be asked: {sent.outcome.name} {sent.reason}")
                         return False
                     log.answered(sent.value)
