@@ -341,9 +341,15 @@ class Daemon:
         """Await one event, then take a batch without awaiting."""
         session = self.session
         self._start_trading()
+        loop, inbox = asyncio.get_running_loop(), session.inbox
         while self._stop is None and self._tasks.bug is None and session.storage_failure is None and session.failure is None:
-            with anyio.move_on_after(self._sleep_s_max()):
-                await session.inbox.wait()
+            sleep_s = self._sleep_s_max()
+            alarm = None if sleep_s is None else loop.call_later(sleep_s, inbox.wake)
+            try:
+                await inbox.wait()
+            finally:
+                if alarm is not None:
+                    alarm.cancel()
             session.drain_inbox(BATCH_EVENTS_MAX)
             session.fire_timers()
             await anyio.sleep(0)
