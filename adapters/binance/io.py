@@ -371,6 +371,7 @@ class BinanceAdapter:
         return msgspec.structs.replace(state, open_orders=tuple(is_news), cash_moves=moves), began
 
     def _want_recovery(self) -> None:
+        self._cash.reconnected()
         self._recover_wanted.set()
 
     async def _recover(self, on_reconnect: OnReconnect) -> None:

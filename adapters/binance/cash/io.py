@@ -1,6 +1,6 @@
 """Asks the futures' income history when the account's stream says that money has moved, and on a timer.
 
-The history is behind the stream, so that it is asked again until it shows something new. Where it cannot be asked orders go on:
+The history is behind the stream, so that it is asked again for a while. Where it cannot be asked orders go on:
 what is missed is found by the next asking, of this run or another.
 """
 
@@ -23,7 +23,10 @@ from core.events import AnyEvent, CashMoved
 from core.units import NS_PER_MS
 
 ASK_S = 60.0  # at the latest; one asking is weight 30
-FIRST_ASK_S = 1.0  # behind the stream; doubled as long as nothing new is shown
+# Behind the stream's word that money has moved, as long as the history shows nothing new; and once more behind what it shows.
+AFTER_WORD_S = (1.0, 3.0, 7.0, 15.0, 30.0)
+AFTER_NEWS_S = 2.0
+AFTER_RECONNECT_S = 2.0
 AHEAD_MS = 1_000  # what the venue stamps while it is being asked must not be left out
 HEARD_KEPT_MAX = 10_000
 
@@ -48,6 +51,7 @@ class CashWatch:
         self._wanted = anyio.Event()
         self._asking = anyio.Lock()
         self._asked_s = -ASK_S
+        self._due_s: list[float] = []  # when to ask besides, in order
         self._since_ts = 0
         self._opened_ts = 0
 
@@ -55,6 +59,15 @@ class CashWatch:
         """What is older than now is for `moves`: the stream never says it."""
         self._opened_ts = self._opened_ts or self._venue_now()
         self._since_ts = self._since_ts or self._opened_ts
+
+    def reconnected(self) -> None:
+        """What the stream would have said meanwhile is not known."""
+        self._ask_after(AFTER_RECONNECT_S)
+
+    def _ask_after(self, *seconds: float) -> None:
+        now_s = anyio.current_time()
+        self._due_s = sorted({*self._due_s, *(now_s + each for each in seconds)})[-len(AFTER_WORD_S) :]
+        self._wanted.set()
 
     def heard(self, message: UserMessage) -> None:
         """Raises VenueProtocolError for amounts that are none."""
@@ -64,22 +77,18 @@ class CashWatch:
                 self._heard.append(moved)
                 self._emit((moved,))
             case AccountUpdate() if calls_for_history(message):
-                self._wanted.set()
+                self._ask_after(*AFTER_WORD_S)
 
     async def run(self) -> None:
-        if self._account.product is not Product.USDM:
-            return
-        while True:
-            with anyio.move_on_after(ASK_S):
+        while self._account.product is Product.USDM:
+            with anyio.move_on_after(max(self._next_s() - anyio.current_time(), 0)):
                 await self._wanted.wait()
-            is_called, self._wanted, wait_s = self._wanted.is_set(), anyio.Event(), FIRST_ASK_S
-            while is_called and wait_s < ASK_S:
-                await anyio.sleep(wait_s)
-                if await self._ask():
-                    break
-                wait_s *= 2
-            else:
+            self._wanted = anyio.Event()
+            if anyio.current_time() >= self._next_s():
                 await self._ask()
+
+    def _next_s(self) -> float:
+        return min([self._asked_s + ASK_S, *self._due_s])
 
     async def moves(self, since_ts: int) -> tuple[CashMoved, ...]:
         """What is known of the time from `since_ts` on (ns UTC); asked for where that was long ago."""
@@ -87,14 +96,16 @@ class CashWatch:
             return tuple(moved for moved in self._heard if moved.ts_event >= since_ts)
         is_earlier = since_ts < self._since_ts
         self._since_ts = since_ts
-        if is_earlier or anyio.current_time() - self._asked_s >= ASK_S:
+        if is_earlier or anyio.current_time() >= self._next_s():
             await self._ask()
         earliest_ts = since_ts - READ_AGAIN_MS * NS_PER_MS
         return tuple(moved for moved in self._known if moved.ts_event >= earliest_ts)
 
-    async def _ask(self) -> bool:
-        """Whether there was something new. What cannot be asked is told, and asked again later."""
+    async def _ask(self) -> None:
+        """What cannot be asked is told, and asked again later."""
         async with self._asking:
+            self._asked_s = anyio.current_time()
+            self._due_s = [each for each in self._due_s if each > self._asked_s]
             log = self._log
             log.begin(self._since_ts // NS_PER_MS, self._venue_now() // NS_PER_MS + AHEAD_MS)
             try:
@@ -102,17 +113,18 @@ class CashWatch:
                     sent = await self._http().send(self._account.codec.income(log.next))
                     if sent.value is None:
                         self._tell(f"the income history cannot be asked: {sent.outcome.name} {sent.reason}")
-                        return False
+                        return
                     log.answered(sent.value)
             except CapacityError as error:
                 self._tell(str(error))
-                return False
-            self._asked_s = anyio.current_time()
+                return
             before = {moved.movement_id for moved in self._known}
             self._known = self._read(log.known())
         new = [moved for moved in self._known if moved.movement_id not in before]
+        if new and self._due_s:
+            self._due_s = []
+            self._ask_after(AFTER_NEWS_S)
         self._emit([moved for moved in new if moved.ts_event >= self._opened_ts])
-        return bool(new)
 
     def _read(self, rows: Sequence[IncomeBody]) -> list[CashMoved]:
         account, found = self._account, []
