@@ -175,7 +175,7 @@ class Portfolio:
         held = position.qty + set_aside
         shares = list(self._shares(instrument_id, amount, held))
         # What units that were set aside have brought stays cash, as all of them does.
-        position.earn(moved.kind, divide_half_even(amount * position.qty, held) if held else amount)
+        position.earn(moved.kind, _part(amount, position.qty, held) if held else amount)
         for strategy_id, share in shares:
             self.by_strategy[strategy_id, instrument_id].earn(moved.kind, share)
         return [(strategy_id, instrument_id) for strategy_id, _ in shares]
@@ -191,7 +191,7 @@ class Portfolio:
         for (strategy_id, key), position in sorted(self.by_strategy.items()):
             if key == instrument_id and position.qty:
                 so_far += position.qty
-                share = divide_half_even(amount * so_far, held) - given
+                share = _part(amount, so_far, held) - given
                 given += share
                 yield strategy_id, share
 
@@ -208,3 +208,8 @@ class Portfolio:
             profit = position.unrealized_pnl(*mark) if mark is not None else 0
             total += profit + (position.value_open if position.instrument.pays_notional else 0)
         return total
+
+
+def _part(amount: int, qty: int, held: int) -> int:
+    """What `qty` of the `held` units have of `amount`; a short position divides as a long one does."""
+    return divide_half_even(amount * qty, held) if held > 0 else divide_half_even(-amount * qty, -held)

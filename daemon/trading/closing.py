@@ -9,7 +9,7 @@ import anyio
 from core.events import AnyEvent, CancelAllRequested, CashMoved, FlattenRequested, OrderEvent
 from daemon.trading.session import Session
 
-POLL_S = 0.002
+POLL_S = 0.002  # of a feed that has ended: what is still on its way has to be asked for
 # Before everything is canceled again and the venue is asked, doubled each time: both cost of what a venue grants.
 CANCEL_AGAIN_S, CANCEL_AGAIN_S_MAX = 0.25, 4.0
 FLATTEN_TRIES_MAX = 3
@@ -48,7 +48,8 @@ class Closing:
         pause_s = CANCEL_AGAIN_S
         again_at = anyio.current_time() + pause_s
         while session.has_open_orders:
-            await anyio.sleep(POLL_S)
+            with anyio.move_on_after(again_at - anyio.current_time()):
+                await self._something_came()
             if self.is_stopping:
                 await self.take_answers()
             if anyio.current_time() >= again_at and session.has_open_orders:
@@ -57,6 +58,15 @@ class Closing:
                 # The answer may have been lost: then the venue says it when it is asked.
                 self.on_overdue()
                 session.apply(lambda now: [CancelAllRequested(now, now, reason)])
+
+    async def _something_came(self) -> None:
+        """Until an order may have ended."""
+        if not self.is_stopping:
+            await self._session.batch_taken()
+        elif self.has_feed_ended:
+            await anyio.sleep(POLL_S)
+        else:
+            await self._session.inbox.wait()
 
     async def take_answers(self) -> None:
         """At the end only what concerns orders and money still counts."""

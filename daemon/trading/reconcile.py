@@ -373,7 +373,10 @@ def foreign_fill(trader: Trader, fill: OrderFilled, ts: int, policy: ForeignPoli
 def foreign_fill_text(trader: Trader, fill: OrderFilled) -> str:
     instrument = trader.instruments.get(fill.instrument_id)
     qty = str(fill.qty) if instrument is None else instrument.format_qty(fill.qty)
-    of = "an order of ours that is not remembered" if is_numbered_here(trader, fill.client_order_id) else "no order of ours"
+    if trader.orders.get(fill.client_order_id) is not None:
+        of = "an order of ours that asked for less"
+    else:
+        of = "an order of ours that is not remembered" if is_numbered_here(trader, fill.client_order_id) else "no order of ours"
     return f"execution {fill.execution_id} in {fill.instrument_id}, {fill.side.name} {qty}, is of {of}"
 
 

@@ -100,6 +100,14 @@ def test_who_holds_the_other_way_gets_the_other_sign() -> None:
     assert carried(trader) == {"": -500, "a": -1_000, "b": 500}
 
 
+def test_a_short_position_is_shared_out_as_a_long_one() -> None:
+    trader = make_trader()
+    hold(trader, "a", -1)
+    hold(trader, "b", -2)
+    trader.step(moved("m1", 100))
+    assert carried(trader) == {"": 100, "a": 33, "b": 67}
+
+
 def test_where_nothing_is_held_only_the_account_has_it() -> None:
     trader = make_trader()
     hold(trader, "a", 10)

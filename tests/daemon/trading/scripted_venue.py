@@ -106,6 +106,10 @@ class ScriptedVenue:
             self._events.append(moved)
         return moved
 
+    def fill_again(self, fill: OrderFilled, qty: int) -> OrderFilled:
+        """More of an order that is done."""
+        return self._book(fill.client_order_id, fill.side, fill.price, qty, 0, is_streamed=True)
+
     def drop(self, name: str) -> None:
         """The order is gone, and the stream does not say."""
         del self.orders[name]
