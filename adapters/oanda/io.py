@@ -277,12 +277,21 @@ class OandaAdapter:
 
     async def _restored(self, on_reconnect: OnReconnect) -> None:
         """The stream is back: what it did not tell is asked for, then compared, and only then orders leave."""
+        await self._check_token()
         state = await self._look(max(self._now() - OVERLAP_NS, 0))
         try:
             on_reconnect(state)
         finally:
             self._is_sending = True
         self._told.pop("transactions", None)
+
+    async def _check_token(self) -> None:
+        """As at the start: behind a new connection there may be another venue. Raises RefusedError."""
+        accounts = await self._ask(self._codec.accounts())
+        try:
+            check_token(accounts, self._account, self._environment, self._account_prefix)
+        except ConfigError as error:
+            raise RefusedError(f"{self.venue}: {error}") from error
 
     async def _keep_caught_up(self) -> None:
         """Whenever the log lacks something, on a slow timer, and often while an outcome is unknown."""
