@@ -30,7 +30,7 @@ from adapters.alpaca.trade_stream import State, TradeStream
 from adapters.alpaca.truth import AccountReader
 from adapters.http.io import HttpSettings, HttpTransport
 from adapters.http.meters import Lane, SlidingWindow
-from adapters.http.record import HttpRecord, Redactor
+from adapters.http.record import HttpRecord, Redactor, unrecorded
 from adapters.http.request import Outcome, Progress, Request, Sent, Wire
 from adapters.websocket.link import WebSocketLink
 from core.approved import Approved
@@ -41,7 +41,7 @@ from core.events import AnyEvent, GapDetected, Quote, Trade
 from core.instruments import Instrument
 from core.units import NS_PER_MS, NS_PER_SECOND
 from core.venue_adapter import EventSink, OnReconnect, VenueOrder, VenueState
-from core.venue_opening import RECEIVED, SENT, Role, VenueOpening
+from core.venue_opening import RECEIVED, SENT, Role, VenueOpening, no_frame
 
 CONNECT_S_MAX = 10.0  # from connect to the last answer of a login
 BACKOFF_S_FIRST = 0.2  # doubled with every try that fails, and with every connection that does not hold
@@ -81,7 +81,7 @@ def open_transport(
         HttpSettings(connections_max=CONNECTIONS_MAX),
         read_signals=read_signals,
         meters=meters,
-        record=record,
+        record=unrecorded if opening.on_frame is no_frame else record,
         redactor=redactor,
         monotonic_ns=monotonic_ns,
         wall_ns=opening.now,

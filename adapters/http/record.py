@@ -59,6 +59,10 @@ class HttpRecord(msgspec.Struct, frozen=True, kw_only=True):
 Recorder = Callable[[HttpRecord], None]
 
 
+def unrecorded(_record: HttpRecord) -> None:
+    """Where nobody keeps records."""
+
+
 def percent_encoded(plain: bytes) -> bytes:
     """As in a URL or a form: all but letters, digits and -._~ in %XX."""
     return b"".join(b"%c" % byte if chr(byte) in _UNRESERVED else b"%%%02X" % byte for byte in plain)

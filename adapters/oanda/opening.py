@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Callable
 
 import msgspec
 
 from adapters.http.gate import GateLimits
 from adapters.http.io import HttpSettings, HttpTransport
 from adapters.http.meters import SlidingWindow
-from adapters.http.record import HttpRecord, Redactor
+from adapters.http.record import HttpRecord, Recorder, Redactor, unrecorded
 from adapters.http.strict_http1 import StrictHttp1
 from adapters.oanda.codec import REQUESTS, OandaCodec
 from adapters.oanda.desk import Desk
@@ -23,7 +22,7 @@ from adapters.oanda.settings import Endpoints, OandaSettings
 from adapters.oanda.switch import OandaSwitch
 from core.errors import ConfigError
 from core.units import INT64_MAX, NS_PER_SECOND
-from core.venue_opening import RECEIVED, SENT, Environment, OnFrame, Role, VenueOpening
+from core.venue_opening import RECEIVED, SENT, Environment, OnFrame, Role, VenueOpening, no_frame
 
 EVERY_ORDER_ID = INT64_MAX
 
@@ -139,7 +138,10 @@ def _transport(opening: VenueOpening, settings: OandaSettings, on_frame: OnFrame
     )
 
 
-def _recorder(on_frame: OnFrame) -> Callable[[HttpRecord], None]:
+def _recorder(on_frame: OnFrame) -> Recorder:
+    if on_frame is no_frame:
+        return unrecorded
+
     def record(found: HttpRecord) -> None:
         on_frame(found.ts, SENT if found.kind == "request" else RECEIVED, msgspec.json.encode(found))
 

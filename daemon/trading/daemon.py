@@ -37,6 +37,7 @@ from daemon.api.child import ApiChild
 from daemon.api.settings import api_settings
 from daemon.config.effective import effective
 from daemon.config.loader import LoadedConfig
+from daemon.config.places import account_folder
 from daemon.control.server import Handler, open_listener, serve
 from daemon.control.server import Listener as OpenListener
 from daemon.control.socket_path import prepare_folder, socket_of
@@ -159,8 +160,7 @@ class Daemon:
 
     async def run(self, handler_of: Callable[[Daemon], Handler]) -> ExitCode:
         """Trade until the end. Raises ConfigError, DataError and StorageError where it cannot even begin."""
-        state = Path(self._settings.state_folder).absolute() / self.loaded.config.run.name
-        folder = StateFolder(state, self._files)
+        folder = StateFolder(account_folder(self.loaded), self._files)
         log_file: LogFile | None = None
         try:
             self._point("locked")
@@ -341,9 +341,15 @@ class Daemon:
         """Await one event, then take a batch without awaiting."""
         session = self.session
         self._start_trading()
+        loop, inbox = asyncio.get_running_loop(), session.inbox
         while self._stop is None and self._tasks.bug is None and session.storage_failure is None and session.failure is None:
-            with anyio.move_on_after(self._sleep_s_max()):
-                await session.inbox.wait()
+            sleep_s = self._sleep_s_max()
+            alarm = None if sleep_s is None else loop.call_later(sleep_s, inbox.wake)
+            try:
+                await inbox.wait()
+            finally:
+                if alarm is not None:
+                    alarm.cancel()
             session.drain_inbox(BATCH_EVENTS_MAX)
             session.fire_timers()
             await anyio.sleep(0)
