@@ -84,7 +84,7 @@ def open_transport(
         record=unrecorded if opening.on_frame is no_frame else record,
         redactor=redactor,
         monotonic_ns=monotonic_ns,
-        wall_ns=opening.now,
+        wall_ns=opening.wall,
     )
 
 
@@ -237,9 +237,11 @@ class AlpacaAdapter:
 
     async def _check(self) -> None:
         """Raises ConfigError for everything that must not be, at once; RefusedError where the key is not taken."""
-        sent_ts = self._now()
+        wall = self._opening.wall
+        sent_ts = wall()
         clock = await self._first_answer(self._codec.clock())
-        problems = clock_problems(clock, self._settings, sent_ts, self._now())
+        # Whoever set the clock back in between has a clock that is off, and no time that runs backwards.
+        problems = clock_problems(clock, self._settings, sent_ts, max(wall(), sent_ts))
         if self._trades:
             account = await self._first_answer(self._codec.account())
             problems += account_problems(account, self._settings, self._opening.environment, self._opening.account)

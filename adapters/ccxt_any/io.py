@@ -61,6 +61,7 @@ class CcxtAdapter:
         *,
         subscriptions: Iterable[Subscription],
         now: Callable[[], int],
+        wall: Callable[[], int],
         on_trouble: Callable[[str], None],
         role: Role = Role.TRADE,
         monotonic_ns: Callable[[], int] = monotonic_now_ns,
@@ -72,6 +73,7 @@ class CcxtAdapter:
         self._ids = ids
         self._clock = clock
         self._now = now
+        self._wall = wall
         self._on_trouble = on_trouble
         self._monotonic = monotonic_ns
         self._is_watch = role is Role.WATCH
@@ -482,7 +484,7 @@ class CcxtAdapter:
             if type(ms) is not int or not 10**11 < ms < 10**14:
                 raise VenueProtocolError(f"{self.venue}: {ms!r} is no time")
             self._clock.observe(sent, ms * NS_PER_MS, received)
-        off_ms = abs(self._clock.venue_now(received) - self._now()) // NS_PER_MS
+        off_ms = abs(self._clock.venue_now(received) - self._wall()) // NS_PER_MS
         if off_ms > self._settings.clock_error_ms_max:
             self._tell(f"this machine's clock and the exchange's differ by {off_ms} ms")
 

@@ -92,13 +92,13 @@ class DeribitSession:
 
     # The connection.
 
-    def connected(self, ts: int, nonce: str) -> Output:
-        """The socket is open. `nonce` is random text for this login's signature."""
+    def connected(self, ts: int, nonce: str, wall_ns: int | None = None) -> Output:
+        """The socket is open. `nonce` is random text for this login's signature, `wall_ns` its stamp; None: `ts`."""
         assert self.phase is Phase.DOWN
         self.phase = Phase.LOGIN
         self._heard_ts = ts
         self.link.up()
-        self.login.start(ts, nonce)
+        self.login.start(ts, nonce, ts if wall_ns is None else wall_ns)
         return self._output()
 
     def disconnected(self, ts: int) -> Output:

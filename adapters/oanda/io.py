@@ -62,6 +62,7 @@ class OandaAdapter:
         rules: Mapping[str, Rules],
         settings: OandaSettings,
         now: Now,
+        wall: Callable[[], int],
         on_trouble: Callable[[str], None],
         on_frame: OnFrame,
         is_watch: bool = False,
@@ -77,6 +78,7 @@ class OandaAdapter:
         self._rules = dict(rules)
         self._settings = settings
         self._now = now
+        self._wall = wall
         self._on_trouble = on_trouble
         self._on_frame = on_frame
         self._is_watch = is_watch
@@ -375,7 +377,7 @@ class OandaAdapter:
             there = int(parsedate_to_datetime(answer.headers.get("date", "")).timestamp()) * NS_PER_SECOND
         except (TypeError, ValueError):
             return  # nobody says
-        apart_s = abs(self._now() - there) // NS_PER_SECOND
+        apart_s = abs(self._wall() - there) // NS_PER_SECOND
         if apart_s > self._settings.clock_error_s_max + 1:
             raise ConfigError(f"this machine's clock and OANDA's are {apart_s} s apart: set the clock")
 
