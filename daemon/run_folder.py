@@ -71,6 +71,7 @@ EQUITY_SCHEMA: dict[str, Any] = {
     "realized_pnl": pl.Int64,
     "unrealized_pnl": pl.Int64,
     "fees": pl.Int64,
+    "carry": pl.Int64,
 }
 
 

@@ -123,6 +123,21 @@ def is_execution_simulated(loaded: LoadedConfig) -> bool:
     return kinds != {"venue"}
 
 
+def moves_real_money(loaded: LoadedConfig) -> bool:
+    """Whether an order of this configuration would."""
+    is_live = any(connection.environment == Environment.LIVE.value for connection in loaded.config.connections)
+    return loaded.config.run.mode == "live" and is_live
+
+
+def why_no_evidence(loaded: LoadedConfig) -> str:
+    """Why a run of this configuration shows nothing of how it trades on paper in a real market; empty where it does."""
+    if loaded.config.run.mode != "paper":
+        return "it is no paper run"
+    if any(connection.environment == Environment.SIMULATOR.value for connection in loaded.config.connections):
+        return "its market was simulated: connect it to the venues' live or test environment"
+    return ""
+
+
 def goes_by_the_clock(loaded: LoadedConfig) -> bool:
     """A daemon that trades until it is stopped; else a run that ends with its data."""
     return loaded.config.run.mode != "backtest"

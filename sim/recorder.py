@@ -25,7 +25,7 @@ Best = Callable[[str], tuple[int, int] | None]
 
 
 class EquitySample(msgspec.Struct, frozen=True, gc=False):
-    """Money of one currency at one moment, in 10^-MONEY_SCALE; realised profit is before fees."""
+    """Money of one currency at one moment, in 10^-MONEY_SCALE; realised profit is before fees and carry."""
 
     ts: int
     currency: str
@@ -33,6 +33,11 @@ class EquitySample(msgspec.Struct, frozen=True, gc=False):
     realized_pnl: int
     unrealized_pnl: int
     fees: int
+    carry: int
+
+    @property
+    def net_pnl(self) -> int:
+        return self.realized_pnl + self.unrealized_pnl - self.fees + self.carry
 
 
 class FillRow(msgspec.Struct, gc=False):
@@ -165,17 +170,18 @@ class Recorder:
         """Equity and profit of one currency now."""
         trader = self._trader
         marks: dict[str, tuple[int, int]] = {}
-        realized = unrealized = fees = 0
+        realized = unrealized = fees = carry = 0
         for key, position in trader.portfolio.by_instrument.items():
             if position.instrument.settlement_currency != currency:
                 continue
             realized += position.realized_pnl
             fees += position.fees
+            carry += position.carry
             mark = self.mark(key) if position.qty else None
             if mark is not None:
                 marks[key] = mark
                 unrealized += position.unrealized_pnl(*mark)
-        return EquitySample(ts, currency, trader.portfolio.equity(currency, marks), realized, unrealized, fees)
+        return EquitySample(ts, currency, trader.portfolio.equity(currency, marks), realized, unrealized, fees, carry)
 
     def mark(self, instrument_id: str) -> tuple[int, int] | None:
         """(bid, ask) to value a position at now."""

@@ -327,11 +327,12 @@ class OandaAdapter:
             await self._catch_up()
         self._desk.begin(body)
         since_ts = max(since_ts, time_of(body.created_time))
-        executions = await self._executions(since_ts, last)
+        booked = await self._booked(since_ts, last)
         await self._all_given()
         state = VenueState(
             open_orders=self._desk.venue_orders(body),
-            executions=executions,
+            executions=self._executions(booked),
+            cash_moves=tuple(move for transaction in booked for move in self._desk.cash_of(self._now(), transaction)),
             positions=self._desk.positions(body),
             instrument_ids=frozenset(self._rules),
             not_found_ns=int(self._settings.not_found_s * NS_PER_SECOND),
@@ -339,8 +340,9 @@ class OandaAdapter:
         self._tell_notes()
         return state
 
-    async def _executions(self, since_ts: int, last: int) -> tuple[OrderFilled, ...]:
-        pages = (await self._ask(self._codec.fill_pages(since_ts, self._settings.page_size))).pages
+    async def _booked(self, since_ts: int, last: int) -> list[Transaction]:
+        """What has moved positions or money since then, up to the transaction `last`, in order."""
+        pages = (await self._ask(self._codec.booked_pages(since_ts, self._settings.page_size))).pages
         if len(pages) > self._settings.pages_max:
             raise TransportError(f"{self.venue}: {len(pages)} pages of transactions since {text_of_time(since_ts)}")
         found: list[Transaction] = []
@@ -349,14 +351,16 @@ class OandaAdapter:
             if match is None:
                 raise VenueProtocolError(f"a page without its numbers: {page[:80]!r}")
             if int(match[1]) <= last:
-                found += (await self._ask(self._codec.fills(int(match[1]), int(match[2])))).transactions
+                found += (await self._ask(self._codec.booked(int(match[1]), int(match[2])))).transactions
+        return [each for each in found if each.number <= last and time_of(each.time) >= since_ts]
+
+    def _executions(self, booked: Iterable[Transaction]) -> tuple[OrderFilled, ...]:
         ts = self._now()
         return tuple(
             fill
-            for transaction in found
-            if transaction.type == "ORDER_FILL" and transaction.number <= last and time_of(transaction.time) >= since_ts
+            for transaction in booked
             # Of what is not configured the stream has told, once.
-            if self._desk.trades(transaction.instrument)
+            if transaction.type == "ORDER_FILL" and self._desk.trades(transaction.instrument)
             for fill in self._desk.fills_of(ts, transaction)
         )
 

@@ -12,6 +12,7 @@ from pydantic import AfterValidator, Field, StringConstraints, model_validator
 from daemon.config.models_api import Api, Client
 from daemon.config.models_connections import Connection
 from daemon.config.models_guardian import Alerts, Guardian
+from daemon.config.models_promotion import Promotion
 from daemon.config.section import Currency, InstrumentId, Name, PathText, Section
 from daemon.config.text_types import (
     Conversion,
@@ -391,6 +392,7 @@ class RunConfig(Section):
     daemon: Daemon = Field(default_factory=Daemon)
     connections: list[Connection] = Field(default_factory=list, description="venues outside this process")
     guardian: Guardian = Field(default_factory=Guardian)
+    promotion: Promotion = Field(default_factory=Promotion)
     alerts: Alerts = Field(default_factory=Alerts)
     api: Api = Field(default_factory=Api, description="the HTTP API")
     clients: list[Client] = Field(default_factory=list, max_length=64, description="programs outside that may ask and trade")

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from core.units import NS_PER_US
 from daemon.doctor.finding import Finding, ok, problem, warning
+from daemon.trading.clock import wall_offset_ns
 
 AREA = "clock"
 UNSYNCHRONISED = 0x40  # STA_UNSYNC of <linux/timex.h>
@@ -92,7 +93,7 @@ def _stepped() -> list[Finding]:
     if noted_us is None or time.clock_gettime(time.CLOCK_BOOTTIME) - time.clock_gettime(time.CLOCK_MONOTONIC) > SUSPENDED_S_MAX:
         # Nobody noted it, or the machine has slept, which the clock that it was noted by does not count.
         return []
-    moved_us = (time.time_ns() - time.monotonic_ns()) // NS_PER_US - noted_us
+    moved_us = wall_offset_ns() // NS_PER_US - noted_us
     if abs(moved_us) <= STEP_US_MAX:
         return [ok(AREA, "not set since the boot")]
     how = "forward" if moved_us > 0 else "back"

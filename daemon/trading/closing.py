@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import anyio
 
-from core.events import AnyEvent, CancelAllRequested, FlattenRequested, OrderEvent
+from core.events import AnyEvent, CancelAllRequested, CashMoved, FlattenRequested, OrderEvent
 from daemon.trading.session import Session
 
 POLL_S = 0.002  # of a feed that has ended: what is still on its way has to be asked for
@@ -69,11 +69,12 @@ class Closing:
             await self._session.inbox.wait()
 
     async def take_answers(self) -> None:
-        """At the end only what concerns orders still counts."""
+        """At the end only what concerns orders and money still counts."""
         session = self._session
         if self.has_feed_ended:
             # A feed that has ended brings nothing by itself: what is still on its way comes when it is asked for.
             await session.adapter.run(session.inbox, lambda _state: None)
-        events: Sequence[AnyEvent] = [event for event in session.inbox.take(BATCH_EVENTS_MAX) if isinstance(event, OrderEvent)]
+        taken = session.inbox.take(BATCH_EVENTS_MAX)
+        events: Sequence[AnyEvent] = [event for event in taken if isinstance(event, OrderEvent | CashMoved)]
         if events:
             session.process(events)

@@ -37,6 +37,7 @@ from daemon.api.child import ApiChild
 from daemon.api.settings import api_settings
 from daemon.config.effective import effective
 from daemon.config.loader import LoadedConfig
+from daemon.config.places import account_folder
 from daemon.control.server import Handler, open_listener, serve
 from daemon.control.server import Listener as OpenListener
 from daemon.control.socket_path import prepare_folder, socket_of
@@ -159,8 +160,7 @@ class Daemon:
 
     async def run(self, handler_of: Callable[[Daemon], Handler]) -> ExitCode:
         """Trade until the end. Raises ConfigError, DataError and StorageError where it cannot even begin."""
-        state = Path(self._settings.state_folder).absolute() / self.loaded.config.run.name
-        folder = StateFolder(state, self._files)
+        folder = StateFolder(account_folder(self.loaded), self._files)
         log_file: LogFile | None = None
         try:
             self._point("locked")

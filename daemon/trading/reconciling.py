@@ -16,7 +16,16 @@ import structlog
 
 from core.enums import OrderStatus, TradingState
 from core.errors import RefusedError, TransportError, VenueProtocolError
-from core.events import AnyEvent, CancelAllRequested, ForeignOrderFound, OrderEvent, OrderFilled, TradingStateSet, VenueCompared
+from core.events import (
+    AnyEvent,
+    CancelAllRequested,
+    CashMoved,
+    ForeignOrderFound,
+    OrderEvent,
+    OrderFilled,
+    TradingStateSet,
+    VenueCompared,
+)
 from core.order_store import FOREIGN_ORDER_ID
 from core.orders import Order
 from core.units import NS_PER_SECOND, parse_duration_ns
@@ -220,8 +229,10 @@ class Reconciling:
     def _drain(self) -> None:
         session = self._session
         if self._is_stopping():
-            # The market is not ours any more: only what concerns orders still counts.
-            session.process([event for event in session.inbox.take(len(session.inbox)) if isinstance(event, OrderEvent)])
+            # The market is not ours any more: only what concerns orders and money still counts.
+            session.process(
+                [event for event in session.inbox.take(len(session.inbox)) if isinstance(event, OrderEvent | CashMoved)]
+            )
             return
         while session.drain_inbox(BATCH_EVENTS_MAX):
             pass
@@ -234,7 +245,10 @@ class Reconciling:
         events: Sequence[AnyEvent] = found.events
         adopted = {event.client_order_id for event in events if isinstance(event, ForeignOrderFound)}
         self._adopted += len(adopted)
-        session.apply(lambda now: [*events, VenueCompared(now, now, len(events), len(found.problems))])
+        is_whole = not venue.silent and (
+            venue.instrument_ids is None or venue.instrument_ids >= session.trader.instruments.keys()
+        )
+        session.apply(lambda now: [*events, VenueCompared(now, now, len(events), len(found.problems), is_whole)])
         for order_id, order in found.adopted:
             known = session.trader.orders.get(order_id)
             if known is not None and known.is_open:

@@ -169,9 +169,10 @@ class Session:
 
     def _explained(self, events: Sequence[AnyEvent]) -> Iterator[AnyEvent]:
         """The events, with what is not ours as the policy takes it."""
-        orders = self.trader.orders.orders
+        store = self.trader.orders
+        orders = store.orders
         for event in events:
-            if type(event) is OrderFilled and event.client_order_id not in orders:
+            if type(event) is OrderFilled and (event.client_order_id not in orders or store.exceeds(event)):
                 yield from self.on_foreign_fill(event)
             else:
                 yield event

@@ -4,6 +4,7 @@ state/NAME/lock                 held while a daemon trades this account; a fenci
 state/NAME/.run_number          the last run number given
 state/NAME/trading_state.json   ACTIVE, REDUCING or HALTED, and why
 state/NAME/kill_latch           set by a kill, cleared by a resume (daemon/kill_latch.py)
+state/NAME/promotion.json       what may trade real money here, and why (daemon/promotion)
 state/NAME/runs/000001/journal  one run's journal: begins with what the runs before it left
 state/NAME/runs/000001/snapshot-000000123456.tds   what the journal's first 123,456 records come to
 """

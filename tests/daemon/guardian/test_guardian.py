@@ -26,6 +26,7 @@ from tests.daemon.guardian.fake_switch import FakeSwitch, order
 from tests.daemon.guardian.test_alerts import Kept
 from tests.daemon.guardian.test_watch import beat
 from tests.daemon.session import sockets_of
+from tests.daemon.trading.virtual_time import run_in_virtual_time
 
 SECONDS_MAX = 40.0
 KILL = KillSettings(fence_after_s=0.2, settle_s=0.02, venue_timeout_s=0.5, guard_interval_s=0.01, check_interval_s=0.05)
@@ -86,7 +87,7 @@ def play(scene: Scene, act: Callable[[Scene], Awaitable[None]]) -> None:
             await act(scene)
             tasks.cancel_scope.cancel()
 
-    anyio.run(main)
+    run_in_virtual_time(main)
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ from daemon.guardian.settings import KillSettings
 from daemon.guardian.venue_guard import VenueGuard
 from daemon.kill_latch import KillLatch
 from tests.daemon.guardian.fake_switch import FakeSwitch, order
+from tests.daemon.trading.virtual_time import run_in_virtual_time
 
 SECONDS_MAX = 30.0
 SETTINGS = KillSettings(settle_s=0.02, venue_timeout_s=0.3, guard_interval_s=0.005, check_interval_s=0.01)
@@ -56,7 +57,7 @@ def kill(
                 tasks.cancel_scope.cancel()
         latch.close()
 
-    anyio.run(main)
+    run_in_virtual_time(main)
     return made[0]
 
 
@@ -185,7 +186,7 @@ def test_a_daemon_that_holds_the_lock_and_cannot_be_found_is_never_called_verifi
             await carry_out(run, LatchHand(tmp_path), guards_of([switch]), DaemonHand("paper", tmp_path), settings)
         return run
 
-    run = anyio.run(main)
+    run = run_in_virtual_time(main)
     lock.release()
     assert (run.is_verified, run.fenced.is_set(), switch.orders) == (False, False, [])
     assert "end it by hand" in run.problems[0]
@@ -210,7 +211,7 @@ def test_a_connection_is_kept_warm_and_its_loss_is_said_once() -> None:
                     await anyio.sleep(0.001)
                 tasks.cancel_scope.cancel()
 
-    anyio.run(main)
+    run_in_virtual_time(main)
     assert said == [("SIM", False), ("SIM", True)]
     # Nothing was canceled: it only looks.
     assert "cancel_all" not in switch.calls
@@ -231,7 +232,7 @@ def test_what_appears_after_a_kill_is_canceled_and_said() -> None:
                     await anyio.sleep(0.001)
                 tasks.cancel_scope.cancel()
 
-    anyio.run(main)
+    run_in_virtual_time(main)
     assert (found, switch.orders) == ([("SIM", 2)], [order(3, reduce_only=True)])
 
 
@@ -260,7 +261,7 @@ def test_a_cancel_does_not_wait_for_a_question(tmp_path: Path) -> None:
         return run
 
     # Less than the time that a question may take: it went out beside it.
-    assert (anyio.run(main).venues["SIM"].cancel_rounds, switch.calls.count("cancel_all")) == (1, 1)
+    assert (run_in_virtual_time(main).venues["SIM"].cancel_rounds, switch.calls.count("cancel_all")) == (1, 1)
 
 
 def test_a_dead_man_switch_that_a_venue_does_not_have_is_asked_for_once() -> None:
@@ -278,5 +279,5 @@ def test_a_dead_man_switch_that_a_venue_does_not_have_is_asked_for_once() -> Non
         switch.refresh_dead_man = none  # type: ignore[method-assign]  # another venue, so to say
         return [armed, await guard.refresh_dead_man(30.0), await guard.refresh_dead_man(30.0)]
 
-    assert anyio.run(main) == [True, False, False]
+    assert run_in_virtual_time(main) == [True, False, False]
     assert (switch.dead_man, asked) == ([30.0], [30.0])

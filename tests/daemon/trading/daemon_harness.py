@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +17,21 @@ from daemon.config.loader import LoadedConfig, load_config
 from daemon.exit_codes import ExitCode
 from daemon.journal.format import Record
 from daemon.journal.tail import TailReader
-from daemon.trading.clock import Clock
+from daemon.trading.clock import Clock, SystemClock
 from daemon.trading.control import Control
-from daemon.trading.daemon import Daemon
+from daemon.trading.daemon import Daemon, MakeClock
 from daemon.trading.listener import Alert, Beat
 from tests.daemon.session import CONFIG, environment
 from tests.daemon.trading.scripted_venue import ScriptedVenue
+from tests.daemon.trading.virtual_time import World, run_in_virtual_time
 
 SECONDS_MAX = 30.0  # for a machine under load; nothing here takes one
+
+
+@cache
+def world_of(folder: Path) -> World:
+    """One for all lives of a test: time goes on between them."""
+    return World()
 
 
 def load(folder: Path, *settings: str, strategy: str = "tests.daemon.trading.scripted_venue:Obedient") -> LoadedConfig:
@@ -60,7 +68,7 @@ class Watcher:
 class Running:
     """A daemon that trades, its venue, and what it has told. `end` holds its exit code, or what it raised."""
 
-    def __init__(self, loaded: LoadedConfig, make_venue: Callable[[Clock], ScriptedVenue]) -> None:
+    def __init__(self, loaded: LoadedConfig, make_venue: Callable[[Clock], ScriptedVenue], make_clock: MakeClock) -> None:
         self.watcher = Watcher()
         self.end: ExitCode | BaseException | None = None
         self._venue: ScriptedVenue | None = None
@@ -69,7 +77,7 @@ class Running:
             self._venue = make_venue(clock)
             return self._venue
 
-        self.daemon = Daemon(loaded, quiet=True, open_adapter=open_venue, listeners=[self.watcher])
+        self.daemon = Daemon(loaded, quiet=True, open_adapter=open_venue, make_clock=make_clock, listeners=[self.watcher])
 
     @property
     def venue(self) -> ScriptedVenue:
@@ -108,10 +116,10 @@ class Running:
 
 @asynccontextmanager
 async def running(
-    loaded: LoadedConfig, make_venue: Callable[[Clock], ScriptedVenue] = ScriptedVenue, *, must_trade: bool = True
+    loaded: LoadedConfig, make_venue: Callable[[Clock], ScriptedVenue], make_clock: MakeClock, *, must_trade: bool = True
 ) -> AsyncIterator[Running]:
     """A daemon that is ready; it is stopped at the end, where it still runs."""
-    run = Running(loaded, make_venue)
+    run = Running(loaded, make_venue, make_clock)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(run.run)
         await run.until(lambda: run.daemon.phase == "running" or run.end is not None)
@@ -130,17 +138,24 @@ def play(
     make_venue: Callable[[Clock], ScriptedVenue] = ScriptedVenue,
     strategy: str = "tests.daemon.trading.scripted_venue:Obedient",
     must_trade: bool = True,
+    by_the_clock: bool = False,
 ) -> Running:
-    """Run `story` against a daemon from its start to its end."""
+    """Run `story` against a daemon from its start to its end: in virtual time, or `by_the_clock` of the machine."""
     monkeypatch.setattr("daemon.trading.reconciling.SETTLE_S", 0.02)
     monkeypatch.setenv("TRADINGD_RUNTIME_DIR", environment(folder)["TRADINGD_RUNTIME_DIR"])
     assert os.environ["TRADINGD_RUNTIME_DIR"]
     found: list[Running] = []
+    world = world_of(folder)
 
     async def main() -> None:
-        async with running(load(folder, *settings, strategy=strategy), make_venue, must_trade=must_trade) as run:
+        loaded = load(folder, *settings, strategy=strategy)
+        make_clock: MakeClock = SystemClock if by_the_clock else world.clock
+        async with running(loaded, make_venue, make_clock, must_trade=must_trade) as run:
             found.append(run)
             await story(run)
 
-    anyio.run(main)
+    if by_the_clock:
+        anyio.run(main)
+    else:
+        run_in_virtual_time(main, world)
     return found[0]

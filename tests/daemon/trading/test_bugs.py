@@ -247,7 +247,7 @@ def test_in_an_answer(tmp_path: Path, monkeypatch: Patch, method: str, path: str
         assert status == 200
         assert run.daemon.phase == "running"
 
-    run = play(tmp_path, monkeypatch, story)
+    run = play(tmp_path, monkeypatch, story, by_the_clock=True)
     assert run.end is ExitCode.OK
     assert "bug" in run.watcher.kinds()
 

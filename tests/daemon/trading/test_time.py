@@ -88,7 +88,7 @@ def test_a_step_of_the_clock_is_told_of_and_time_goes_on(
         stamps = [beat.ts for beat in run.watcher.beats]
         assert stamps == sorted(stamps)
 
-    run = play(tmp_path, monkeypatch, story, 'daemon.clock_step_max="300ms"')
+    run = play(tmp_path, monkeypatch, story, 'daemon.clock_step_max="300ms"', by_the_clock=True)
     found = [re.search(r"moved (\w+) by ([\d.]+) s", alert.text) for alert in run.watcher.alerts if alert.kind == "clock_step"]
     # To the second: the machine's own clock runs meanwhile.
     assert [(match[1], round(float(match[2]))) for match in found if match is not None] == told
@@ -109,7 +109,7 @@ def test_after_a_step_forward_timers_are_due_and_the_market_is_old(tmp_path: Pat
         run.venue.tell(BUY_ONE)
         await run.until(run.trader.orders.open_orders)
 
-    run = play(tmp_path, monkeypatch, story, f'{AGE}="1m"', strategy=STRATEGY)
+    run = play(tmp_path, monkeypatch, story, f'{AGE}="1m"', strategy=STRATEGY, by_the_clock=True)
     (denied,) = [record for record in run.records() if isinstance(record, OrderDenied)]
     assert (denied.limit, denied.value >= HOUR_NS) == ("market_age_ns_max", True)
     assert len([record for record in run.records() if isinstance(record, TimerFired)]) == 1
@@ -126,9 +126,9 @@ def test_a_restart_after_a_step_back_goes_on_behind_the_last_stamp(tmp_path: Pat
         ends.append(run.trader.now)
 
     wall.moved_ns = HOUR_NS
-    check_replay(play(tmp_path, monkeypatch, story))
+    check_replay(play(tmp_path, monkeypatch, story, by_the_clock=True))
     wall.moved_ns = 0
-    check_replay(play(tmp_path, monkeypatch, story))
+    check_replay(play(tmp_path, monkeypatch, story, by_the_clock=True))
     assert ends[1] > ends[0]
     assert WallWatch().ahead_ns(SystemClock(ends[1])) > HOUR_NS // 2
 
@@ -153,7 +153,7 @@ def test_a_loop_that_stood_still_does_not_trade_on_the_market_of_before(tmp_path
     settings = (f'{AGE}="100ms"', 'daemon.lag_max="50ms"')
     # One event a batch: what stands behind the stall is drained after it.
     monkeypatch.setattr("daemon.trading.daemon.BATCH_EVENTS_MAX", 1)
-    run = play(tmp_path, monkeypatch, story, *settings, strategy=STRATEGY)
+    run = play(tmp_path, monkeypatch, story, *settings, strategy=STRATEGY, by_the_clock=True)
     denials = [record for record in run.records() if isinstance(record, OrderDenied)]
     assert [denied.limit for denied in denials] == ["market_age_ns_max"]
     assert denials[0].value >= int(STALL_S * 10**9)

@@ -31,6 +31,7 @@ from sim.virtual.network import MS, Conditions, Network
 from tests.sim.whole import kit_alpaca, kit_binance, kit_deribit, kit_ib, kit_oanda, kit_sim
 from tests.sim.whole.auditor import FOREVER, Kill, after_kill, audit, over_limit
 from tests.sim.whole.books import read_books
+from tests.sim.whole.cash_auditor import audit_cash, read_cash
 from tests.sim.whole.machine import Machine
 from tests.sim.whole.process import Process, State
 from tests.sim.whole.venue_kit import VenueKit
@@ -504,6 +505,9 @@ class World:
         books = read_books(runs, trader, replays=self.verdict.seed % REPLAYED_OF == 0)
         ledgers = {venue.venue: venue.ledger() for venue in self.venues}
         violations = audit(ledgers, books)
+        cash = {key: amount for venue in self.venues for key, amount in venue.cash().items()}
+        accounts = {venue.venue: venue.account for venue in self.venues}
+        violations += audit_cash(ledgers, accounts, read_cash(runs, trader, cash))
         for kill in self._kills:
             for ledger in ledgers.values():
                 violations += after_kill(ledger, books, kill)
