@@ -105,6 +105,7 @@ class AlpacaAdapter:
         self._settings = settings
         self._endpoints = endpoints
         self._now = opening.now
+        self._asked_since_ts = opening.now()  # from where on the daemon wants executions, by the venue's stamps
         self._redactor = Redactor((key, secret))
         self._meters = open_meters(settings)
         self._http = open_transport(opening, settings, self._redactor, self._meters)
@@ -231,6 +232,7 @@ class AlpacaAdapter:
     async def query(self, since_ts: int) -> VenueState:
         if not self._trades:
             raise TransportError(f"{self._opening.venue}: this connection only watches")
+        self._asked_since_ts = since_ts
         return await self._reader.state(since_ts)
 
     # Opening.
@@ -358,7 +360,8 @@ class AlpacaAdapter:
         since = self._heard_ts - OVERLAP_NS
         await self._connect_trades()
         self._heard_ts = since + OVERLAP_NS  # until the account was asked nothing newer is certain
-        state = await self._reader.state(max(since, 0))
+        # Our stamps may be ahead of the venue's by as much as the machine's clock ever was.
+        state = await self._reader.state(max(min(since, self._asked_since_ts), 0))
         await self._drain()
         on_reconnect(state)
         self._heard_ts = self._now()

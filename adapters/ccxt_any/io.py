@@ -74,6 +74,7 @@ class CcxtAdapter:
         self._clock = clock
         self._now = now
         self._wall = wall
+        self._asked_since_ts = now()  # from where on the daemon wants executions, by the exchange's stamps
         self._on_trouble = on_trouble
         self._monotonic = monotonic_ns
         self._is_watch = role is Role.WATCH
@@ -155,6 +156,7 @@ class CcxtAdapter:
                     assert_never(command)
 
     async def query(self, since_ts: int) -> VenueState:
+        self._asked_since_ts = since_ts
         orders, trades = await self._steady_look(since_ts)
         positions = await self._account.positions()
         if self._settings.balances_are_positions:
@@ -324,7 +326,8 @@ class CcxtAdapter:
                 if self._is_sending:
                     await self._look()
                 else:
-                    state = await self.query(since_ts - OVERLAP_NS)
+                    # Our stamps may be ahead of the venue's by as much as the machine's clock ever was.
+                    state = await self.query(min(since_ts - OVERLAP_NS, self._asked_since_ts))
                     self._reconcile(state, on_reconnect)
                 answered, since_ts, pause_s = anyio.current_time(), asked_ts, settings.reconnect_first_s
             except _FAILURES as error:

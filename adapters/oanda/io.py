@@ -79,6 +79,7 @@ class OandaAdapter:
         self._settings = settings
         self._now = now
         self._wall = wall
+        self._asked_since_ts = now()  # from where on the daemon wants executions, by the venue's stamps
         self._on_trouble = on_trouble
         self._on_frame = on_frame
         self._is_watch = is_watch
@@ -140,6 +141,7 @@ class OandaAdapter:
     async def query(self, since_ts: int) -> VenueState:
         if not self._is_open:
             raise TransportError(f"{self.venue}: there is no connection")
+        self._asked_since_ts = since_ts
         try:
             return await self._look(since_ts)
         except RefusedError as error:
@@ -279,7 +281,8 @@ class OandaAdapter:
 
     async def _restored(self, on_reconnect: OnReconnect) -> None:
         """The stream is back: what it did not tell is asked for, then compared, and only then orders leave."""
-        state = await self._look(max(self._now() - OVERLAP_NS, 0))
+        # Our stamps may be ahead of the venue's by as much as the machine's clock ever was.
+        state = await self._look(max(min(self._now() - OVERLAP_NS, self._asked_since_ts), 0))
         try:
             on_reconnect(state)
         finally:
