@@ -380,7 +380,8 @@ class OrderDesk:
             out.events.append(OrderOutcomeUnknown(ts, ts, ours.client_order_id, STILL_UNKNOWN))
 
     def _close(self, ours: Ours) -> None:
-        ours.is_open = ours.is_unknown = ours.is_cancel_asked = ours.is_cancel_waiting = False
+        self.orders.end(ours)
+        ours.is_unknown = ours.is_cancel_asked = ours.is_cancel_waiting = False
         ours.replacing = None
         self.questions.settled(ours.client_order_id)
 
