@@ -165,6 +165,8 @@ BY_KIND: dict[str, dict[int, Plan]] = {
         62: Plan(deeds=one("halt", instrument="{symbol}"), after=one("resume", instrument="{symbol}")),
         64: Plan(deeds=one("financing")),
         65: _foreign(one("margin_closeout", account="{account}")),
+        # It is asked whose token it is at the start and behind each reconnect.
+        69: Plan(times=1, cuts=True, alert_s=ALERT_S),
     },
     "ib": {
         58: _foreign(_by_hand("manual_order", "listing", "qty", listing="{id}", side="BUY")),

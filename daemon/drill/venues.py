@@ -21,11 +21,13 @@ class Profile:
     """An account of a kind's simulator, and its test secrets by part: key, secret, token, and the guardian's.
 
     `settings`: live waits long because venues are slow, and a drill that did would take all day. What is waited for is the same.
+    `reports_cash`: the simulator's ledger has all that moves money without a fill, and the adapter says all of it.
     """
 
     account: str
     secrets: Mapping[str, str] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
+    reports_cash: bool = False
     book_levels: int = 0  # that the drill's strategy hears, where best prices come by a stream of their own
 
 

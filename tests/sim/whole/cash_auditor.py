@@ -44,7 +44,7 @@ def audit_cash(
     books: CashBooks,
     reporting: Collection[str] = REPORTING,
 ) -> list[str]:
-    """Of venues in `reporting`; `ledgers` and `accounts` by venue. What was moved before the account began may be booked or not."""
+    """`ledgers` and `accounts` by venue. What was moved before the account began may be booked or not."""
     found: list[str] = []
     for venue in sorted(ledgers.keys() & set(reporting)):
         theirs = [each for each in ledgers[venue]["cash"] if each["account"] == accounts[venue] and each["amount"]]
