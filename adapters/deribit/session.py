@@ -15,9 +15,13 @@ from __future__ import annotations
 from enum import Enum
 from typing import assert_never
 
+import msgspec
+
 from adapters.deribit import requests
+from adapters.deribit.cash_log import CashLog
 from adapters.deribit.instruments import VenueInstrument
 from adapters.deribit.link import Link
+from adapters.deribit.log_rows import Meaning
 from adapters.deribit.login import Login
 from adapters.deribit.market import Market
 from adapters.deribit.orders import Orders
@@ -74,6 +78,7 @@ class DeribitSession:
         self.orders = Orders(self.link, self.instruments, settings)
         self.market = Market(self.link, self.instruments, settings)
         self.login = Login(self.link, self.instruments, settings, self._logged_in, self._refuse)
+        self.cash = CashLog(self.link, self.instruments, settings, self._cash_learned)
         self.portfolio: dict[str, Portfolio] = {}
         self._heard_ts = ts
         self._was_ready = False  # on any connection before: the next truth is for `reconnected`
@@ -111,6 +116,7 @@ class DeribitSession:
             self._lost_ms = self.link.server_seen_ms
         self.phase = Phase.DOWN
         self._truth = self._truth_due_ts = self._look = self._look_due_ts = None
+        self.cash.down(ts)
         self.link.down(ts)
         self.orders.disconnected()
         self.market.disconnected(ts)
@@ -141,6 +147,7 @@ class DeribitSession:
         self.login.tick(ts)
         self.orders.tick(ts)
         self.market.tick(ts)
+        self.cash.tick(ts)
         dead = self.market.dead_book(ts)
         if dead:
             self.link.fact(FactKind.STREAM, f"the book's stream does not tell what there is of {dead}")
@@ -164,6 +171,7 @@ class DeribitSession:
             self.login.next_ts(),
             self.orders.next_ts(),
             self.market.next_ts(),
+            self.cash.next_ts(),
             self._truth_due_ts,
             self._look_due_ts,
         ]
@@ -228,8 +236,12 @@ class DeribitSession:
             return number, self._output()
 
         def done(now: int, truth: Truth) -> None:
-            self._queries.pop(number, None)
             self._apply_truth(now, truth)
+            # An answer without what has moved is better than none: it comes by the stream later.
+            self.cash.want(now, since_ms_of(since_ts), lambda last: told(last, truth))
+
+        def told(now: int, truth: Truth) -> None:
+            self._queries.pop(number, None)
             self.link.output.states.append((number, self._state(now, truth, not_found_ns), ""))
 
         def failed(_now: int, text: str) -> None:
@@ -242,7 +254,13 @@ class DeribitSession:
         return number, self._output()
 
     def _state(self, ts: int, truth: Truth, not_found_ns: int) -> VenueState:
-        return truth.state(ts, self.orders.tracker, not_found_ns)
+        state = truth.state(ts, self.orders.tracker, not_found_ns)
+        moves, delivered = self.cash.since(truth.since_ms)
+        executions = sorted((*state.executions, *delivered), key=lambda fill: fill.ts_event) if delivered else state.executions
+        return msgspec.structs.replace(state, executions=tuple(executions), cash_moves=tuple(moves))
+
+    def _cash_learned(self, meaning: Meaning) -> None:
+        self.link.output.events += [*meaning.fills, *meaning.moves]
 
     # What comes in.
 
@@ -349,6 +367,7 @@ class DeribitSession:
             return  # what was found raised a question: once it is answered, another look
         self.phase = Phase.READY
         self._look_since_ms, self._look_due_ts = self.link.server_seen_ms, ts + self.settings.look_interval_ns
+        self.cash.ready(ts)
         output = self.link.output
         if self._was_ready:
             # Nothing is on its way any more: whatever was has been found, or proven never to have been.

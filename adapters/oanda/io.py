@@ -281,6 +281,7 @@ class OandaAdapter:
 
     async def _restored(self, on_reconnect: OnReconnect) -> None:
         """The stream is back: what it did not tell is asked for, then compared, and only then orders leave."""
+        await self._check_token()
         # Our stamps may be ahead of the venue's by as much as the machine's clock ever was.
         state = await self._look(max(min(self._now() - OVERLAP_NS, self._asked_since_ts), 0))
         try:
@@ -288,6 +289,14 @@ class OandaAdapter:
         finally:
             self._is_sending = True
         self._told.pop("transactions", None)
+
+    async def _check_token(self) -> None:
+        """As at the start: behind a new connection there may be another venue. Raises RefusedError."""
+        accounts = await self._ask(self._codec.accounts())
+        try:
+            check_token(accounts, self._account, self._environment, self._account_prefix)
+        except ConfigError as error:
+            raise RefusedError(f"{self.venue}: {error}") from error
 
     async def _keep_caught_up(self) -> None:
         """Whenever the log lacks something, on a slow timer, and often while an outcome is unknown."""

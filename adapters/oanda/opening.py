@@ -166,7 +166,8 @@ def _endpoints(opening: VenueOpening, settings: OandaSettings) -> Endpoints:
     if not _is_here(host):
         raise ConfigError(f"address: {host} is not this machine: a simulator is on loopback")
     origin = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-    return Endpoints(api=origin, stream=origin, account_prefix="")
+    # The simulator answers as the practice environment does.
+    return Endpoints(api=origin, stream=origin, account_prefix=settings.test.account_prefix)
 
 
 def _is_here(host: str) -> bool:

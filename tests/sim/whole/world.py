@@ -494,8 +494,8 @@ class World:
     def _finish(self) -> None:
         process = self.process
         assert process is not None
-        self._audit(process)
         self._let_pass(max(venue.rest_ns for venue in self.venues))
+        self._audit(process)
         process.do(partial(process.daemon.stop, "stop", 0, "the end"))
         self.agenda.run_until(lambda: process.state is not State.ALIVE, self.agenda.ns + 60 * NS_PER_S)
         if process.end is not ExitCode.OK:
