@@ -30,6 +30,7 @@ from daemon.config.models import (
     Venue,
 )
 from daemon.config.text_types import parse_percentage_ppm
+from daemon.funding import funded, funding_files
 from daemon.sources import Source, locate_in, open_source, table_source
 from daemon.strategies import build_strategy
 from native.loader import extension
@@ -75,7 +76,8 @@ def wire_backtest(loaded: LoadedConfig) -> Wired:
     subscriptions = [subscription for context in trader.contexts for subscription in context.subscriptions]
     instruments = list(trader.instruments.values())
     venue, files, fraction, totals, ts_start = wire_venue(loaded, instruments, subscriptions)
-    return Wired(trader, venue, cash_start, ts_start, files, fraction, totals)
+    paying = funded(loaded, instruments, venue, ts_start, {})
+    return Wired(trader, paying or venue, cash_start, ts_start, [*files, *funding_files(loaded)], fraction, totals)
 
 
 def for_paper(loaded: LoadedConfig) -> LoadedConfig:
@@ -203,7 +205,7 @@ def input_files(loaded: LoadedConfig) -> list[Path]:
                 assert_never(data)
     if isinstance(loaded.config.venue.latency, TableLatency):
         files.append(resolve_path(loaded, loaded.config.venue.latency.file, "venue.latency.file"))
-    return files
+    return files + funding_files(loaded)
 
 
 # The venue.
