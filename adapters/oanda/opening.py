@@ -61,6 +61,7 @@ def open_adapter(opening: VenueOpening) -> OandaAdapter:
         rules=rules,
         settings=settings,
         now=opening.now,
+        wall=opening.wall,
         on_trouble=opening.on_trouble,
         on_frame=opening.on_frame,
         is_watch=is_watch,
@@ -134,7 +135,7 @@ def _transport(opening: VenueOpening, settings: OandaSettings, on_frame: OnFrame
             connect_interval_s=settings.connect_interval_s,
         ),
         monotonic_ns=opening.now,
-        wall_ns=opening.now,
+        wall_ns=opening.wall,
     )
 
 
@@ -165,7 +166,8 @@ def _endpoints(opening: VenueOpening, settings: OandaSettings) -> Endpoints:
     if not _is_here(host):
         raise ConfigError(f"address: {host} is not this machine: a simulator is on loopback")
     origin = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-    return Endpoints(api=origin, stream=origin, account_prefix="")
+    # The simulator answers as the practice environment does.
+    return Endpoints(api=origin, stream=origin, account_prefix=settings.test.account_prefix)
 
 
 def _is_here(host: str) -> bool:

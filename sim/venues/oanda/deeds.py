@@ -71,7 +71,10 @@ def _act(engine: Engine, ts: int, name: str, arguments: dict[str, Any]) -> None:
         case "financing":
             engine.finance(ts)
         case "margin_closeout":
-            engine.force(ts, _book(engine, arguments))
+            book = _book(engine, arguments)
+            if not book.trades:
+                raise ValueError(f"margin_closeout: {book.name} holds nothing")
+            engine.force(ts, book)
         case "transfer":
             _transfer(engine, ts, _book(engine, arguments), int(arguments["amount"]), "CLIENT_FUNDING")
         case "adjustment":
