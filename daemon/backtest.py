@@ -232,6 +232,7 @@ class Backtest:
         if self.recorder.rows_waiting >= ROWS_PER_PART:
             self.folder.add_fills(self.recorder.take_fills())
             self.folder.add_orders(self.recorder.take_orders())
+            self.folder.add_cash(self.recorder.take_cash())
 
     # Control.
 
@@ -309,6 +310,7 @@ class Backtest:
             self._journal = None
         self.folder.add_fills(self.recorder.take_fills())
         self.folder.add_orders(self.recorder.take_orders())
+        self.folder.add_cash(self.recorder.take_cash())
         self.folder.write_equity(self.recorder.samples)
         self.folder.close_tables()
         run = self._record(error, wall_ns, journal_records)

@@ -258,6 +258,8 @@ class Daemon:
         loaded = self.loaded
         self.recovered = recover(folder, partial(build_bare_trader, loaded), self._say_records_read, known_anchors(loaded))
         check_state(loaded, self.recovered.state)
+        if self.recovered.previous_run:
+            folder.keep_run(self.recovered.previous_run)
         sealing = open_sealing(loaded)
         if self._on_seal is not None:
             sealing = replace(sealing, anchor=ToldAnchors(sealing.anchor, self._on_seal))
