@@ -112,7 +112,13 @@ class Backtest:
             self.folder.discard()
             raise
         self.driver = Driver(
-            trader, self._wired.venue, self.recorder, run_id=run_id, ts_start=self._wired.ts_start, journal=self._journal
+            trader,
+            self._wired.venue,
+            self.recorder,
+            run_id=run_id,
+            ts_start=self._wired.ts_start,
+            journal=self._journal,
+            bars=self._wired.bars,
         )
         self._pace = None if config.run.pace == "full" else float(config.run.pace.removesuffix("x"))
         self._wall_start_ns = 0

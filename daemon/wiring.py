@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, assert_never
 
+from core.bars import Bars
 from core.enums import SelfTradePrevention
 from core.errors import ConfigError, DataError, UnitError
 from core.instruments import Instrument
@@ -14,6 +15,7 @@ from core.strategy import Subscription
 from core.trader import Trader
 from core.units import NS_PER_SECOND, NS_PER_US, parse_duration_ns
 from core.venue_opening import Environment
+from daemon.bars import heard_in_simulation, make_bars
 from daemon.config.build import build_cash, build_instruments, build_limits, build_rate, resolve_path
 from daemon.config.build_account import build_account_limits
 from daemon.config.loader import LoadedConfig
@@ -63,6 +65,7 @@ class Wired:
     files: list[Path]
     fraction: Callable[[], float]
     totals: Callable[[], dict[str, int]]
+    bars: Bars
 
 
 def wire_backtest(loaded: LoadedConfig) -> Wired:
@@ -75,7 +78,8 @@ def wire_backtest(loaded: LoadedConfig) -> Wired:
     subscriptions = [subscription for context in trader.contexts for subscription in context.subscriptions]
     instruments = list(trader.instruments.values())
     venue, files, fraction, totals, ts_start = wire_venue(loaded, instruments, subscriptions)
-    return Wired(trader, venue, cash_start, ts_start, files, fraction, totals)
+    bars = make_bars(loaded, subscriptions, is_simulated=True)
+    return Wired(trader, venue, cash_start, ts_start, files, fraction, totals, bars)
 
 
 def for_paper(loaded: LoadedConfig) -> LoadedConfig:
@@ -361,6 +365,7 @@ def simulated_venue(loaded: LoadedConfig, instruments: list[Instrument], subscri
     from sim.venue import InstrumentSettings, SimulatedVenue, VenueSettings
 
     venue = loaded.config.venue
+    wanted = heard_in_simulation(loaded, subscriptions)
     settings = VenueSettings(
         latency=_latency(loaded, venue),
         self_trade_prevention=SelfTradePrevention[venue.self_trade_prevention.upper()],
@@ -376,7 +381,7 @@ def simulated_venue(loaded: LoadedConfig, instruments: list[Instrument], subscri
             fidelity=venue.fidelity,
             queue_model=venue.queue_model,
             queue_power=float(venue.queue_power),
-            subscriptions=tuple(each for each in subscriptions if each.instrument_id == instrument.instrument_id),
+            subscriptions=tuple(each for each in wanted if each.instrument_id == instrument.instrument_id),
             check_crossed=venue.crossed == "stop",
             orders_max=venue.book_orders_max,
             levels_max=venue.levels_max,

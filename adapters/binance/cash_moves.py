@@ -1,4 +1,4 @@
-"""What Binance says of money that moved without a fill, as core events: rows of the futures' income history, spot's balanceUpdate. Pure.
+"""What Binance says of money that moved without a fill, as core events: the futures' income history, spot's balanceUpdate. Pure.
 
 The futures' stream says that a balance has changed, and why, but neither for which symbol nor under which name: it is the reason
 to ask the history, and nothing is booked from it. Spot's stream is all that there is of spot, and gives no name: it is made of
@@ -43,7 +43,7 @@ QUIET_REASONS = frozenset({"ORDER", "MARGIN_TYPE_CHANGE"})
 
 
 def is_of_a_fill(row: IncomeBody) -> bool:
-    return row.income_type in OF_FILLS and row.trade_id != ""
+    return row.income_type in OF_FILLS and row.trade_id not in ("", "0", 0)
 
 
 def income_moved(venue: str, row: IncomeBody, instruments: Mapping[str, Instrument], ts: int) -> CashMoved:

@@ -6,7 +6,7 @@ was asked for: on a connection where the venue (or a proxy) sends an answer too 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import partial
 
 import msgspec
@@ -211,6 +211,17 @@ class BinanceCodec:
 
     def open_conditional(self, symbol: str | None = None) -> Request[list[bodies.AlgoOrderBody]]:
         return self._request("algo.open", _maybe(symbol=symbol), bodies.read_algo_orders, is_all=symbol is None)
+
+    def all_open(self, symbols: Collection[str]) -> list[Request[list[bodies.OrderBody]] | Request[list[bodies.AlgoOrderBody]]]:
+        """What asks for the open orders of `symbols` with the least weight: symbol by symbol, or of the whole account."""
+        endpoint = self._table["orders.open"]
+        is_all = endpoint.weight * len(symbols) >= endpoint.weight_all
+        wanted: list[str | None] = [None] if is_all else [*symbols]
+        asked: list[Request[list[bodies.OrderBody]] | Request[list[bodies.AlgoOrderBody]]]
+        asked = [self.open_orders(symbol) for symbol in wanted]
+        if self.product is Product.USDM:
+            asked += [self.open_conditional(symbol) for symbol in wanted]
+        return asked
 
     def trades(self, symbol: str, *, from_id: int) -> Request[list[bodies.TradeBody]]:
         """At most TRADES_MAX executions of ours, from a trade id on; a full page means that there are more."""

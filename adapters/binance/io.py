@@ -86,7 +86,7 @@ class BinanceAdapter:
         self._user = self._user_stream()
         self._cash = CashWatch(
             account,
-            send=lambda request: self._http.send(request),
+            http=lambda: self._http,
             venue_now=lambda: self._clock.venue_now(now_ns()),
             emit=self._emit,
             tell=self._tell,
@@ -371,6 +371,7 @@ class BinanceAdapter:
         return msgspec.structs.replace(state, open_orders=tuple(is_news), cash_moves=moves), began
 
     def _want_recovery(self) -> None:
+        self._cash.reconnected()
         self._recover_wanted.set()
 
     async def _recover(self, on_reconnect: OnReconnect) -> None:

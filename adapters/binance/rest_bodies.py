@@ -127,7 +127,7 @@ class PositionBody(Struct, frozen=True, rename="camel"):
 
 
 class IncomeBody(Struct, frozen=True, rename="camel"):
-    """What moved the futures account's money. `tran_id` is unique for the kind; some answers have it as a text."""
+    """What moved the futures account's money. `tran_id` is unique for the kind. Ids come as numbers or as texts."""
 
     symbol: Text
     income_type: Text
@@ -135,7 +135,7 @@ class IncomeBody(Struct, frozen=True, rename="camel"):
     asset: Text
     time: Count
     tran_id: Count | Text
-    trade_id: Text = ""
+    trade_id: Count | Text = ""
 
     @property
     def name(self) -> str:

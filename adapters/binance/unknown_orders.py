@@ -74,7 +74,7 @@ class UnknownOrders:
         self._add(client_order_id, instrument_id, intent, sent, sent + self.bound_after(recv_window_ns, clock_error_ns))
 
     def confirm(self, client_order_id: int, instrument_id: str, now: int) -> None:
-        """A cancel was answered as done. The end of an order takes a second word: the stream's, which comes at once, or an answer."""
+        """A cancel was answered as done. An order's end takes a second word: the stream's, which comes at once, or an answer."""
         self._add(client_order_id, instrument_id, Intent.CANCEL, now, now + self._limits.done_shows_ns)
 
     def _add(self, client_order_id: int, instrument_id: str, intent: Intent, sent: int, bound: int) -> None:

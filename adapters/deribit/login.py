@@ -46,13 +46,18 @@ class Login:
         self._refuse = refuse
         self._steps: deque[Step] = deque()
         self._nonce = ""
+        self._wall_ns = 0
         self._refresh_token = ""
         self._refresh_ts: int | None = None
         self.is_authenticated = False
 
-    def start(self, ts: int, nonce: str, *, is_switch: bool = False) -> None:
-        """`is_switch`: auth and heartbeat alone, for a connection that places no order and listens to nothing."""
+    def start(self, ts: int, nonce: str, wall_ns: int, *, is_switch: bool = False) -> None:
+        """`wall_ns`: the machine's own clock, which the signature is stamped with.
+
+        `is_switch`: auth and heartbeat alone, for a connection that places no order and listens to nothing.
+        """
         self._nonce = nonce
+        self._wall_ns = wall_ns
         is_watch = self._settings.is_watch
         self._steps = deque([self._heartbeat] if is_watch else [self._auth, self._heartbeat])
         if is_switch:
@@ -110,9 +115,9 @@ class Login:
 
         def build(request_id: int) -> bytes:
             if settings.sign:
-                # The signature's stamp is our own clock: what the venue's says is not known yet.
+                # The signature's stamp is the machine's own clock: what the venue's says is not known yet.
                 return requests.auth_signature(
-                    request_id, settings.client_id, settings.client_secret, ts // NS_PER_MS, self._nonce
+                    request_id, settings.client_id, settings.client_secret, self._wall_ns // NS_PER_MS, self._nonce
                 )
             return requests.auth_credentials(request_id, settings.client_id, settings.client_secret)
 

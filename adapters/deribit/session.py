@@ -54,7 +54,7 @@ from core.units import NS_PER_MS, NS_PER_SECOND
 from core.venue_adapter import VenueOrder, VenueState
 
 # Executions are asked for again from so long before the connection was lost.
-EXECUTIONS_OVERLAP_NS = 60 * NS_PER_SECOND
+EXECUTIONS_OVERLAP_MS = 60_000
 TRUTH_RETRY_NS = NS_PER_SECOND
 TRUTH_TRIES_MAX = 10
 QUIET_CHECK_NS = NS_PER_SECOND // 4
@@ -85,25 +85,27 @@ class DeribitSession:
         self._truth: Truth | None = None
         self._truth_due_ts: int | None = None
         self._truth_tries = 0
-        self._lost_ts = ts
+        self._begun_ts = ts
+        # Moments are kept by the server's own stamps: ours may be ahead by as much as the machine's clock ever was.
+        self._lost_ms: int | None = None
         # Orders of a process before this one may still be under way: the first truth is not taken before their valid_until.
         self._quiet_until_ms: int | None = None
         self._look: Truth | None = None  # the slow comparison, while it is under way
         self._look_due_ts: int | None = None
-        self._look_since_ts = ts
+        self._look_since_ms = 0
         self._changes = 0
         self._query_number = 0
         self._queries: dict[int, Truth] = {}
 
     # The connection.
 
-    def connected(self, ts: int, nonce: str) -> Output:
-        """The socket is open. `nonce` is random text for this login's signature."""
+    def connected(self, ts: int, nonce: str, wall_ns: int | None = None) -> Output:
+        """The socket is open. `nonce` is random text for this login's signature, `wall_ns` its stamp; None: `ts`."""
         assert self.phase is Phase.DOWN
         self.phase = Phase.LOGIN
         self._heard_ts = ts
         self.link.up()
-        self.login.start(ts, nonce)
+        self.login.start(ts, nonce, ts if wall_ns is None else wall_ns)
         return self._output()
 
     def disconnected(self, ts: int) -> Output:
@@ -111,7 +113,7 @@ class DeribitSession:
         if self.phase is Phase.DOWN:
             return self._output()
         if self.phase is Phase.READY:
-            self._lost_ts = ts
+            self._lost_ms = self.link.server_seen_ms
         self.phase = Phase.DOWN
         self._truth = self._truth_due_ts = self._look = self._look_due_ts = None
         self.cash.down(ts)
@@ -348,7 +350,8 @@ class DeribitSession:
             self.link.keep_alive(ts, requests.test)
             self._truth_due_ts = ts + QUIET_CHECK_NS
             return
-        since_ms = since_ms_of(self._lost_ts - EXECUTIONS_OVERLAP_NS)
+        lost_ms = self.link.server_ms(self._begun_ts) if self._lost_ms is None else self._lost_ms
+        since_ms = lost_ms - EXECUTIONS_OVERLAP_MS
         self._truth = Truth(self.link, self.instruments, since_ms, lambda: self._changes, self._told, self._untold)
         self._truth.start(ts)
 
@@ -363,7 +366,7 @@ class DeribitSession:
         if not self.orders.resolver.is_idle:
             return  # what was found raised a question: once it is answered, another look
         self.phase = Phase.READY
-        self._look_since_ts, self._look_due_ts = ts, ts + self.settings.look_interval_ns
+        self._look_since_ms, self._look_due_ts = self.link.server_seen_ms, ts + self.settings.look_interval_ns
         self.cash.ready(ts)
         output = self.link.output
         if self._was_ready:
@@ -392,8 +395,8 @@ class DeribitSession:
     # The slow comparison: order truth never rests on one stream.
 
     def _take_look(self, ts: int) -> None:
-        since_ms = since_ms_of(self._look_since_ts - EXECUTIONS_OVERLAP_NS)
-        self._look_since_ts = ts
+        since_ms = self._look_since_ms - EXECUTIONS_OVERLAP_MS
+        self._look_since_ms = self.link.server_seen_ms
         self._look = Truth(
             self.link, self.instruments, since_ms, lambda: self._changes, self._looked, self._not_looked, rounds_max=1
         )
@@ -412,7 +415,7 @@ class DeribitSession:
                 self.link.fact(FactKind.STREAM, "a query knows a fill that the user stream has not told")
                 self._close("the user stream is dead")
                 break
-        self.orders.ask_for_missing(ts, truth, self.link.server_ms(self._look_since_ts))
+        self.orders.ask_for_missing(ts, truth, self._look_since_ms)
 
     def _not_looked(self, ts: int, _text: str) -> None:
         self._look = None

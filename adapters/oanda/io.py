@@ -62,6 +62,7 @@ class OandaAdapter:
         rules: Mapping[str, Rules],
         settings: OandaSettings,
         now: Now,
+        wall: Callable[[], int],
         on_trouble: Callable[[str], None],
         on_frame: OnFrame,
         is_watch: bool = False,
@@ -77,6 +78,8 @@ class OandaAdapter:
         self._rules = dict(rules)
         self._settings = settings
         self._now = now
+        self._wall = wall
+        self._asked_since_ts = now()  # from where on the daemon wants executions, by the venue's stamps
         self._on_trouble = on_trouble
         self._on_frame = on_frame
         self._is_watch = is_watch
@@ -138,6 +141,7 @@ class OandaAdapter:
     async def query(self, since_ts: int) -> VenueState:
         if not self._is_open:
             raise TransportError(f"{self.venue}: there is no connection")
+        self._asked_since_ts = since_ts
         try:
             return await self._look(since_ts)
         except RefusedError as error:
@@ -278,7 +282,8 @@ class OandaAdapter:
     async def _restored(self, on_reconnect: OnReconnect) -> None:
         """The stream is back: what it did not tell is asked for, then compared, and only then orders leave."""
         await self._check_token()
-        state = await self._look(max(self._now() - OVERLAP_NS, 0))
+        # Our stamps may be ahead of the venue's by as much as the machine's clock ever was.
+        state = await self._look(max(min(self._now() - OVERLAP_NS, self._asked_since_ts), 0))
         try:
             on_reconnect(state)
         finally:
@@ -388,7 +393,7 @@ class OandaAdapter:
             there = int(parsedate_to_datetime(answer.headers.get("date", "")).timestamp()) * NS_PER_SECOND
         except (TypeError, ValueError):
             return  # nobody says
-        apart_s = abs(self._now() - there) // NS_PER_SECOND
+        apart_s = abs(self._wall() - there) // NS_PER_SECOND
         if apart_s > self._settings.clock_error_s_max + 1:
             raise ConfigError(f"this machine's clock and OANDA's are {apart_s} s apart: set the clock")
 

@@ -61,6 +61,7 @@ def open_adapter(opening: VenueOpening) -> OandaAdapter:
         rules=rules,
         settings=settings,
         now=opening.now,
+        wall=opening.wall,
         on_trouble=opening.on_trouble,
         on_frame=opening.on_frame,
         is_watch=is_watch,
@@ -134,7 +135,7 @@ def _transport(opening: VenueOpening, settings: OandaSettings, on_frame: OnFrame
             connect_interval_s=settings.connect_interval_s,
         ),
         monotonic_ns=opening.now,
-        wall_ns=opening.now,
+        wall_ns=opening.wall,
     )
 
 

@@ -108,12 +108,19 @@ def _foreign(deeds: Deeds) -> Plan:
 
 def _binance(*, is_usdm: bool) -> dict[int, Plan]:
     plans = {
+        # What is not found has to be asked about first, and be open, or have ended.
+        20: Plan(times=6, together=(14,)),
+        21: Plan(times=6, together=(14,)),
+        # The venue bans for two minutes at least, and nothing is to be had from it for so long.
+        38: Plan(times=1, dwell_s=125.0, alert_s=ALERT_S),
         53: Plan(cuts=True),
         58: _foreign(_by_hand("manual_order", "symbol", "qty", side="BUY")),
         60: Plan(deeds=one("restart", orders_lost=1), alert_s=ALERT_S),
         62: Plan(deeds=one("halt", symbol="{symbol}"), after=one("open", symbol="{symbol}")),
     }
     if is_usdm:
+        # A listen key is kept every twenty minutes: nobody waits for that.
+        plans[61] = Plan(deeds=one("expire_keys"))
         plans[64] = Plan(deeds=_fund_symbol)
         plans[65] = _foreign(one("liquidate", account="{account}", symbol="{symbol}"))
     return plans

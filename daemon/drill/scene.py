@@ -168,7 +168,8 @@ class Scene:
         books = read_books(stage.loaded, stage.folder / "state" / stage.name)
         found = judge_books(books, ledgers, self.accounts, self.prefixes)
         foreign = self._foreign_positions(ledgers)
-        found += judge_state(books, ledgers, self.accounts, self.instruments, build_cash(stage.loaded), foreign)
+        reporting = [each.connection.venue for each in stage.simulated if each.profile.reports_cash]
+        found += judge_state(books, ledgers, self.accounts, self.instruments, build_cash(stage.loaded), foreign, reporting)
         self.watcher.look()
         found += self.watcher.breaches(foreign)
         found += self._judge_kill(ledgers)

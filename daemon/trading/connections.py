@@ -11,6 +11,7 @@ from core.strategy import Subscription
 from core.trader import Trader
 from core.venue_adapter import Adapter
 from core.venue_opening import OnFrame, Role, no_frame
+from daemon.bars import heard_at_venue
 from daemon.config.build import build_instruments
 from daemon.config.loader import LoadedConfig
 from daemon.trading.clock import Clock
@@ -56,7 +57,9 @@ def open_connections(
                     loaded,
                     connection,
                     instruments=trader.instruments,
-                    subscriptions=[each for context in trader.contexts for each in context.subscriptions],
+                    subscriptions=heard_at_venue(
+                        connection, [each for context in trader.contexts for each in context.subscriptions]
+                    ),
                     now=clock.now,
                     on_trouble=on_trouble,
                     on_frame=no_frame if frames_of is None else frames_of(connection.venue),

@@ -51,6 +51,7 @@ class Kind(Enum):
     CASH = "cash"  # money that was moved and not booked
     ORDER = "order"  # the venue shows an order of ours in another state
     GONE = "gone"  # the venue does not have it
+    CLOSED = "closed"  # the venue shows one that has ended here: older than its end, or a person has to look
     DOUBT = "doubt"  # the venue does not have it yet, and it may still be on its way
     FOREIGN = "foreign"  # not ours, and dealt with by the policy
     PROBLEM = "problem"  # not ours, or impossible: a person has to look
@@ -83,7 +84,8 @@ class Look:
     @property
     def problems(self) -> tuple[str, ...]:
         """What a person has to look at."""
-        return tuple(finding.text for finding in self.findings if finding.kind in (Kind.PROBLEM, Kind.POSITION))
+        kinds = (Kind.PROBLEM, Kind.CLOSED, Kind.POSITION)
+        return tuple(finding.text for finding in self.findings if finding.kind in kinds)
 
     @property
     def texts(self) -> tuple[str, ...]:
@@ -220,7 +222,7 @@ class _Looking:
                 yield self._foreign_order(found)
             elif not ours.is_open:
                 text = f"order {ours.client_order_id} is open there, and {ours.status.name} here"
-                yield Finding(Kind.PROBLEM, f"order {ours.client_order_id}", (ours.status,), text)
+                yield Finding(Kind.CLOSED, f"order {ours.client_order_id}", (ours.status,), text)
             else:
                 at_venue[ours.client_order_id] = found
 

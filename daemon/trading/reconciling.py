@@ -51,8 +51,9 @@ from daemon.trading.session import Session
 SETTLE_S = 1.0  # within which a fill that the venue has booked is known here too
 FINDINGS_SHOWN_MAX = 100
 TOLD_MAX = 10_000  # foreign orders and fills of which nobody is told twice
-# The kinds that one look cannot be sure of, even at the start: a venue may not find what it has (docs/PAPER.md).
-NEEDS_A_SECOND_LOOK = (Kind.GONE, Kind.POSITION)
+# The kinds that one look cannot be sure of, even at the start: a venue may not find what it has (docs/PAPER.md), and what it said
+# may be older than the end of an order that was heard of since.
+NEEDS_A_SECOND_LOOK = (Kind.GONE, Kind.CLOSED, Kind.POSITION)
 
 
 @dataclass(frozen=True, slots=True)

@@ -165,7 +165,7 @@ class Acts:
         value = sum(order.value for order in list(self._exchange.orders.values())[before:] if order.origin == "forced")
         fee = market.rules.commission(1, value, LIQUIDATION_FEE_RATE)
         desk, currency = self._desk, market.rules.settlement_currency
-        move = self._exchange.adjust(ts, account, currency, -fee, "insurance clear")
+        move = desk.books.move_cash(ts, account, market.listing, currency, -fee, "insurance clear")
         desk.collect(ts)  # the executions are told first
         desk.tell(ts, desk.by_account[account.name], desk.writer.account_update(ts, account, "INSURANCE_CLEAR", move))
 

@@ -51,3 +51,27 @@ KNOWN: dict[int, str] = {
     61: "the listen key or the subscription ends",
     62: "the symbol is in a break when an order is sent",
 }
+# What no drill can show here, and why; 16 to 18 only because our adapter gives them no occasion.
+NOT_SHOWN: dict[int, str] = {
+    12: "an id is free again once its order has ended, by the documentation; the adapter uses none twice",
+    13: "an order is found by its id alone, and an id that is open is refused",
+    16: "the adapter sends no batches",
+    17: "the adapter sends no cancel-replace",
+    18: "no drill sends conditional orders; tests/adapters/binance/test_outcomes.py has a 404",
+    19: "a post-only order is refused here, never repriced",
+    28: "27 is answered in the same words",
+    30: "executions are final",
+    31: "tests/adapters/binance/test_order_events.py: an order that is filled beyond its quantity cannot be",
+    33: "the adapter sends no brackets",
+    36: "tests/adapters/binance/test_worlds.py, tests/sim/whole: executions while streams are cut",
+    45: "44 refuses the handshake",
+    46: "there are no credits: 37 and 38 are the limits",
+    47: "there is no cancel-on-disconnect",
+    48: "the guardian arms no dead-man switch in a drill: tests/adapters/binance/test_at_simulator.py",
+    52: "books have no checksum",
+    63: "62 is what a symbol that pauses looks like",
+    66: "there are no splits and no dividends",
+    67: "there are no sessions",
+    68: "there is no daily reset",
+    69: "the simulator has one environment: tests/adapters/binance/test_io.py",
+}

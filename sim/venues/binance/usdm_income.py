@@ -14,7 +14,7 @@ ROWS = 100
 WINDOW_NS = 7 * NS_PER_DAY  # where no time is asked for
 KEPT_NS = 90 * NS_PER_DAY
 # [?] How long the history is behind the account is nowhere said.
-BEHIND_NS = 2 * NS_PER_SECOND
+BEHIND_NS = NS_PER_SECOND
 KINDS = {"funding": "FUNDING_FEE", "insurance clear": "INSURANCE_CLEAR"}
 MOVE_IDS, PROFIT_IDS, COMMISSION_IDS = 9_000_000, 4 * 10**17, 7 * 10**17  # far apart, and beyond what a double holds
 

@@ -22,17 +22,17 @@ async def busy(world: World) -> None:
     """Some of everything, not waiting for answers where a strategy would not."""
     world.buy(10, 2_000_000)
     world.buy(4, None)
-    await anyio.sleep(0.05)
+    await anyio.sleep(0.2)
     world.do(lambda context: context.replace(world.order(0), 6, 2_010_000))
     world.submit(Side.SELL, 2, None)
-    await anyio.sleep(0.05)
+    await anyio.sleep(0.2)
     world.buy(3, 2_020_000)
     world.do(lambda context: context.cancel(world.order(0)))
-    await anyio.sleep(0.05)
+    await anyio.sleep(0.2)
     world.do(lambda context: context.cancel_all())
-    await anyio.sleep(0.05)
+    await anyio.sleep(0.2)
     world.submit(Side.SELL, 2, None)
-    await anyio.sleep(0.05)
+    await anyio.sleep(0.2)
 
 
 @pytest.mark.parametrize("number", sorted(set(KNOWN) - {31}))

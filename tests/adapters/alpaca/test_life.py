@@ -31,7 +31,8 @@ from sim.venues.alpaca.settings import listing_rules
 from tests.adapters.alpaca.world import ACCOUNT, KEY, SETTINGS, World, run
 
 
-def test_an_order_rests_is_replaced_and_canceled() -> None:
+@pytest.mark.parametrize("is_real", [False, True], ids=["virtual", "sockets"])
+def test_an_order_rests_is_replaced_and_canceled(is_real: bool) -> None:
     async def test(world: World) -> None:
         world.buy(10, 2_000_000)
         await world.until(lambda: world.order().status is OrderStatus.ACCEPTED)
@@ -47,7 +48,7 @@ def test_an_order_rests_is_replaced_and_canceled() -> None:
         assert world.differences() == []
         assert await world.reconcile() == []
 
-    run(test)
+    run(test, is_real=is_real)
 
 
 def test_market_orders_fill_and_every_cent_is_the_same_here_and_there() -> None:
@@ -136,6 +137,8 @@ def test_an_order_with_fills_is_not_replaced() -> None:
         ticket = next(iter(world.venue.engine.open_tickets("main")))
         world.served.act("hit", {"account": "main", "id": ticket.id, "qty": 4})
         await world.until(lambda: world.order().status is OrderStatus.PARTIALLY_FILLED)
+        # The print of it tells what the market is: the book has one side.
+        await world.until(lambda: any(isinstance(event, Trade) for event in world.events))
         world.do(lambda context: context.replace(world.order(), 9, 2_290_000))
         await world.until(lambda: world.heard(ReplaceRejected))
         assert world.differences() == []
@@ -160,7 +163,8 @@ def test_market_data_is_what_the_venue_has() -> None:
     run(test)
 
 
-def test_a_cut_of_everything_is_a_gap_and_then_the_account_as_it_is() -> None:
+@pytest.mark.parametrize("is_real", [False, True], ids=["virtual", "sockets"])
+def test_a_cut_of_everything_is_a_gap_and_then_the_account_as_it_is(is_real: bool) -> None:
     async def test(world: World) -> None:
         world.buy(10, 2_000_000)
         await world.until(lambda: world.order().status is OrderStatus.ACCEPTED)
@@ -175,7 +179,7 @@ def test_a_cut_of_everything_is_a_gap_and_then_the_account_as_it_is() -> None:
         await world.settled()
         assert any("ALPACA" in trouble for trouble in world.troubles)
 
-    run(test)
+    run(test, is_real=is_real)
 
 
 def test_what_is_to_be_sent_while_the_stream_is_away_is_refused_and_cancels_go() -> None:
@@ -204,7 +208,8 @@ def test_orders_and_fills_by_hand_are_foreign() -> None:
     run(test)
 
 
-def test_the_guardians_switch() -> None:
+@pytest.mark.parametrize("is_real", [False, True], ids=["virtual", "sockets"])
+def test_the_guardians_switch(is_real: bool) -> None:
     async def test(world: World) -> None:
         world.buy(20, None)
         await world.until(lambda: world.order().status is OrderStatus.FILLED)
@@ -225,7 +230,7 @@ def test_the_guardians_switch() -> None:
         await switch.close()
         await world.until(lambda: not world.trader.orders.open_orders())
 
-    run(test)
+    run(test, is_real=is_real)
 
 
 def test_the_switch_cancels_one_by_one_where_the_bulk_call_leaves_some() -> None:

@@ -19,7 +19,7 @@ from tests.adapters.alpaca.world import World, run
 SEEDS = (
     [int(os.environ["ALPACA_SEED"])]
     if "ALPACA_SEED" in os.environ
-    else list(range(1, int(os.environ.get("ALPACA_SEEDS", "4")) + 1))
+    else list(range(1, int(os.environ.get("ALPACA_SEEDS", "12")) + 1))
 )
 DEEDS = 60
 RATE_PPM = 30_000
@@ -66,7 +66,7 @@ def test_the_books_are_the_venues_whatever_went_wrong(seed: int) -> None:
             world.venue.faults.set_rate(number, RATE_PPM)
         for _ in range(DEEDS):
             deed(world, source)
-            await anyio.sleep(source.random() * 0.06)
+            await anyio.sleep(source.random())
         world.venue.faults.is_quiet = True
         world.do(lambda context: context.cancel_all())
         await world.settled()

@@ -1,4 +1,4 @@
-"""A daemon's core around the adapter, against the simulator over loopback: Trader, strategy by hand, comparison, audit."""
+"""A daemon's core around the adapter, against the simulator behind its shell: Trader, strategy by hand, comparison, audit."""
 
 from __future__ import annotations
 
@@ -25,11 +25,15 @@ from core.trader import Trader
 from core.venue_adapter import Adapter, VenueState
 from core.venue_opening import Environment, VenueOpening
 from core.venue_switch import VenueSwitch
-from daemon.trading.clock import SystemClock
+from daemon.trading.clock import Clock, SystemClock
 from daemon.trading.reconcile import ForeignPolicy, Kind, look
 from daemon.venue_sim.loopback import Served, serve
 from sim.venues.alpaca.settings import DEFAULT, AlpacaSimSettings, listing_rules
 from sim.venues.alpaca.venue import AlpacaVenue
+from sim.virtual.agenda import Agenda
+from sim.virtual.clock import VirtualClock
+from sim.virtual.loop import VirtualLoop
+from sim.virtual.network import Network
 from tests.adapters.alpaca.auditor import differences
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -44,7 +48,8 @@ FAST = {
 KEY = "AAPL.ALPACA"
 PREFIX = "t"
 ACCOUNT = DEFAULT.accounts[0]
-BOUND_S = 30.0
+BOUND_S = 60.0
+PATIENT_S = 20.0  # on sockets: the machine may stall
 PAUSE_S = 0.01
 LIMITS = InstrumentLimits(
     order_qty_max=10**6, order_notional_max=10**18, position_qty_max=10**6, price_collar_ppm=900_000, market_age_ns_max=0
@@ -75,10 +80,10 @@ class Hand:
 
 
 class World:
-    def __init__(self, served: Served, venue: AlpacaVenue, **settings: Any) -> None:
+    def __init__(self, served: Served, venue: AlpacaVenue, clock: Clock, **settings: Any) -> None:
         self.served = served
         self.venue = venue
-        self.clock = SystemClock()
+        self.clock = clock
         self.troubles: list[str] = []
         self.frames: list[tuple[int, str, bytes]] = []
         self.settings = DEFAULTS | FAST | settings
@@ -194,7 +199,7 @@ class World:
     def differences(self) -> list[str]:
         return differences(self.venue.ledger(), "main", self.trader, PREFIX)
 
-    async def settled(self, bound_s: float = BOUND_S / 2) -> None:
+    async def settled(self, bound_s: float = BOUND_S / 4) -> None:
         """Until ours is the venue's ledger; what still differs at the end is in the failure."""
         try:
             with anyio.fail_after(bound_s):
@@ -214,12 +219,11 @@ class World:
 
 
 @asynccontextmanager
-async def world(sim: AlpacaSimSettings = SETTINGS, *, is_running: bool = True, **settings: Any) -> AsyncIterator[World]:
+async def world(sim: AlpacaSimSettings, clock: Clock, *, is_running: bool = True, **settings: Any) -> AsyncIterator[World]:
     """Connected and running, unless `is_running` is False."""
-    clock = SystemClock()
     venue = AlpacaVenue(sim, seed=7, ts=clock.now())
     async with serve(venue, clock) as served:
-        made = World(served, venue, **settings)
+        made = World(served, venue, clock, **settings)
         if not is_running:
             yield made
             return
@@ -234,10 +238,14 @@ async def world(sim: AlpacaSimSettings = SETTINGS, *, is_running: bool = True, *
             await made.adapter.close()
 
 
-def run(test: Callable[[World], Awaitable[None]], sim: AlpacaSimSettings = SETTINGS, **options: Any) -> None:
-    async def bounded() -> None:
+def run(
+    test: Callable[[World], Awaitable[None]], sim: AlpacaSimSettings = SETTINGS, *, is_real: bool = False, **options: Any
+) -> None:
+    """In virtual time; `is_real`: on sockets and by the clock."""
+
+    async def bounded(clock: Clock) -> None:
         with anyio.fail_after(BOUND_S):
-            async with world(sim, **options) as made:
+            async with world(sim, clock, **options) as made:
                 try:
                     await test(made)
                 except BaseException:
@@ -245,4 +253,10 @@ def run(test: Callable[[World], Awaitable[None]], sim: AlpacaSimSettings = SETTI
                     print(*made.troubles, *made.trader.orders.orders.values(), *made.events[-10:], sep="\n")
                     raise
 
-    asyncio.run(bounded())
+    if is_real:
+        options.setdefault("request_deadline_s", PATIENT_S)
+        asyncio.run(bounded(SystemClock()))
+        return
+    agenda = Agenda()
+    with asyncio.Runner(loop_factory=lambda: VirtualLoop(agenda, Network(agenda, seed=1))) as runner:
+        runner.run(bounded(VirtualClock(agenda)))

@@ -263,9 +263,12 @@ async def test_a_download_goes_on_where_it_was_cut_off(monkeypatch: pytest.Monke
     assert not list(tmp_path.iterdir())
     # Left by a process that was killed when all had come: its end is where the file ends.
     (tmp_path / "b.zip.download").write_bytes(whole)
-    asked[:] = ["", "", ""]
-    client_answer = httpx.MockTransport(lambda request: httpx.Response(416 if "range" in request.headers else 200, content=whole))
-    again = HistoryClient(secrets={}, origin="https://x.example", requests_per_minute=0, folder=tmp_path, transport=client_answer)
+
+    def end(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(416) if "range" in request.headers else httpx.Response(200, stream=Cut(whole, is_cut=False))
+
+    transport = httpx.MockTransport(end)
+    again = HistoryClient(secrets={}, origin="https://x.example", requests_per_minute=0, folder=tmp_path, transport=transport)
     async with again.download("https://x.example/a/b.zip") as path:
         assert path.read_bytes() == whole
     await client.aclose()

@@ -72,14 +72,19 @@ def test_a_query_goes_again_and_its_request_is_what_was_built() -> None:
 def test_a_caller_that_is_cancelled_in_a_mock_may_have_sent() -> None:
     records: list[HttpRecord] = []
 
+    asking = anyio.Event()
+
     async def never(asked: httpx.Request) -> httpx.Response:
+        asking.set()
         await anyio.sleep_forever()
         raise AssertionError
 
     async def run() -> None:
         http = transport(wire=httpx.MockTransport(never), record=records.append)
-        with anyio.move_on_after(0.05):
-            await http.send(request(ORIGIN, cost=0))
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(http.send, request(ORIGIN, cost=0))
+            await asking.wait()
+            tasks.cancel_scope.cancel()
 
     anyio.run(run)
     assert [(record.kind, record.progress, record.outcome) for record in records[1:]] == [

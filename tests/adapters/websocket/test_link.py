@@ -260,7 +260,7 @@ def test_a_refusal_that_is_not_whole_is_a_refusal(answer: bytes, holds: bool) ->
 
     async def client(url: str) -> None:
         with pytest.raises(RefusedHandshake) as caught:
-            await connect(url, connect_timeout_s=0.5 if holds else 20.0)
+            await connect(url, connect_timeout_s=2.0 if holds else 20.0)
         assert caught.value.status == 403
         assert caught.value.body.endswith(b"<html>no</html>")
 
@@ -430,11 +430,11 @@ def test_a_reader_that_is_slow_stops_the_venue_and_loses_nothing(use_uvloop: boo
         await conversation.send(closing(1000))
 
     async def client(url: str) -> None:
-        link = await connect(url, silence_timeout_s=0.3)
+        link = await connect(url, silence_timeout_s=1.5)
         while not link._is_paused:
             await anyio.sleep(0.01)
         assert len(link._messages) < 2 * IN_MESSAGES_MAX
-        await anyio.sleep(0.5)  # longer than the silence that is allowed: it is this side that does not listen
+        await anyio.sleep(1.7)  # longer than the silence that is allowed: it is this side that does not listen
         assert link.is_open
         for number in range(total):
             message = link.take_ready() or await link.receive()

@@ -19,7 +19,7 @@ from daemon.journal.tail import TailReader
 
 # Venues whose ledger has all that moves money without a fill ("cash", as sim/venues/exchange/ledger.py has it), and whose adapter
 # says all of it.
-REPORTING = frozenset(("SIM", "OANDA", "DERIBIT"))
+REPORTING = frozenset(("SIM", "BINANCE", "DERIBIT", "OANDA"))
 # Of these the ledger says what every fill has paid as well: by instrument the currency, and money for a point and a unit.
 PAYING: dict[str, tuple[str, int]] = {"ACME.SIM": ("USD", 10**6)}
 SHOWN_MAX = 5
@@ -44,7 +44,7 @@ def audit_cash(
     books: CashBooks,
     reporting: Collection[str] = REPORTING,
 ) -> list[str]:
-    """Of venues in `reporting`; `ledgers` and `accounts` by venue. What was moved before the account began may be booked or not."""
+    """`ledgers` and `accounts` by venue. What was moved before the account began may be booked or not."""
     found: list[str] = []
     for venue in sorted(ledgers.keys() & set(reporting)):
         theirs = [each for each in ledgers[venue]["cash"] if each["account"] == accounts[venue] and each["amount"]]

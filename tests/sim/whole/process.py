@@ -56,6 +56,7 @@ class Process:
         self.failures: list[str] = []
         self.watcher = Watcher(agenda)
         self.has_been_live = False
+        self.has_seen_wrong_clock = False
         self.disk = Disk(root, chance, self._die)
         self.loop = VirtualLoop(agenda, network, "daemon")
         self.daemon = Daemon(loaded, quiet=True, files=self.disk, listeners=[self.watcher])
