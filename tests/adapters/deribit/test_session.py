@@ -58,7 +58,7 @@ def test_nothing_private_before_auth_and_no_order_before_the_truth() -> None:
     world.keeps_frames = True
     world.begin()
     order = world.submit(BTC, Side.BUY, 10, BID)
-    assert methods(world)[:13] == [
+    assert methods(world)[:14] == [
         "public/auth",
         "public/set_heartbeat",
         "private/enable_cancel_on_disconnect",
@@ -71,6 +71,7 @@ def test_nothing_private_before_auth_and_no_order_before_the_truth() -> None:
         "private/get_user_trades_by_currency_and_time",
         "private/get_open_orders",
         "private/get_positions",
+        "private/get_transaction_log",  # no order waits for it
         "private/buy",
     ]
     assert order.status is OrderStatus.ACCEPTED
@@ -301,6 +302,17 @@ def test_refusals_of_the_venue_and_of_our_own() -> None:
     rejected = [order for order in (crossing, off_tick, odd_lot, not_there) if order.status is OrderStatus.REJECTED]
     assert reasons[0] is Reason.POST_ONLY
     assert len(rejected) == len(reasons)
+    agree(world)
+
+
+def test_a_reject_of_a_rare_kind_is_a_reject() -> None:
+    world = ready()
+    world.keeps_frames = True
+    order = world.submit(BTC, Side.SELL, 10, BID, reduce_only=True, time_in_force=TimeInForce.IOC)
+    assert (world.names_of(order), order.status) == (["OrderRejected"], OrderStatus.REJECTED)
+    assert any(b'"code":11030' in payload for _, _, payload in world.frames)
+    # Nobody asks what became of it.
+    assert methods(world) == ["private/sell"]
     agree(world)
 
 
