@@ -29,7 +29,8 @@ from daemon.journal.writer import JournalSettings, JournalWriter, Sync
 from daemon.ledger_check import check_ledger
 from daemon.logging_setup import start_logging
 from daemon.progress import Display, choose_display
-from daemon.run_folder import LOG_FILE, ROWS_PER_PART, RunFolder
+from daemon.run_file import LOG_FILE
+from daemon.run_folder import ROWS_PER_PART, RunFolder
 from daemon.strategy_failure import with_place
 from daemon.timestamps import iso
 from daemon.version import VERSION

@@ -14,11 +14,10 @@ from typing import Any, TypeVar
 import polars as pl
 
 from core.errors import ConfigError, StorageError
+from daemon.run_file import RUN_FILE
 from sim.metrics import MARKOUT_HORIZONS_NS
 from sim.recorder import CashRow, EquitySample, FillRow, OrderRow, row_values
 
-RUN_FILE = "run.json"
-LOG_FILE = "log.jsonl"
 ROWS_PER_PART = 20_000
 
 Result = TypeVar("Result")
@@ -186,17 +185,3 @@ def _reason(error: Exception) -> str:
         return error.strerror
     number = _OS_ERROR.search(str(error))
     return os.strerror(int(number[1])) if number else str(error)
-
-
-def read_run(folder: Path) -> dict[str, Any]:
-    """The content of a run folder's run.json. Raises ConfigError where there is none."""
-    path = folder / RUN_FILE
-    try:
-        run = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"{folder}: is no run folder: {path.name}: {error.strerror or error}") from None
-    except ValueError as error:
-        raise ConfigError(f"{path}: is damaged: {error}") from None
-    if not isinstance(run, dict) or "run_id" not in run:
-        raise ConfigError(f"{path}: is not the record of a run")
-    return run

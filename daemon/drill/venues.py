@@ -51,7 +51,9 @@ PROFILES: dict[str, Profile] = {
             "stream_late_ms_max": 1_500,
             "silence_s": 12,
             "refused_wait_ms": 2_000,
+            "cash_interval_ms": 3_000,
         },
+        reports_cash=True,
     ),
     "binance-spot": BINANCE,
     "binance-usdm": BINANCE,
@@ -77,6 +79,7 @@ PROFILES: dict[str, Profile] = {
         "101-001-1000001-001",
         {"token": "simulated-token-1"},
         {"request_deadline_s": 2.0, "look_s": 3.0, "not_found_s": 3.0},
+        reports_cash=True,
     ),
     "ib": Profile(
         "DU1000001",

@@ -9,7 +9,8 @@ import polars as pl
 import pytest
 
 from core.errors import ConfigError, StorageError
-from daemon.run_folder import FILL_SCHEMA, RunFolder, read_run
+from daemon.run_file import read_run
+from daemon.run_folder import FILL_SCHEMA, RunFolder
 from sim.recorder import EquitySample, OrderRow
 
 

@@ -175,11 +175,7 @@ async def one_byte_at_a_time(conversation: Conversation) -> None:
 
 @pytest.mark.parametrize("script", [silence, one_byte_at_a_time])
 def test_a_deadline_ends_what_no_single_read_would(script: Script) -> None:
-<<<<<<< HEAD
     sent, _ = exchange(script, deadline_s=1.5)  # in which the request has left, on a busy machine too
-=======
-    sent, _ = exchange(script, deadline_s=1.5)
->>>>>>> main
     assert (sent.outcome, sent.reason) == (Outcome.UNKNOWN, "the deadline passed")
     assert Progress.SENDING <= sent.progress <= Progress.HEAD
 

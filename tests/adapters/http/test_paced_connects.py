@@ -46,12 +46,8 @@ def test_requests_that_may_not_connect_take_what_comes_free() -> None:
 def test_a_turn_comes_where_nothing_comes_free() -> None:
     async def slow_first(conversation: Conversation) -> None:
         while await conversation.request():
-<<<<<<< HEAD
-            while conversation is first_of(conversation) and conversation.server.connections < 2:
-=======
             is_first = conversation is first_of(conversation)
             while is_first and len(seen) < 2:
->>>>>>> main
                 await anyio.sleep(0.01)
             await conversation.send(OK)
 

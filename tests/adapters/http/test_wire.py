@@ -72,17 +72,6 @@ def test_a_query_goes_again_and_its_request_is_what_was_built() -> None:
 def test_a_caller_that_is_cancelled_in_a_mock_may_have_sent() -> None:
     records: list[HttpRecord] = []
 
-<<<<<<< HEAD
-    async def run() -> None:
-        with anyio.CancelScope() as scope:
-
-            async def never(asked: httpx.Request) -> httpx.Response:
-                scope.cancel()
-                await anyio.sleep_forever()
-                raise AssertionError
-
-            await transport(wire=httpx.MockTransport(never), record=records.append).send(request(ORIGIN, cost=0))
-=======
     asking = anyio.Event()
 
     async def never(asked: httpx.Request) -> httpx.Response:
@@ -96,7 +85,6 @@ def test_a_caller_that_is_cancelled_in_a_mock_may_have_sent() -> None:
             tasks.start_soon(http.send, request(ORIGIN, cost=0))
             await asking.wait()
             tasks.cancel_scope.cancel()
->>>>>>> main
 
     anyio.run(run)
     assert [(record.kind, record.progress, record.outcome) for record in records[1:]] == [
