@@ -306,6 +306,7 @@ class IbSession:
 
     def _check_clock(self, ts: int, seconds: int) -> None:
         # The venue's second began when it says and is over a second later.
+        self.looks.ahead_ns = max(ts - (seconds + 1) * NS_PER_SECOND, 0)
         away_ns = max(seconds * NS_PER_SECOND - ts, ts - (seconds + 1) * NS_PER_SECOND)
         if away_ns > int(self._settings.clock_error_max_s * NS_PER_SECOND):
             text = f"the gateway's clock and ours are {away_ns / NS_PER_SECOND:.1f} s apart"
