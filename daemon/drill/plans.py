@@ -144,7 +144,6 @@ def _binance(*, is_usdm: bool) -> dict[int, Plan]:
         # What is not found has to be asked about first, and be open, or have ended.
         20: Plan(times=6, together=(14,)),
         21: Plan(times=6, together=(14,)),
-        31: Plan(times=1, is_foreign=True, alert_s=ALERT_S),
         # The venue bans for two minutes at least, and nothing is to be had from it for so long.
         38: Plan(times=1, dwell_s=125.0, alert_s=ALERT_S),
         53: Plan(cuts=True),
