@@ -263,6 +263,7 @@ def test_a_connection_that_ends_before_anybody_reads_is_made_again() -> None:
         await until(lambda: not adapter._wire.is_open)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(adapter.run, bench.sink, bench.states.append)
+            await until(lambda: bench.states)
             await bench.sink.until(Quote)
             order_id = bench.rest(adapter)
             await bench.sink.until(OrderAccepted, 1, order_id)
