@@ -52,7 +52,7 @@ from daemon.journal.format import JOURNAL_FOLDER, JournalHeader
 from daemon.journal.opening import begin_journal, known_anchors, open_sealing
 from daemon.journal.writer import JournalSettings, JournalWriter, Sync
 from daemon.logging_setup import LogFile, start_logging
-from daemon.run_folder import LOG_FILE
+from daemon.run_file import LOG_FILE
 from daemon.trading.answering import Answering
 from daemon.trading.bar_sink import BarSink
 from daemon.trading.clock import Clock, SystemClock
@@ -258,6 +258,8 @@ class Daemon:
         loaded = self.loaded
         self.recovered = recover(folder, partial(build_bare_trader, loaded), self._say_records_read, known_anchors(loaded))
         check_state(loaded, self.recovered.state)
+        if self.recovered.previous_run:
+            folder.keep_run(self.recovered.previous_run)
         sealing = open_sealing(loaded)
         if self._on_seal is not None:
             sealing = replace(sealing, anchor=ToldAnchors(sealing.anchor, self._on_seal))

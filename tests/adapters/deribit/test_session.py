@@ -129,6 +129,41 @@ def test_a_token_is_refreshed_before_it_ends() -> None:
     assert (world.reconnects, world.facts) == (0, [])
 
 
+@pytest.mark.parametrize("lost", ["request", "answer"])
+def test_a_refresh_that_is_lost_costs_neither_the_connection_nor_an_order(lost: str) -> None:
+    """With the answer the next refresh token is lost: the one that is known is refused then, and the credentials are shown."""
+    world = ready()
+    order = world.submit(BTC, Side.BUY, 10, BID)
+    world.keeps_frames = True
+    receive, arrive = world.venue.receive, world.arrive
+    dropped: list[bytes] = []
+
+    def is_first(what: str, payload: bytes, mark: bytes) -> bool:
+        is_it = what == lost and mark in payload and not dropped
+        dropped.extend([payload] if is_it else [])
+        return is_it
+
+    def deaf(ts: int, number: int, payload: str | bytes) -> None:
+        data = payload.encode() if isinstance(payload, str) else payload
+        if not is_first("request", data, b'"refresh_token"'):
+            receive(ts, number, payload)
+
+    def mute(connection: int, payload: bytes) -> None:
+        if not is_first("answer", payload, b'"access_token"'):
+            arrive(connection, payload)
+
+    world.venue.receive = deaf  # type: ignore[method-assign]
+    world.arrive = mute  # type: ignore[method-assign]
+    world.rest(1_800 * S)
+    assert len(dropped) == 1
+    assert (world.session.phase, world.reconnects, order.status) == (Phase.READY, 0, OrderStatus.ACCEPTED)
+    grants = [json.loads(payload)["params"]["grant_type"] for way, _, payload in world.frames if b"public/auth" in payload]
+    second = "refresh_token" if lost == "request" else "client_signature"
+    assert grants[:2] == ["refresh_token", "refresh_token"]
+    assert second in grants[1:3]
+    agree(world)
+
+
 def test_heartbeats_are_answered_for_hours_without_an_order() -> None:
     world = ready()
     world.keeps_frames = True

@@ -32,6 +32,7 @@ from tests.sim.whole import kit_alpaca, kit_binance, kit_deribit, kit_ib, kit_oa
 from tests.sim.whole.auditor import FOREVER, Kill, after_kill, audit, over_limit
 from tests.sim.whole.books import read_books
 from tests.sim.whole.cash_auditor import audit_cash, read_cash
+from tests.sim.whole.disk import Disk
 from tests.sim.whole.machine import Machine
 from tests.sim.whole.process import Process, State
 from tests.sim.whole.venue_kit import VenueKit
@@ -123,6 +124,7 @@ class World:
         self._may_trade_again_ns = 0
         self._kills: list[Kill] = []
         self._is_calm = False
+        self._disk: Disk | None = None  # that of the life before, where the machine has gone on since
         self._clock_off_ns = 0  # for as long as somebody has set it wrong
         self._quieted: Process | None = None  # it was told to halt
         self._compared_by: Process | None = None
@@ -224,7 +226,8 @@ class World:
         self.say(f"life {self.verdict.lives} begins")
         self.network.reboot()
         loaded = self._config()
-        self.process = Process(self.agenda, self.network, loaded, self._root, self._chance)
+        self.process = Process(self.agenda, self.network, loaded, self._root, self._chance, self._disk)
+        self._disk = self.process.disk
         self._heed_wrong_clock()
         if not self._is_calm and not self.random.below(8):
             self.process.disk.die_at_call = 1 + self.random.below(60)
@@ -368,6 +371,7 @@ class World:
         process.disk.cut_power(target)
         shutil.rmtree(self._root)
         self._root = target
+        self._disk = None
 
     def _halt(self) -> None:
         process = self.process
