@@ -1,10 +1,10 @@
 """Bars from prints, or from the middle of the best prices where a venue prints none: one rule for backtest, paper and live. Pure.
 
 A bar is over [start, end) of the venue's stamps, on a grid that begins at 1970 UTC, and is told once: by the first print of a
-later interval, or BAR_GRACE_NS after its end by our clock, later by as much as the venue's stamps are behind that clock.
+later interval, or a grace after its end by our clock, later by as much as the venue's stamps are behind that clock.
 - An interval without a price has no bar, as in recorded bars: nothing is made up.
-- An interval that was not watched from its beginning to its end has no bar: the one in which watching began, and those of a gap
-  up to and with the one of the first market data after it.
+- An interval that was not watched from its beginning to its end has no bar: the one of the first print of all, and those of a gap
+  up to and with the one of the first print after it.
 - What comes when its bar has been told is left out, and counted.
 """
 
@@ -15,15 +15,19 @@ from enum import Enum
 
 import msgspec
 
-from core.events import AnyEvent, Bar, Book, GapDetected, Quote, Trade
+from core.events import AnyEvent, Bar, GapDetected, Quote, Trade
 from core.strategy import Subscription
 from core.units import INT64_MAX, NS_PER_SECOND, divide_half_even
 
-BAR_GRACE_NS = NS_PER_SECOND // 4
+BAR_GRACE_NS = NS_PER_SECOND // 4  # where prints are told as they happen; where they are asked for, it takes longer
 # A stamp that is further ahead of our clock is a mistake, which would end bars long before their time.
 AHEAD_NS_MAX = 60 * NS_PER_SECOND
 NEVER = INT64_MAX
 NO_BARS: list[Bar] = []
+
+
+# An instrument, a length in ns, what its bars are made of, and for how long after its end a bar waits for prints (ns).
+Wanted = tuple[str, int, "BarSource", int]
 
 
 class BarSource(Enum):
@@ -75,10 +79,11 @@ class _Series:
 class _Watched:
     """One instrument. `whole_from`: an interval that begins then or later has been watched from its beginning."""
 
-    __slots__ = ("behind_ns", "series", "source", "whole_from")
+    __slots__ = ("behind_ns", "grace_ns", "series", "source", "whole_from")
 
-    def __init__(self, source: BarSource) -> None:
+    def __init__(self, source: BarSource, grace_ns: int) -> None:
         self.source = source
+        self.grace_ns = grace_ns
         self.series: list[_Series] = []
         self.whole_from = NEVER
         self.behind_ns = NEVER  # the least that a stamp was behind our clock
@@ -87,12 +92,11 @@ class _Watched:
 class Bars:
     """`receive` every market event before it goes on, and `due` at `next_due`: each gives the bars that go on before it."""
 
-    def __init__(self, wanted: Iterable[tuple[str, int, BarSource]]) -> None:
-        """Instruments, lengths in ns, and what their bars are made of."""
+    def __init__(self, wanted: Iterable[Wanted]) -> None:
         self._watched: dict[str, _Watched] = {}
-        for instrument_id, interval_ns, source in wanted:
-            watched = self._watched.setdefault(instrument_id, _Watched(source))
-            assert watched.source is source, "one instrument, one source"
+        for instrument_id, interval_ns, source, grace_ns in wanted:
+            watched = self._watched.setdefault(instrument_id, _Watched(source, grace_ns))
+            assert (watched.source, watched.grace_ns) == (source, grace_ns), "one instrument, one source"
             if all(series.interval_ns != interval_ns for series in watched.series):
                 watched.series.append(_Series(interval_ns))
         self.next_due = NEVER
@@ -101,21 +105,18 @@ class Bars:
     def receive(self, now: int, event: AnyEvent) -> list[Bar]:
         """The bars that `event` ends, at `now` ns UTC by our clock; most events end none."""
         match event:
-            case Trade() if (watched := self._watched.get(event.instrument_id)) is not None:
-                if watched.source is BarSource.TRADES:
+            case Trade():
+                watched = self._watched.get(event.instrument_id)
+                if watched is not None and watched.source is BarSource.TRADES:
                     return self._price(watched, now, event, event.price, event.qty)
-            case Quote() if (watched := self._watched.get(event.instrument_id)) is not None:
-                if watched.source is BarSource.QUOTES and event.bid_qty and event.ask_qty:
+            case Quote():
+                watched = self._watched.get(event.instrument_id)
+                if watched is not None and watched.source is BarSource.QUOTES and event.bid_qty and event.ask_qty:
                     return self._price(watched, now, event, divide_half_even(event.bid_price + event.ask_price, 2), 0)
-            case Book() if (watched := self._watched.get(event.instrument_id)) is not None:
-                pass
             case GapDetected():
                 self._lose(event.instrument_id)
-                return NO_BARS
             case _:
-                return NO_BARS
-        if watched is not None and watched.whole_from == NEVER:
-            self._found(watched, now, event.ts_event)
+                pass
         return NO_BARS
 
     def due(self, now: int) -> list[Bar]:
@@ -127,9 +128,9 @@ class Bars:
             for series in watched.series:
                 if series.due > now:
                     continue
-                if now - series.due > BAR_GRACE_NS:
+                if now - series.due > watched.grace_ns:
                     # This process stood still. What came in meanwhile waits at the door, and belongs in here.
-                    series.due = now + BAR_GRACE_NS
+                    series.due = now + watched.grace_ns
                 else:
                     found.append(series.tell(now, instrument_id))
         self._look_ahead()
@@ -142,7 +143,8 @@ class Bars:
             self.left_out += 1
             return NO_BARS
         if watched.whole_from == NEVER:
-            self._found(watched, now, ts)
+            # The first after nothing was known. Its stamp may be an old one, but it was heard now.
+            watched.whole_from = max(now, ts) + 1
         watched.behind_ns = min(watched.behind_ns, now - ts)
         told: list[Bar] = []
         for series in watched.series:
@@ -153,7 +155,7 @@ class Bars:
                 if ts >= series.end:
                     told.append(series.tell(now, event.instrument_id))
             start = ts - ts % series.interval_ns
-            due = start + series.interval_ns + BAR_GRACE_NS + max(watched.behind_ns, 0)
+            due = start + series.interval_ns + watched.grace_ns + max(watched.behind_ns, 0)
             if start < watched.whole_from:
                 continue
             if series.due != NEVER or start < series.told_until or due <= now:
@@ -166,10 +168,6 @@ class Bars:
             self._look_ahead()
             told.sort(key=lambda bar: bar.ts_event)
         return told
-
-    def _found(self, watched: _Watched, now: int, ts_event: int) -> None:
-        """The first market data after nothing was known: of older stamp it may be, but it was heard now."""
-        watched.whole_from = max(now, ts_event) + 1
 
     def _lose(self, instrument_id: str) -> None:
         watched = self._watched.get(instrument_id)

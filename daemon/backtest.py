@@ -29,7 +29,8 @@ from daemon.journal.writer import JournalSettings, JournalWriter, Sync
 from daemon.ledger_check import check_ledger
 from daemon.logging_setup import start_logging
 from daemon.progress import Display, choose_display
-from daemon.run_folder import LOG_FILE, ROWS_PER_PART, RunFolder
+from daemon.run_file import LOG_FILE
+from daemon.run_folder import ROWS_PER_PART, RunFolder
 from daemon.strategy_failure import with_place
 from daemon.timestamps import iso
 from daemon.version import VERSION
@@ -232,6 +233,7 @@ class Backtest:
         if self.recorder.rows_waiting >= ROWS_PER_PART:
             self.folder.add_fills(self.recorder.take_fills())
             self.folder.add_orders(self.recorder.take_orders())
+            self.folder.add_cash(self.recorder.take_cash())
 
     # Control.
 
@@ -309,6 +311,7 @@ class Backtest:
             self._journal = None
         self.folder.add_fills(self.recorder.take_fills())
         self.folder.add_orders(self.recorder.take_orders())
+        self.folder.add_cash(self.recorder.take_cash())
         self.folder.write_equity(self.recorder.samples)
         self.folder.close_tables()
         run = self._record(error, wall_ns, journal_records)

@@ -14,11 +14,10 @@ from typing import Any, TypeVar
 import polars as pl
 
 from core.errors import ConfigError, StorageError
+from daemon.run_file import RUN_FILE
 from sim.metrics import MARKOUT_HORIZONS_NS
-from sim.recorder import EquitySample, FillRow, OrderRow, row_values
+from sim.recorder import CashRow, EquitySample, FillRow, OrderRow, row_values
 
-RUN_FILE = "run.json"
-LOG_FILE = "log.jsonl"
 ROWS_PER_PART = 20_000
 
 Result = TypeVar("Result")
@@ -64,6 +63,15 @@ ORDER_SCHEMA: dict[str, Any] = {
     "ts_created": pl.Int64,
     "ts_updated": pl.Int64,
 }
+CASH_SCHEMA: dict[str, Any] = {
+    "ts_event": pl.Int64,
+    "ts_init": pl.Int64,
+    "kind": pl.String,
+    "currency": pl.String,
+    "amount": pl.Int64,
+    "instrument_id": pl.String,
+    "movement_id": pl.String,
+}
 EQUITY_SCHEMA: dict[str, Any] = {
     "ts": pl.Int64,
     "currency": pl.String,
@@ -85,7 +93,7 @@ class RunFolder:
         if self._guard(lambda: final.exists() and (not final.is_dir() or any(final.iterdir()))):
             raise ConfigError(f"{final}: is there already; a run folder is never written over: choose another with --out")
         self._guard(self._prepare)
-        self._parts: dict[str, int] = {"fills": 0, "orders": 0}
+        self._parts: dict[str, int] = {"fills": 0, "orders": 0, "cash": 0}
 
     def _prepare(self) -> None:
         if self.path.exists():
@@ -102,6 +110,10 @@ class RunFolder:
         if rows:
             self._add_part("orders", [row_values(row) for row in rows], ORDER_SCHEMA)
 
+    def add_cash(self, rows: Sequence[CashRow]) -> None:
+        if rows:
+            self._add_part("cash", [row_values(row) for row in rows], CASH_SCHEMA)
+
     def _add_part(self, name: str, values: list[tuple[Any, ...]], schema: dict[str, Any]) -> None:
         self._parts[name] += 1
         path = self.path / f".{name}.{self._parts[name]:06d}.parquet"
@@ -114,7 +126,7 @@ class RunFolder:
 
     def close_tables(self) -> None:
         """Parts become one file each; a run without fills has an empty table with the same columns."""
-        for name, schema in (("fills", FILL_SCHEMA), ("orders", ORDER_SCHEMA)):
+        for name, schema in (("fills", FILL_SCHEMA), ("orders", ORDER_SCHEMA), ("cash", CASH_SCHEMA)):
             self._guard(partial(self._join, name, schema))
 
     def _join(self, name: str, schema: dict[str, Any]) -> None:
@@ -173,17 +185,3 @@ def _reason(error: Exception) -> str:
         return error.strerror
     number = _OS_ERROR.search(str(error))
     return os.strerror(int(number[1])) if number else str(error)
-
-
-def read_run(folder: Path) -> dict[str, Any]:
-    """The content of a run folder's run.json. Raises ConfigError where there is none."""
-    path = folder / RUN_FILE
-    try:
-        run = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"{folder}: is no run folder: {path.name}: {error.strerror or error}") from None
-    except ValueError as error:
-        raise ConfigError(f"{path}: is damaged: {error}") from None
-    if not isinstance(run, dict) or "run_id" not in run:
-        raise ConfigError(f"{path}: is not the record of a run")
-    return run

@@ -32,6 +32,7 @@ from daemon.config.models import (
     Venue,
 )
 from daemon.config.text_types import parse_percentage_ppm
+from daemon.funding import funded, funding_files
 from daemon.sources import Source, locate_in, open_source, table_source
 from daemon.strategies import build_strategy
 from native.loader import extension
@@ -78,8 +79,10 @@ def wire_backtest(loaded: LoadedConfig) -> Wired:
     subscriptions = [subscription for context in trader.contexts for subscription in context.subscriptions]
     instruments = list(trader.instruments.values())
     venue, files, fraction, totals, ts_start = wire_venue(loaded, instruments, subscriptions)
+    paying = funded(loaded, instruments, venue, ts_start, {}) or venue
+    files += funding_files(loaded)
     bars = make_bars(loaded, subscriptions, is_simulated=True)
-    return Wired(trader, venue, cash_start, ts_start, files, fraction, totals, bars)
+    return Wired(trader, paying, cash_start, ts_start, files, fraction, totals, bars)
 
 
 def for_paper(loaded: LoadedConfig) -> LoadedConfig:
@@ -207,7 +210,7 @@ def input_files(loaded: LoadedConfig) -> list[Path]:
                 assert_never(data)
     if isinstance(loaded.config.venue.latency, TableLatency):
         files.append(resolve_path(loaded, loaded.config.venue.latency.file, "venue.latency.file"))
-    return files
+    return files + funding_files(loaded)
 
 
 # The venue.

@@ -15,7 +15,18 @@ from core.bars import Bars
 from core.commands import AnyCommand, CancelTimer, SetTimer, SubmitOrder
 from core.context import OutCommand
 from core.enums import OrderStatus, TradingState
-from core.events import AnyEvent, AnyOrderEvent, LimitTripped, OrderEvent, OrderFilled, Quote, Started, Stopping, TradingStateSet
+from core.events import (
+    AnyEvent,
+    AnyOrderEvent,
+    CashMoved,
+    LimitTripped,
+    OrderEvent,
+    OrderFilled,
+    Quote,
+    Started,
+    Stopping,
+    TradingStateSet,
+)
 from core.orders import TERMINAL
 from core.trader import Trader
 from core.units import NS_PER_SECOND
@@ -181,7 +192,14 @@ class Driver:
         if journal is not None:
             journal.append(event)
         try:
-            out = trader.step(event) if type(event) is Quote or not isinstance(event, OrderEvent) else self._step_order(event)
+            if type(event) is Quote:
+                out = trader.step(event)
+            elif isinstance(event, OrderEvent):
+                out = self._step_order(event)
+            else:
+                if type(event) is CashMoved:
+                    recorder.cash_moved(event)
+                out = trader.step(event)
         finally:
             # Also when a strategy raised while it heard of it.
             if trader.tripped:

@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from core.enums import LiquiditySide, OrderStatus, Side
-from core.events import OrderFilled
+from core.events import CashMoved, OrderFilled
 from core.orders import Order
 from core.trader import Trader
 from core.units import INT64_MAX, INT64_MIN
@@ -38,6 +38,18 @@ class EquitySample(msgspec.Struct, frozen=True, gc=False):
     @property
     def net_pnl(self) -> int:
         return self.realized_pnl + self.unrealized_pnl - self.fees + self.carry
+
+
+class CashRow(msgspec.Struct, frozen=True, gc=False):
+    """One row of cash.parquet. `amount` in 10^-MONEY_SCALE of `currency`, > 0: received."""
+
+    ts_event: int
+    ts_init: int
+    kind: str
+    currency: str
+    amount: int
+    instrument_id: str
+    movement_id: str
 
 
 class FillRow(msgspec.Struct, gc=False):
@@ -123,6 +135,7 @@ class Recorder:
         self._reached = [0] * len(MARKOUT_HORIZONS_NS)
         self._fill_rows: list[FillRow] = []
         self._order_rows: list[OrderRow] = []
+        self._cash_rows: list[CashRow] = []
         self.fills = 0
         self.due = ts_start
 
@@ -279,6 +292,10 @@ class Recorder:
         )
         self.due = min(self.due, fill.ts_init + MARKOUT_HORIZONS_NS[0])
 
+    def cash_moved(self, moved: CashMoved) -> None:
+        fields = (moved.currency, moved.amount, moved.instrument_id, moved.movement_id)
+        self._cash_rows.append(CashRow(moved.ts_event, moved.ts_init, moved.kind.name, *fields))
+
     def _add_quality(self, row: FillRow) -> None:
         self.tallies[row.instrument_id].quality.add(
             Side[row.side], row.price, row.qty, row.liquidity_side == LiquiditySide.MAKER.name, row.mid_twice, row.mid_twice_later
@@ -294,9 +311,13 @@ class Recorder:
         rows, self._order_rows = self._order_rows, []
         return rows
 
+    def take_cash(self) -> list[CashRow]:
+        rows, self._cash_rows = self._cash_rows, []
+        return rows
+
     @property
     def rows_waiting(self) -> int:
-        return len(self._fill_rows) + len(self._order_rows)
+        return len(self._fill_rows) + len(self._order_rows) + len(self._cash_rows)
 
 
 def row_values(row: Any) -> tuple[Any, ...]:

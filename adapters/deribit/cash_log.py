@@ -21,6 +21,7 @@ from core.units import NS_PER_MS
 
 ROWS_KEPT_MAX = 10_000  # that mean something
 PAGES_MAX = 400  # of one look, each a request: some ten minutes
+FRESH_MS = 2_000  # a look that began so long ago is as good as a new one
 AHEAD_MS = 60_000  # rows may be stamped so much later than our clock says now
 
 Done = Callable[[int], None]
@@ -44,7 +45,7 @@ class CashLog:
         self._covered_ms: int | None = None  # every row from here on up to the last look is known
         self._wanted_ms: int | None = None  # from where on somebody wants it, beyond what is covered
         self._looked_ms = 0  # the server's time when the last whole look began
-        self._waiting: list[tuple[int, Done]] = []  # (from ms, who is told when it is covered)
+        self._waiting: list[tuple[int, int, Done]] = []  # (from ms, until ns, who is told when it is covered)
         self._left: list[tuple[str, int | None]] = []  # of the look under way: currency, continuation
         self._rows: dict[tuple[str, int], LogRow] = {}
         self._from_ms = self._began_ms = self._pages = self._asked = 0
@@ -59,14 +60,15 @@ class CashLog:
         self._due_ts = ts
 
     def want(self, ts: int, since_ms: int, done: Done) -> None:
-        """`done` is called when every row from `since_ms` on is known, as fresh as the interval makes it, or cannot be had."""
+        """`done` is called when every row from `since_ms` on up to now is known; or cannot be had, or not soon."""
         since_ms = max(since_ms - self._settings.cash_late_ms, 0)
-        age_ns = (self._link.server_ms(ts) - self._looked_ms) * NS_PER_MS
-        if self._covered_ms is not None and since_ms >= self._covered_ms and age_ns <= 2 * self._settings.cash_interval_ns:
+        is_covered = self._covered_ms is not None and since_ms >= self._covered_ms
+        if is_covered and self._link.server_ms(ts) - self._looked_ms <= FRESH_MS:
             done(ts)
             return
-        self._waiting.append((since_ms, done))
-        self._wanted_ms = since_ms if self._wanted_ms is None else min(since_ms, self._wanted_ms)
+        self._waiting.append((since_ms, ts + self._settings.answer_ns_max, done))
+        if not is_covered:
+            self._wanted_ms = since_ms if self._wanted_ms is None else min(since_ms, self._wanted_ms)
         if not self._is_looking:
             self._begin(ts)
 
@@ -81,11 +83,18 @@ class CashLog:
     # Time.
 
     def next_ts(self) -> int | None:
-        if self._is_asking:
-            return None
-        return max(self._free_ts, 0) if self._is_looking else self._due_ts
+        due = [until_ts for _, until_ts, _ in self._waiting]
+        if self._is_looking and not self._is_asking:
+            due.append(self._free_ts)
+        elif self._due_ts is not None and not self._is_looking:
+            due.append(self._due_ts)
+        return min(due, default=None)
 
     def tick(self, ts: int) -> None:
+        late = [waiting for waiting in self._waiting if waiting[1] <= ts]
+        self._waiting = [waiting for waiting in self._waiting if waiting[1] > ts]
+        for _, _, done in late:
+            done(ts)
         if self._is_asking:
             return
         if self._is_looking:
@@ -166,7 +175,7 @@ class CashLog:
     def _give_up(self, ts: int) -> None:
         """Whoever waits is told; what they wanted is asked for again with the next look."""
         waiting, self._waiting = self._waiting, []
-        for _, done in waiting:
+        for _, _, done in waiting:
             done(ts)
 
     def _finish(self, ts: int) -> None:
@@ -179,13 +188,14 @@ class CashLog:
         self._looked_ms = self._began_ms
         if self._covered_ms is None or self._from_ms < self._covered_ms:
             self._covered_ms = self._from_ms
+        if self._wanted_ms is not None and self._wanted_ms >= self._covered_ms:
+            self._wanted_ms = None
         waiting, self._waiting = self._waiting, []
-        for since_ms, done in waiting:
+        for since_ms, until_ts, done in waiting:
             if since_ms >= self._covered_ms:
                 done(ts)
             else:
-                self._waiting.append((since_ms, done))
-        self._wanted_ms = min((since_ms for since_ms, _ in self._waiting), default=None)
+                self._waiting.append((since_ms, until_ts, done))
         if self._waiting:
             self._begin(ts)
 

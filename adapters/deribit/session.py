@@ -310,7 +310,8 @@ class DeribitSession:
             # The venue ends the session now.
             self.link.fact(FactKind.CREDITS, f"the venue's credits ran out: {message.text}")
             self.link.credits.drain(self._heard_ts)
-        if isinstance(message, Refusal) and message.code in LOGIN_IS_OVER and self.phase in (Phase.TRUTH, Phase.READY):
+        is_over = isinstance(message, Refusal) and message.code in LOGIN_IS_OVER and not self.login.is_renewal(message.id)
+        if is_over and isinstance(message, Refusal) and self.phase in (Phase.TRUTH, Phase.READY):
             self._close(f"the login does not hold any more: {message.code} {message.text}")
 
     # Login and truth.

@@ -269,8 +269,12 @@ class Desk:
         return [*self.cash_of(ts, transaction)]
 
     def cash_of(self, ts: int, transaction: Transaction) -> list[CashMoved]:
-        """The money that it moves beside what its fills carry."""
-        return self._cash.moves(ts, transaction, self.home_currency)
+        """The money that it moves beside what its fills carry. What cannot be read is told: the fill itself stands."""
+        try:
+            return self._cash.moves(ts, transaction, self.home_currency)
+        except VenueProtocolError as error:
+            self.notes.append(f"the money of transaction {transaction.id} ({transaction.type[:40]}) is not booked: {error}")
+            return []
 
     def _order_of(self, transaction: Transaction) -> OurOrder | None:
         """Of an order's later transaction."""

@@ -18,7 +18,7 @@ from daemon.control.client import ask, find_daemon
 from daemon.exit_codes import ExitCode
 from daemon.log_reader import LogReader, Selection
 from daemon.one_line import one_line
-from daemon.run_folder import LOG_FILE
+from daemon.run_file import LOG_FILE
 from daemon.timestamps import parse_moment
 from daemon.trading.state_folder import RUNS_FOLDER
 

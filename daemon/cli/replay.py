@@ -9,7 +9,7 @@ from pathlib import Path
 from daemon.exit_codes import ExitCode
 from daemon.replay import Replayed
 from daemon.replay import replay as replay_journal
-from daemon.run_folder import RUN_FILE, read_run
+from daemon.run_file import RUN_FILE, read_run
 
 
 def replay(options: argparse.Namespace) -> int:

@@ -8,7 +8,7 @@ import platform
 from pathlib import Path
 
 from daemon.exit_codes import ExitCode
-from daemon.run_folder import read_run
+from daemon.run_file import read_run
 from daemon.version import VERSION
 from sim.report import text_report
 

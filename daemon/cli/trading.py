@@ -13,7 +13,6 @@ import anyio
 
 from core.errors import TradingdError
 from core.units import parse_duration_ns
-from daemon.cli.backtest import backtest
 from daemon.cli.control import summary_of
 from daemon.config.loader import LoadedConfig, load_config
 from daemon.exit_codes import ExitCode
@@ -39,7 +38,12 @@ def live(options: argparse.Namespace) -> int:
 def run(options: argparse.Namespace) -> int:
     """The mode that the configuration names."""
     loaded = for_run(load_config(Path(options.config), options.overrides))
-    return _trade(loaded, options) if goes_by_the_clock(loaded) else backtest(options)
+    if goes_by_the_clock(loaded):
+        return _trade(loaded, options)
+    # It writes tables, whose library is heavy.
+    from daemon.cli.backtest import backtest
+
+    return backtest(options)
 
 
 def _trade(loaded: LoadedConfig, options: argparse.Namespace) -> int:

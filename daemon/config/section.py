@@ -15,4 +15,5 @@ PathText = Annotated[str, StringConstraints(min_length=1, pattern=r"^[^\x00]*$")
 
 class Section(BaseModel):
     # Strict: TOML has types, and a number where text belongs is a mistake, not a spelling.
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, populate_by_name=True)
+    # A section is read as a part of the whole: a validator of its own is built when somebody asks it for one.
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, populate_by_name=True, defer_build=True)

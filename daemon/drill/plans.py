@@ -68,9 +68,27 @@ def _by_hand(name: str, instrument: str, qty: str, **more: Any) -> Deeds:
     return make
 
 
+def _held(deeds: Deeds) -> Deeds:
+    """Once something is held: money that moves on nothing moves not."""
+
+    def make(scene: Scene) -> list[Deed]:
+        if not scene.position:
+            raise ValueError("nothing is held yet")
+        return deeds(scene)
+
+    return make
+
+
 def _fund(scene: Scene) -> list[Deed]:
+    """Funding of the session, which is settled then; and some coins come."""
     key = scene.instrument.instrument_id
-    return [("fund", {"instrument_id": key, "rate_ppb": rate}) for rate in (100_000, -200_000)]
+    funds: list[Deed] = [("fund", {"instrument_id": key, "rate_ppb": rate}) for rate in (5_000_000, -2_000_000)]
+    coins = {"account": scene.account, "currency": scene.instrument.settlement_currency, "amount": 1_000_000}
+    return [*funds, ("session", {}), ("adjust", coins)]
+
+
+def _finance(scene: Scene) -> list[Deed]:
+    return [("financing", {}), ("transfer", {"account": scene.account, "amount": -5 * 10**8})]
 
 
 def _fund_symbol(scene: Scene) -> list[Deed]:
@@ -87,6 +105,7 @@ EVERYWHERE: dict[int, Plan] = {
     10: Plan(dwell_s=6.0),
     20: Plan(together=(14,)),
     21: Plan(together=(14,)),
+    31: Plan(times=1, is_foreign=True, alert_s=ALERT_S),
     36: Plan(times=1, cuts=True),
     41: Plan(times=1, dwell_s=15.0),
     42: Plan(times=1, dwell_s=12.0),
@@ -106,11 +125,26 @@ def _foreign(deeds: Deeds) -> Plan:
     return Plan(is_foreign=True, deeds=deeds, alert_s=ALERT_S)
 
 
+def _pay_and_split(scene: Scene) -> list[Deed]:
+    """A dividend, the fees of the day, then twice as many shares at half the price."""
+    if not scene.position:
+        raise ValueError("nothing is held")
+    pays = [("dividend", {"symbol": scene.symbol, "cash": 100 * 10**2}), ("night", {})]
+    return [*pays, ("split", {"symbol": scene.symbol, "numerator": 2, "denominator": 1})]
+
+
+def _split(scene: Scene) -> list[Deed]:
+    if not scene.position:
+        raise ValueError("nothing is held")
+    return [("split", {"listing": scene.instrument.instrument_id, "numerator": 2, "denominator": 1})]
+
+
 def _binance(*, is_usdm: bool) -> dict[int, Plan]:
     plans = {
         # What is not found has to be asked about first, and be open, or have ended.
         20: Plan(times=6, together=(14,)),
         21: Plan(times=6, together=(14,)),
+        31: Plan(times=1, is_foreign=True, alert_s=ALERT_S),
         # The venue bans for two minutes at least, and nothing is to be had from it for so long.
         38: Plan(times=1, dwell_s=125.0, alert_s=ALERT_S),
         53: Plan(cuts=True),
@@ -146,34 +180,40 @@ BY_KIND: dict[str, dict[int, Plan]] = {
         61: Plan(times=1, alert_s=ALERT_S),
         62: Plan(deeds=one("maintenance", is_on=True), after=one("maintenance", is_on=False)),
         63: Plan(deeds=one("halt", instrument_id="{id}"), after=one("open", instrument_id="{id}")),
-        64: Plan(deeds=_fund),
+        64: Plan(deeds=_held(_fund)),
         65: _foreign(one("force", account="{account}", instrument_id="{id}")),
     },
     "binance-spot": _binance(is_usdm=False),
     "binance-usdm": _binance(is_usdm=True),
     "alpaca": {
+        16: Plan(at_kill=True),
         30: Plan(is_foreign=True, deeds=one("bust", account="{account}"), alert_s=ALERT_S),
         58: _foreign(_by_hand("manual_order", "symbol", "qty", side="buy", type="market", time_in_force="day")),
         60: Plan(deeds=one("restart", loses=True), alert_s=ALERT_S),
         62: Plan(deeds=one("maintain", seconds=4), dwell_s=5.0),
         63: Plan(deeds=one("halt", symbol="{symbol}"), after=one("resume", symbol="{symbol}")),
+        66: Plan(is_foreign=True, deeds=_pay_and_split, alert_s=ALERT_S, dwell_s=6.0),
     },
     "oanda": {
         58: _foreign(_by_hand("manual_order", "instrument", "units")),
         60: Plan(deeds=one("lose", account="{account}")),
         62: Plan(deeds=one("halt", instrument="{symbol}"), after=one("resume", instrument="{symbol}")),
-        64: Plan(deeds=one("financing")),
+        64: Plan(deeds=_held(_finance)),
         65: _foreign(one("margin_closeout", account="{account}")),
         # It is asked whose token it is at the start and behind each reconnect.
         69: Plan(times=1, cuts=True, alert_s=ALERT_S),
     },
     "ib": {
+        42: Plan(times=1, cuts=True, dwell_s=12.0),
         58: _foreign(_by_hand("manual_order", "listing", "qty", listing="{id}", side="BUY")),
         60: Plan(deeds=one("restart", loses_orders=True), alert_s=ALERT_S),
+        61: Plan(times=1, cuts=True, alert_s=ALERT_S),
         62: Plan(deeds=one("halt", listing="{id}"), after=one("open", listing="{id}")),
         63: Plan(deeds=one("lose_servers"), after=one("restore_servers", is_data_lost=True)),
         65: _foreign(one("liquidate", account="{account}", listing="{id}")),
+        66: Plan(is_foreign=True, deeds=_split),  # found by the next comparison
         68: Plan(deeds=one("restart"), alert_s=ALERT_S),
+        69: Plan(times=1, cuts=True, alert_s=ALERT_S),
     },
 }
 

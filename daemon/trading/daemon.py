@@ -52,7 +52,7 @@ from daemon.journal.format import JOURNAL_FOLDER, JournalHeader
 from daemon.journal.opening import begin_journal, known_anchors, open_sealing
 from daemon.journal.writer import JournalSettings, JournalWriter, Sync
 from daemon.logging_setup import LogFile, start_logging
-from daemon.run_folder import LOG_FILE
+from daemon.run_file import LOG_FILE
 from daemon.trading.answering import Answering
 from daemon.trading.bar_sink import BarSink
 from daemon.trading.clock import Clock, SystemClock

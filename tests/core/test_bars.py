@@ -65,7 +65,7 @@ def played(bars: Bars, events: Sequence[AnyEvent], until: int) -> list[Bar]:
 
 
 def minutes(*intervals_ns: int) -> Bars:
-    return Bars((KEY, interval_ns, BarSource.TRADES) for interval_ns in intervals_ns or (MINUTE,))
+    return Bars((KEY, interval_ns, BarSource.TRADES, BAR_GRACE_NS) for interval_ns in intervals_ns or (MINUTE,))
 
 
 @settings(max_examples=300, deadline=None)
@@ -152,11 +152,14 @@ def test_an_old_print_that_a_venue_repeats_at_first_is_no_beginning() -> None:
     assert bars.next_due == NEVER
 
 
-def test_any_market_data_shows_that_it_is_heard() -> None:
+def test_only_a_print_shows_that_prints_are_heard() -> None:
     bars = minutes()
     bars.receive(START + 5, Book(START + 5, START + 5, KEY, (), ()))
+    bars.receive(START + 5, quote(START + 5, 1, 2))
     bars.receive(START + MINUTE, trade(START + MINUTE))
-    assert bars.next_due == START + 2 * MINUTE + BAR_GRACE_NS
+    assert bars.next_due == NEVER
+    bars.receive(START + 2 * MINUTE, trade(START + 2 * MINUTE))
+    assert bars.next_due == START + 3 * MINUTE + BAR_GRACE_NS
 
 
 def test_a_stamp_far_ahead_ends_nothing() -> None:
@@ -196,7 +199,7 @@ def test_bars_of_quotes_are_those_of_the_middle(steps: list[tuple[int, int, int,
         quotes.append(quote(ts, bid, bid + spread, bid_qty))
         if bid_qty:
             prints.append(trade(ts, divide_half_even(2 * bid + spread, 2), 0))
-    told = played(Bars([(KEY, MINUTE, BarSource.QUOTES)]), quotes, ts + 2 * MINUTE)
+    told = played(Bars([(KEY, MINUTE, BarSource.QUOTES, BAR_GRACE_NS)]), quotes, ts + 2 * MINUTE)
     assert without_stamps(told) == [bar for bar in grouped(prints, MINUTE) if bar.ts_event - MINUTE > START]
 
 

@@ -9,7 +9,8 @@ import polars as pl
 import pytest
 
 from core.errors import ConfigError, StorageError
-from daemon.run_folder import FILL_SCHEMA, RunFolder, read_run
+from daemon.run_file import read_run
+from daemon.run_folder import FILL_SCHEMA, RunFolder
 from sim.recorder import EquitySample, OrderRow
 
 
@@ -51,6 +52,7 @@ def test_parts_become_one_table_in_their_order(tmp_path: Path) -> None:
     assert pl.read_parquet(tmp_path / "run" / "fills.parquet").schema == pl.Schema(FILL_SCHEMA)
     assert pl.read_parquet(tmp_path / "run" / "equity.parquet").rows() == [(1, "USD", 5, 4, 3, 2, 1), (1, "BTC", 9, 8, 7, 6, 5)]
     assert sorted(path.name for path in (tmp_path / "run").iterdir()) == [
+        "cash.parquet",
         "equity.parquet",
         "fills.parquet",
         "orders.parquet",

@@ -444,7 +444,8 @@ class DeribitVenue:
         self._pass(ts)
         market = self.markets[name]
         for account in self.accounts.values():
-            size = account.holding(name).size
+            held = account.holdings.get(name)
+            size = 0 if held is None else held.size
             if size and market.mark:
                 self.engine.wallets.accrue(account, market, -(market.rules.notional(market.mark, size) * rate // 10**9))
 

@@ -163,10 +163,10 @@ class Wallets:
     def deliver(self, ts: int, accounts: Iterable[Account], market: Market, price: int) -> None:
         """The contract ends. `price`: of a future its last one in points; of an option the index, whole units of the quote."""
         for account in accounts:
-            holding = account.holding(market.name)
-            size, rules = holding.size, market.rules
-            if not size:
+            holding, rules = account.holdings.get(market.name), market.rules
+            if holding is None or not holding.size:
                 continue
+            size = holding.size
             value = _payoff(market, size, price) if market.kind == "option" else rules.notional(price, size)
             gain = rules.profit(holding.value_open, value)
             change = value if market.kind == "option" else gain - holding.settled + holding.session_gain

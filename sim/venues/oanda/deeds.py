@@ -118,7 +118,7 @@ def _transfer(engine: Engine, ts: int, book: AccountBook, amount: int, reason: s
 
 def _dividend(engine: Engine, ts: int, book: AccountBook, listing: Listing, amount: int) -> None:
     """`amount` in the home currency."""
-    engine.exchange.adjust(ts, book.account, HOME, text.rounded(amount), "dividend")
+    engine.exchange.books.move_cash(ts, book.account, listing, HOME, text.rounded(amount), "dividend")
     book.begin_batch()
     fields = {
         "instrument": listing.name,

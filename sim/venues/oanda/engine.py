@@ -306,7 +306,7 @@ class Engine:
         made = book.filled(ts, order, fill, self._settle(order.listing, fill.profit)[0], self._interest)
         financing = book.take_financing()
         if financing:
-            self.exchange.adjust(ts, book.account, HOME, financing, "financing")
+            self.exchange.books.move_cash(ts, book.account, order.listing, HOME, financing, "financing")
             made["accountBalance"] = text.money(book.balance())
         self._fill_ids[fill.number] = made["id"]
         ticket = _ticket(order)
@@ -393,9 +393,9 @@ class Engine:
                     amount = self.financing_of(listing, held)
                     parts.append({"instrument": name, "financing": text.money(amount), "openTradeFinancings": []})
                     total += amount
+                    self.exchange.books.move_cash(ts, book.account, listing, HOME, amount, "financing")
             if not parts:
                 continue
-            self.exchange.adjust(ts, book.account, HOME, total, "financing")
             book.financing += total
             book.begin_batch()
             self._write(

@@ -237,7 +237,7 @@ def test_the_log_is_asked_for_no_faster_than_the_venue_takes_it() -> None:
     assert min(later - before for before, later in pairwise(times)) >= 1_500_000_000
     assert len(moved(world)) == 300
     assert world.reconnects == 1
-    # In a minute there are three looks at two currencies, and no more.
+    # In a minute there are three looks of the timer at two currencies, and no more.
     assert len([ts for ts in times if ts > world.now - 60 * S]) <= 8
 
 

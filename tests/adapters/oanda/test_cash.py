@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 import pytest
 
 from adapters.oanda.cash import Cash
 from adapters.oanda.rules import name_of, rules_of
 from adapters.oanda.wire import Transaction, body_of
-from core.enums import CashKind, Side
+from core.enums import CashKind, OrderStatus, Side
 from core.errors import VenueProtocolError
 from core.events import CashMoved, OrderFilled
 from core.units import divide_half_even
@@ -156,6 +158,24 @@ def test_the_venues_balance_is_what_was_told(by_second: bool) -> None:
     yen = cash_here(world, "JPY", list(moved.values())) + opened_at(world, YEN)
     assert abs(yen) <= fills * ROUNDING
     assert world.audit() == []
+    world.end()
+
+
+def test_money_that_cannot_be_read_is_told_and_takes_nothing_with_it() -> None:
+    """The fill that it came with is booked, and questions are answered."""
+    world = World()
+    world.begin()
+    write = world.book.write
+
+    def spoiled(ts: int, kind: str, **fields: Any) -> dict[str, Any]:
+        return write(ts, kind, **{**fields, "financing": "much"} if kind == "ORDER_FILL" else fields)
+
+    world.book.write = spoiled  # type: ignore[method-assign]
+    order = world.settle(world.submit(1_000))
+    assert order.status is OrderStatus.FILLED
+    assert world.query().positions[EURO] == 1_000
+    assert told(world) == {}
+    assert len([text for text in world.troubles if "the money of transaction 4 (ORDER_FILL) is not booked" in text]) == 1
     world.end()
 
 
