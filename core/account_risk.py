@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 
-from core.enums import TradingState
+from core.enums import CashKind, TradingState
 from core.errors import ConfigError
-from core.events import LimitTripped
+from core.events import CashMoved, LimitTripped
 from core.market_state import MarketState
 from core.portfolio import Portfolio
 from core.risk_conversion import Conversion
@@ -100,6 +100,16 @@ class LossWatch:
                     return _REDUCING, Denied(limit, value, bound), (*inputs, ("reduce_at_ppm", reduce_at_ppm))
         return None
 
+    def shift(self, amount: int) -> None:
+        """Money was brought in or taken out: neither profit nor loss, so all that equity is compared with moves along."""
+        if self.equity is None:
+            return  # what it will be compared with is first looked at with that money in it
+        self.equity += amount
+        self.day_equity += amount
+        self.week_equity += amount
+        self.peak_equity += amount
+        self._day_end_ns = -_NO_FLOOR
+
     def _turn(self, now: int, equity: int) -> None:
         """Days and weeks that began since the last look, and a new peak."""
         limits = self.limits
@@ -143,6 +153,7 @@ class AccountRisk:
 
     __slots__ = (
         "_capital",
+        "_conversion",
         "_equity",
         "_exposure",
         "_interval_ns",
@@ -150,6 +161,7 @@ class AccountRisk:
         "_rejects",
         "_states",
         "needs_marks",
+        "unshifted",
         "watches",
     )
 
@@ -169,6 +181,9 @@ class AccountRisk:
         }
         self._capital = {strategy_id: budget.capital_max or 0 for strategy_id, budget in limits.strategies.items()}
         self._equity = Equity(portfolio, conversion, [watch.strategy_id for watch in self.watches if watch.strategy_id])
+        self._conversion = conversion
+        # Transfers in currencies without a rate yet, 10^-MONEY_SCALE: while there is none, equity is unknown.
+        self.unshifted: dict[str, int] = {}
         self._needs_equity = limits.needs_equity or exposure.has_margin
         self.needs_marks = self._needs_equity or limits.needs_currency or bool(limits.exposure_by_currency)
         if limits.needs_currency or exposure.has_margin:
@@ -197,6 +212,26 @@ class AccountRisk:
             return ()
         self._exposed(state, self._equity.filled(strategy_id, state))
         return self.evaluate(now)
+
+    def cash_moved(self, moved: CashMoved, shares: Sequence[tuple[str, str]], now: int) -> Sequence[LimitTripped]:
+        """Money was moved that no fill explains; `shares`: the (strategy_id, instrument_id) that have got a part of it."""
+        for strategy_id, key in shares:
+            self._equity.watch(strategy_id, key)
+        self._equity.moved(moved.instrument_id)
+        if moved.kind is CashKind.TRANSFER:
+            self.unshifted[moved.currency] = self.unshifted.get(moved.currency, 0) + moved.amount
+        return self.evaluate(now)
+
+    def _shift(self) -> None:
+        """What a transfer is worth is not looked at as profit or loss of the account; strategies do not have it at all."""
+        for currency, amount in list(self.unshifted.items()):
+            worth = self._conversion.down(currency, amount) if amount else 0
+            if worth is None:
+                continue
+            del self.unshifted[currency]
+            for watch in self.watches:
+                if not watch.strategy_id:
+                    watch.shift(worth)
 
     def rejected(self, strategy_id: str, now: int) -> Sequence[LimitTripped]:
         """A venue refused an order or a replace."""
@@ -227,6 +262,8 @@ class AccountRisk:
     def evaluate(self, now: int) -> Sequence[LimitTripped]:
         if not self._needs_equity:
             return ()
+        if self.unshifted:
+            self._shift()
         account = self._equity.account()
         tripped: list[LimitTripped] = []
         is_known = account is not None

@@ -30,6 +30,7 @@ class StrategyContext:
         "listener",
         "on_bar",
         "on_book",
+        "on_cash",
         "on_fill",
         "on_gap",
         "on_halt",
@@ -67,6 +68,7 @@ class StrategyContext:
         on_trade: Callable[..., None] | None
         on_bar: Callable[..., None] | None
         on_order: Callable[..., None] | None
+        on_cash: Callable[..., None] | None
         on_fill: Callable[..., None] | None
         on_position: Callable[..., None] | None
         on_timer: Callable[..., None] | None

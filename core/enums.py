@@ -144,6 +144,20 @@ class TradingState(IntEnum):
 
 
 @direct_members
+class CashKind(IntEnum):
+    """Why a venue moved money that no fill explains."""
+
+    FUNDING = 0  # of a perpetual
+    INTEREST = 1  # financing, borrowed money or stock, rollover
+    DIVIDEND = 2
+    COMMISSION = 3  # found out or corrected after the fill; regulatory fees
+    SETTLEMENT = 4  # an option or a future settled, or marked to the market in cash
+    TRANSFER = 5  # deposit, withdrawal, between accounts of the same owner: neither profit nor loss
+    CORRECTION = 6
+    OTHER = 7
+
+
+@direct_members
 class InstrumentClass(IntEnum):
     """How a fill moves cash: SPOT and EQUITY pay the notional, the others settle profit and loss."""
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import msgspec
 
-from core.enums import AggressorSide, LiquiditySide, MarketStatus, OrderType, Reason, Side, TimeInForce, TradingState
+from core.enums import AggressorSide, CashKind, LiquiditySide, MarketStatus, OrderType, Reason, Side, TimeInForce, TradingState
 from core.trader_state import TraderState
 
 
@@ -209,10 +209,30 @@ class ForeignFilled(Event, frozen=True, array_like=True, gc=False, tag="foreign_
 
 
 class VenueCompared(Event, frozen=True, array_like=True, gc=False, tag="compared"):
-    """Orders, executions and positions were held against the venue's: what that added, and what still differs."""
+    """Orders, executions and positions were held against the venue's: what that added, and what still differs.
+
+    `is_whole` False: only some of several venues have said anything.
+    """
 
     facts: int
     differences: int
+    is_whole: bool = True
+
+
+class CashMoved(Event, frozen=True, array_like=True, gc=False, tag="cash_moved"):
+    """The venue moved money that no fill explains. `amount` in 10^-MONEY_SCALE of `currency`, > 0: ours grew.
+
+    `movement_id` is the venue's own name of it, unique at this venue for this account: booked once, however often it is said
+    (core/cash.py). What a fill carries, its commission and the profit it realised, is not said again.
+    """
+
+    venue: str
+    movement_id: str
+    kind: CashKind
+    currency: str
+    amount: int
+    instrument_id: str = ""  # "": of the account
+    client_order_id: int = 0  # a COMMISSION of this order
 
 
 # Client programs (core/clients.py): what a program outside asks for, as it was let in.
@@ -350,7 +370,7 @@ AnyOrderEvent = (
     | OrderOutcomeUnknown
     | OrderDenied
 )
-VenueFinding = ForeignOrderFound | ForeignFilled | VenueCompared
+VenueFinding = ForeignOrderFound | ForeignFilled | VenueCompared | CashMoved
 MemoryEvent = MemoryRequested | StrategySaved
 AnyEvent = (
     Quote

@@ -80,8 +80,9 @@ class ForeignDesk:
         )
 
     def _on_compared(self, event: VenueCompared) -> None:
-        if not event.differences:
-            self.agreed_fill_ts = self._trader.orders.last_fill_ts
+        # One venue's word says nothing of what another has done since.
+        if event.is_whole and not event.differences:
+            self.agreed_fill_ts = max(self._trader.orders.last_fill_ts, self._trader.cash.last_ts)
 
     def capture(self) -> ForeignRecord:
         store = self._trader.orders

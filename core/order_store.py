@@ -271,7 +271,7 @@ class OrderStore:
         is_counted = ts_event < order.ts_replaced
         if is_counted:
             quantity += qty
-        if filled > quantity and filled > order.filled_qty + replace_qty:
+        if filled > quantity and filled > order.filled_qty + replace_qty:  # as `exceeds` says it
             raise StateError(f"order {order.client_order_id}: fills of {filled} exceed its quantity {order.quantity}")
         # With a replace unanswered, more may be left than we know of.
         is_last = filled >= quantity and (event.leaves_qty == 0 or replace_qty <= qty)
@@ -298,6 +298,16 @@ class OrderStore:
                 order.replace_qty = max(replace_qty - qty, 0)
                 self._reserve(order, max(order.reserved_qty - qty, order.leaves_qty))
         return order
+
+    def exceeds(self, event: OrderFilled) -> bool:
+        """Whether this is more of one of our orders than was asked for, and news: `filled` would refuse it."""
+        order = self.orders.get(event.client_order_id)
+        if order is None or event.client_order_id in self.foreign or event.ts_event < order.ts_replaced:
+            return False
+        if (event.client_order_id, event.execution_id) in self._seen_executions:
+            return False
+        filled = order.filled_qty + event.qty
+        return filled > order.quantity and filled > order.filled_qty + order.replace_qty
 
     def canceled(self, event: OrderCanceled) -> Order:
         order = self._find(event.client_order_id)

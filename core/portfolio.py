@@ -1,20 +1,41 @@
 """Positions by instrument and by strategy, realised and unrealised profit, fees, and cash in several currencies.
 
-All money is in units of 10^-MONEY_SCALE of its currency. Everything is derived from fills; `Portfolio.book` is the only writer.
+All money is in units of 10^-MONEY_SCALE of its currency. Everything is derived from fills and from movements of money that no
+fill explains; `Portfolio.book` and `Portfolio.move_cash` are the only writers.
 """
 
 from __future__ import annotations
 
-from core.enums import Side
-from core.events import OrderFilled
+from collections.abc import Iterator
+
+from core.enums import CashKind, InstrumentClass, Side
+from core.events import CashMoved, OrderFilled
 from core.instruments import Instrument
+from core.orders import Order
 from core.units import divide_half_even
+
+# What these settle in cash while they are held is the profit of the position itself.
+_MARKED_IN_CASH = (InstrumentClass.FUTURE, InstrumentClass.PERPETUAL)
 
 
 class Position:
-    """Average-cost position. value_open is what the open quantity was worth when it was opened (signed like qty)."""
+    """Average-cost position. value_open is what the open quantity was worth when it was opened (signed like qty).
 
-    __slots__ = ("buy_qty", "fees", "instrument", "pays_notional", "qty", "realized_pnl", "sell_qty", "turnover", "value_open")
+    Its profit and loss is realized_pnl - fees + carry, and what is unrealised.
+    """
+
+    __slots__ = (
+        "buy_qty",
+        "carry",
+        "fees",
+        "instrument",
+        "pays_notional",
+        "qty",
+        "realized_pnl",
+        "sell_qty",
+        "turnover",
+        "value_open",
+    )
 
     def __init__(self, instrument: Instrument) -> None:
         self.instrument = instrument
@@ -23,6 +44,7 @@ class Position:
         self.value_open = 0
         self.realized_pnl = 0  # before fees
         self.fees = 0
+        self.carry = 0  # what holding it brought, > 0, or cost: funding, interest, dividends
         self.buy_qty = 0
         self.sell_qty = 0
         self.turnover = 0  # sum of absolute notionals
@@ -57,6 +79,20 @@ class Position:
         self.qty = held + signed
         self.realized_pnl += realized
         return realized
+
+    @property
+    def is_used(self) -> bool:
+        """Something was booked to it: one that was only looked at is no position."""
+        return bool(self.buy_qty or self.sell_qty or self.carry or self.fees)
+
+    def earn(self, kind: CashKind, amount: int) -> None:
+        """Apply money that no fill explains."""
+        if kind is CashKind.SETTLEMENT and self.qty and self.instrument.instrument_class in _MARKED_IN_CASH:
+            # A daily mark pays out a part of the open profit, and from there on the rest is counted: it adds nothing.
+            self.realized_pnl += amount
+            self.value_open += -amount if self.instrument.is_inverse else amount
+        else:
+            self.carry += amount
 
     def unrealized_pnl(self, bid_price: int, ask_price: int) -> int:
         """Profit if the open quantity were worth the mean of its values at bid and at ask.
@@ -120,6 +156,45 @@ class Portfolio:
         self.fills_booked += 1
         return strategy_position
 
+    def move_cash(self, moved: CashMoved, order: Order | None, set_aside: int) -> list[tuple[str, str]]:
+        """Apply money that no fill explains; returns the (strategy_id, instrument_id) whose position has got a part of it.
+
+        `order`: the one that a commission is of. `set_aside`: what the venue counts in the instrument and we do not.
+        """
+        currency, amount = moved.currency, moved.amount
+        self.cash[currency] = self.cash.get(currency, 0) + amount
+        instrument_id = moved.instrument_id if order is None else order.instrument_id
+        position = self.by_instrument.get(instrument_id)
+        # As with fees, a third currency is cash only; and what is brought in or taken out is nobody's profit.
+        if position is None or currency != position.instrument.settlement_currency or moved.kind is CashKind.TRANSFER:
+            return []
+        if order is not None and moved.kind is CashKind.COMMISSION:
+            position.fees -= amount
+            self.position_of(order.strategy_id, instrument_id).fees -= amount
+            return [(order.strategy_id, instrument_id)]
+        held = position.qty + set_aside
+        shares = list(self._shares(instrument_id, amount, held))
+        # What units that were set aside have brought stays cash, as all of them does.
+        position.earn(moved.kind, _part(amount, position.qty, held) if held else amount)
+        for strategy_id, share in shares:
+            self.by_strategy[strategy_id, instrument_id].earn(moved.kind, share)
+        return [(strategy_id, instrument_id) for strategy_id, _ in shares]
+
+    def _shares(self, instrument_id: str, amount: int, held: int) -> Iterator[tuple[str, int]]:
+        """`amount` by what each strategy holds of the `held` units, exactly: what rounding leaves goes to the next one.
+
+        Who holds the other way gets the other sign. Where nothing is held, or all of it evens out, nobody gets anything.
+        """
+        if not held:
+            return
+        so_far = given = 0
+        for (strategy_id, key), position in sorted(self.by_strategy.items()):
+            if key == instrument_id and position.qty:
+                so_far += position.qty
+                share = _part(amount, so_far, held) - given
+                given += share
+                yield strategy_id, share
+
     def equity(self, currency: str, marks: dict[str, tuple[int, int]]) -> int:
         """Cash plus the value of open positions that settle in `currency`, at the middle of `marks` (bid, ask).
 
@@ -133,3 +208,8 @@ class Portfolio:
             profit = position.unrealized_pnl(*mark) if mark is not None else 0
             total += profit + (position.value_open if position.instrument.pays_notional else 0)
         return total
+
+
+def _part(amount: int, qty: int, held: int) -> int:
+    """What `qty` of the `held` units have of `amount`; a short position divides as a long one does."""
+    return divide_half_even(amount * qty, held) if held > 0 else divide_half_even(-amount * qty, -held)

@@ -5,12 +5,14 @@ from __future__ import annotations
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from core.enums import OrderStatus
 from core.errors import StateError
 from core.order_store import FOREIGN_ORDER_ID
 from core.orders import Order
 from core.portfolio import Position
-from core.trader_state import LossRecord, OrderRecord, PositionRecord, TraderState
+from core.trader_state import CashRecord, LossRecord, OrderRecord, PositionRecord, TraderState
 from core.units import NS_PER_SECOND
 
 if TYPE_CHECKING:
@@ -49,8 +51,8 @@ _TEXT_AT = tuple(index for index, name in enumerate(OrderRecord.__struct_fields_
 def capture(trader: Trader) -> TraderState:
     """The state as it is now. Reading changes nothing."""
     portfolio, store = trader.portfolio, trader.orders
-    positions = [_position_record("", key, position) for key, position in portfolio.by_instrument.items()]
-    positions += [_position_record(*key, position) for key, position in portfolio.by_strategy.items()]
+    positions = [_position_record("", key, position) for key, position in portfolio.by_instrument.items() if position.is_used]
+    positions += [_position_record(*key, position) for key, position in portfolio.by_strategy.items() if position.is_used]
     open_orders = store.open_orders()
     # A denied order never left, and may hold anything that a strategy put there.
     closed = [order for order in store.orders.values() if not order.is_open and order.status is not OrderStatus.DENIED]
@@ -69,7 +71,7 @@ def capture(trader: Trader) -> TraderState:
             marks[key] = trader.marks_restored[key]
     return TraderState(
         cash={currency: str(amount) for currency, amount in sorted(portfolio.cash.items())},
-        positions=tuple(record for record in positions if record.buy_qty or record.sell_qty),
+        positions=tuple(positions),
         fills_booked=portfolio.fills_booked,
         trading_state=trader.risk.trading_state,
         orders=tuple(_order_record(kept[key]) for key in sorted(kept)),
@@ -83,6 +85,7 @@ def capture(trader: Trader) -> TraderState:
         foreign=trader.foreign.capture(),
         memory=trader.memory.capture(),
         client_refs=trader.clients.capture(),
+        cash_moved=_cash_record(trader),
     )
 
 
@@ -92,7 +95,7 @@ def restore(trader: Trader, state: TraderState) -> None:
     Raises StateError where it has, or where the state holds an instrument that is not configured; then nothing was changed.
     """
     portfolio = trader.portfolio
-    if trader.orders.orders or trader.order_counter or portfolio.fills_booked:
+    if trader.orders.orders or trader.order_counter or portfolio.fills_booked or trader.cash.booked:
         raise StateError("a state can be restored only before the first order")
     held = [record.instrument_id for record in state.positions] + [record.instrument_id for record in state.orders]
     for name in held:
@@ -109,10 +112,12 @@ def restore(trader: Trader, state: TraderState) -> None:
         position.fees = int(record.fees)
         position.buy_qty, position.sell_qty = record.buy_qty, record.sell_qty
         position.turnover = int(record.turnover)
+        position.carry = int(record.carry)
     trader.orders.restore([order_of(each) for each in state.orders], state.executions)
     trader.risk.states.restrict("", state.trading_state)
     for strategy_id, trading_state in state.strategy_states:
         trader.risk.states.restrict(strategy_id, trading_state)
+    trader.cash.restore(state.cash_moved)
     trader.marks_restored = dict(state.marks)
     trader.clients.restore(state.client_refs)
     for market in trader.states.values():
@@ -124,6 +129,8 @@ def restore(trader: Trader, state: TraderState) -> None:
         for watch in trader.account_risk.watches:
             if watch.strategy_id in records:
                 _restore_loss(watch, records[watch.strategy_id])
+        unshifted = state.cash_moved.unshifted
+        trader.account_risk.unshifted = {currency: int(amount) for currency, amount in unshifted.items()}
 
 
 def _position_record(strategy_id: str, instrument_id: str, position: Position) -> PositionRecord:
@@ -137,7 +144,14 @@ def _position_record(strategy_id: str, instrument_id: str, position: Position) -
         buy_qty=position.buy_qty,
         sell_qty=position.sell_qty,
         turnover=str(position.turnover),
+        carry=str(position.carry),
     )
+
+
+def _cash_record(trader: Trader) -> CashRecord:
+    risk = trader.account_risk
+    unshifted = {} if risk is None else {currency: str(amount) for currency, amount in risk.unshifted.items()}
+    return msgspec.structs.replace(trader.cash.capture(), unshifted=unshifted)
 
 
 def _loss_record(watch: LossWatch) -> LossRecord:

@@ -52,13 +52,22 @@ class Equity:
     def filled(self, strategy_id: str, state: MarketState) -> tuple[int, int] | None:
         """A fill was booked: its instrument is valued anew, at its market now; returns what `mark` does."""
         key = state.instrument.instrument_id
-        watched = self._positions.get(strategy_id)
-        if watched is not None and key not in watched:
-            watched[key] = self._portfolio.position_of(strategy_id, key)
+        self.watch(strategy_id, key)
         found = self.mark(state)
         if found is None:
             self._revalue(key)
         return found
+
+    def watch(self, strategy_id: str, key: str) -> None:
+        """Something was booked to the strategy's position: it counts from here on, where the strategy is watched."""
+        watched = self._positions.get(strategy_id)
+        if watched is not None and key not in watched:
+            watched[key] = self._portfolio.position_of(strategy_id, key)
+
+    def moved(self, key: str) -> None:
+        """Money was moved in the instrument's name: where that changed what its position was opened at, its value follows."""
+        if key in self._values:
+            self._revalue(key)
 
     def _revalue(self, key: str) -> None:
         position = self._portfolio.by_instrument[key]
@@ -95,13 +104,13 @@ class Equity:
         return equity
 
     def strategy(self, strategy_id: str) -> int | None:
-        """Profit and loss of one watched strategy since the run began, after the fees that its positions carry."""
+        """Profit and loss of one watched strategy since the run began, after the fees of its positions and what they carried."""
         total = 0
         for key, position in self._positions[strategy_id].items():
             profit = self._profit(key, position)
             if profit is None:
                 return None
-            amount = position.realized_pnl - position.fees + profit
+            amount = position.realized_pnl - position.fees + position.carry + profit
             converted = self._conversion.down(position.instrument.settlement_currency, amount)
             if converted is None:
                 if amount:

@@ -13,6 +13,7 @@
         on_order(context, order, event)   anything happened to one of its orders, denials included
         on_fill(context, order, fill)     one of its orders was filled (before on_order)
         on_position(context, position)    its position changed (after on_fill)
+        on_cash(context, moved)           money that no fill explains, of an instrument it subscribes to or of the account
         on_timer(context, name)           a timer it set has run out
         on_status(context, status)        halt, auction, end of trading
         on_gap(context, gap)              the feed lost data

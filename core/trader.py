@@ -11,6 +11,7 @@ from typing import Any
 from core.account_risk import AccountRisk
 from core.approved import Approved
 from core.blame import blame
+from core.cash import CashDesk
 from core.clients import ClientDesk
 from core.commands import CancelAll, CancelOrder, CancelTimer, ReplaceOrder, SetTimer, SubmitOrder
 from core.context import OutCommand, StrategyContext
@@ -23,6 +24,7 @@ from core.events import (
     Book,
     CancelAllRequested,
     CancelRejected,
+    CashMoved,
     ControlRequested,
     FlattenRequested,
     GapDetected,
@@ -64,7 +66,8 @@ from core.risk_conversion import Conversion
 from core.risk_limits import AccountLimits
 from core.risk_pre_trade import PreTrade
 from core.risk_states import TradingStates
-from core.units import INT64_MAX, INT64_MIN, clamp_int64
+from core.state_records import state_records
+from core.units import clamp_int64
 
 NOTHING: tuple[OutCommand, ...] = ()
 DENIALS_PER_STEP_MAX = 1_000
@@ -109,6 +112,7 @@ class Trader:
         self._timers: dict[int, tuple[StrategyContext, str]] = {}
         self.timer_counter = 0
         self.foreign = ForeignDesk(self)
+        self.cash = CashDesk(self)
         self.memory = MemoryDesk(self)
         self.clients = ClientDesk(self)
         self.out: list[OutCommand] = []
@@ -155,6 +159,7 @@ class Trader:
             FlattenRequested: self._on_flatten_requested,
             Heartbeat: self._on_heartbeat,
             **self.foreign.handlers(),
+            **self.cash.handlers(),
             **self.memory.handlers(),
             **self.clients.handlers(),
         }
@@ -390,6 +395,15 @@ class Trader:
         if self.account_risk is not None:
             self._judge_fill(self.account_risk, FOREIGN, fill)
 
+    def cash_booked(self, moved: CashMoved, shares: Sequence[tuple[str, str]]) -> None:
+        """Money was moved that no fill explains: judged, then told to who subscribes to its instrument, or to all."""
+        if self.account_risk is not None:
+            for tripped in self.account_risk.cash_moved(moved, shares, self.now):
+                self._trip(tripped)
+        for context in self._told.values():
+            if context.on_cash is not None and (not moved.instrument_id or context.is_subscribed(moved.instrument_id)):
+                context.on_cash(context, moved)
+
     def _judge_fill(self, account_risk: AccountRisk, strategy_id: str, fill: OrderFilled) -> None:
         state = self.states[fill.instrument_id]
         assert self.risk.account is not None
@@ -569,24 +583,4 @@ class Trader:
 
     def state_digest(self) -> str:
         """Digest of trading state, cash, positions of the account and of each strategy, and every order remembered."""
-        records: list[tuple[Any, ...]] = [
-            ("trader", int(self.risk.trading_state), self.order_counter, self.timer_counter),
-            ("cash", *sorted(self.portfolio.cash.items())),
-        ]
-        records += [("strategy_state", name, int(state)) for name, state in self.risk.states.strategies()]
-        if self.account_risk is not None:
-            records += self.account_risk.records()
-        positions = [(("", key), p) for key, p in sorted(self.portfolio.by_instrument.items())]
-        # One that was only looked at is no position: reading must not change the digest.
-        positions += [(key, p) for key, p in sorted(self.portfolio.by_strategy.items()) if p.buy_qty or p.sell_qty]
-        records += [
-            ("position", *key, p.qty, p.value_open, p.realized_pnl, p.fees, p.buy_qty, p.sell_qty) for key, p in positions
-        ]
-        for o in self.orders.orders.values():
-            # A denied order may hold anything there.
-            price = o.price if type(o.price) is int and INT64_MIN <= o.price <= INT64_MAX else None
-            quantities = (o.filled_qty, o.filled_value, o.leaves_qty, o.reserved_qty)
-            records.append(("order", o.client_order_id, int(o.status), *quantities, price))
-        records += self.foreign.records() + self.memory.records()
-        records += self.clients.records()
-        return digest_of(records)
+        return digest_of(state_records(self))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import msgspec
 
-from core.enums import OrderStatus, OrderType, Side, TimeInForce, TradingState
+from core.enums import CashKind, OrderStatus, OrderType, Side, TimeInForce, TradingState
 
 
 class PositionRecord(msgspec.Struct, frozen=True, array_like=True):
@@ -22,6 +22,7 @@ class PositionRecord(msgspec.Struct, frozen=True, array_like=True):
     buy_qty: int
     sell_qty: int
     turnover: str
+    carry: str = "0"
 
 
 class OrderRecord(msgspec.Struct, frozen=True, array_like=True):
@@ -77,7 +78,18 @@ class ForeignRecord(msgspec.Struct, frozen=True, array_like=True):
     set_aside: dict[str, int] = {}  # units by instrument that fills brought which were not adopted
     begun_ts: int = 0  # the account's first start
     last_fill_ts: int = 0
-    agreed_fill_ts: int = 0  # last_fill_ts when the venue last agreed
+    agreed_fill_ts: int = 0  # stamp of the last fill or movement of money known when the venue last agreed
+
+
+class CashRecord(msgspec.Struct, frozen=True, array_like=True):
+    """Money that no fill explains (core/cash.py). Stamps are the venue's, ns UTC."""
+
+    seen: tuple[tuple[str, CashKind, str, int], ...] = ()  # venue, kind, movement_id, ts_event: in the order they were booked
+    forgotten: tuple[tuple[str, CashKind, int], ...] = ()  # venue, kind, the latest stamp that is no longer in `seen`
+    totals: tuple[tuple[CashKind, str, str], ...] = ()  # kind, currency, money
+    last_ts: int = 0
+    booked: int = 0
+    unshifted: dict[str, str] = {}  # money by currency that loss limits do not know the worth of (core/account_risk.py)
 
 
 class ClientRefRecord(msgspec.Struct, frozen=True, array_like=True):
@@ -115,3 +127,4 @@ class TraderState(msgspec.Struct, frozen=True, array_like=True):
     foreign: ForeignRecord = ForeignRecord()
     client_refs: tuple[ClientRefRecord, ...] = ()  # the oldest first
     memory: tuple[tuple[str, bytes], ...] = ()  # what strategies saved, by their ids
+    cash_moved: CashRecord = CashRecord()

@@ -14,7 +14,7 @@ import msgspec
 from core.approved import Approved
 from core.enums import Side
 from core.errors import TransportError
-from core.events import AnyEvent, OrderFilled
+from core.events import AnyEvent, CashMoved, OrderFilled
 
 
 class VenueOrder(msgspec.Struct, frozen=True):
@@ -43,6 +43,10 @@ class VenueState(msgspec.Struct, frozen=True):
 
     `not_found_ns`: an order of ours that was sent so long ago and was never acknowledged would be here if it had arrived; one
     that was sent later may still be on its way. 0: nothing is ever on its way, and one look says it all.
+
+    `cash_moves`: each comes by the stream too, under the same movement_id; where the venue gives none, one is made of its
+    fields, the same on both ways. A venue that shows a movement later than it stamps it is asked for so much more by its adapter:
+    what was booked is known by its name, and what is older than the account is left out.
     """
 
     open_orders: tuple[VenueOrder, ...]
@@ -51,6 +55,7 @@ class VenueState(msgspec.Struct, frozen=True):
     instrument_ids: frozenset[str] | None = None
     not_found_ns: int = NOT_FOUND_NS
     silent: tuple[str, ...] = ()  # of several venues those that did not answer, and why: nothing is said about them
+    cash_moves: tuple[CashMoved, ...] = ()  # at or after the moment asked for, in order, where the venue can be asked
 
     def whole(self) -> VenueState:
         """Itself. Raises TransportError where a venue did not answer: for whoever must know of all."""

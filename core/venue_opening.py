@@ -53,8 +53,10 @@ class VenueOpening:
     gateway, "" for the venue's own. `secret`: by role ("key", "secret", "token"); "" where the connection names none.
 
     `symbols`: instrument_id -> the venue's own name, where it is not what the adapter makes of the instrument_id.
-    `now`: ns UTC, never less than before. `first_order_id`: larger than every client_order_id that was ever used here; a switch
-    that must place orders (to flatten) numbers them from there on.
+    `now`: ns UTC, never less than before: the stamps of events, and what waits are counted by. `wall`: the machine's own clock,
+    which may step either way and is behind `now` after it was set back: for what a venue compares with its own (a signature's
+    stamp, the check at login), and for nothing else. `first_order_id`: larger than every client_order_id that was ever used here;
+    a switch that must place orders (to flatten) numbers them from there on.
     """
 
     venue: str
@@ -73,6 +75,11 @@ class VenueOpening:
     symbols: Mapping[str, str] = field(default_factory=dict)
     first_order_id: int = 0
     kind: str = ""
+    machine_clock: Callable[[], int] | None = None  # None: `now`
+
+    @property
+    def wall(self) -> Callable[[], int]:
+        return self.now if self.machine_clock is None else self.machine_clock
 
     def host_and_port(self) -> tuple[str, int]:
         """Of `address`. Raises ConfigError where it is no HOST:PORT."""

@@ -113,7 +113,13 @@ class Backtest:
             self.folder.discard()
             raise
         self.driver = Driver(
-            trader, self._wired.venue, self.recorder, run_id=run_id, ts_start=self._wired.ts_start, journal=self._journal
+            trader,
+            self._wired.venue,
+            self.recorder,
+            run_id=run_id,
+            ts_start=self._wired.ts_start,
+            journal=self._journal,
+            bars=self._wired.bars,
         )
         self._pace = None if config.run.pace == "full" else float(config.run.pace.removesuffix("x"))
         self._wall_start_ns = 0
@@ -227,6 +233,7 @@ class Backtest:
         if self.recorder.rows_waiting >= ROWS_PER_PART:
             self.folder.add_fills(self.recorder.take_fills())
             self.folder.add_orders(self.recorder.take_orders())
+            self.folder.add_cash(self.recorder.take_cash())
 
     # Control.
 
@@ -304,6 +311,7 @@ class Backtest:
             self._journal = None
         self.folder.add_fills(self.recorder.take_fills())
         self.folder.add_orders(self.recorder.take_orders())
+        self.folder.add_cash(self.recorder.take_cash())
         self.folder.write_equity(self.recorder.samples)
         self.folder.close_tables()
         run = self._record(error, wall_ns, journal_records)

@@ -1,4 +1,4 @@
-"""Recomputes positions, profit and cash from the fills table alone, with fractions, and holds the Trader's books against them.
+"""Recomputes positions, profit and cash from a run's tables alone, with fractions, and holds the Trader's books against them.
 
 A second implementation on purpose: it shares no arithmetic with core/portfolio.py, only the rule that both state. Average cost; a
 value is rounded half-even to 10^-8 of its currency when a fill, or the part of it that closes, is valued, and when a part of a
@@ -33,7 +33,7 @@ class _Line:
 
 
 def check_ledger(trader: Trader, fills: Path, cash_start: dict[str, int]) -> str:
-    """ "ok", or the first difference in words. `fills` is fills.parquet."""
+    """ "ok", or the first difference in words. `fills` is fills.parquet; cash.parquet beside it has what no fill explains."""
     accounts: dict[str, _Line] = {}
     strategies: dict[tuple[str, str], _Line] = {}
     cash = dict(cash_start)
@@ -47,7 +47,11 @@ def check_ledger(trader: Trader, fills: Path, cash_start: dict[str, int]) -> str
         instrument = trader.instruments[key]
         if not _pays_notional(instrument):
             cash[instrument.settlement_currency] = cash.get(instrument.settlement_currency, 0) + line.profit
-    return _difference(trader, accounts, strategies, cash) or "ok"
+    carried: dict[str, int] = {}
+    for row in pl.read_parquet(fills.with_name("cash.parquet"), glob=False).iter_rows(named=True):
+        cash[row["currency"]] = cash.get(row["currency"], 0) + row["amount"]
+        carried[row["instrument_id"]] = carried.get(row["instrument_id"], 0) + row["amount"]
+    return _difference(trader, accounts, strategies, cash) or _different_carry(trader, carried) or "ok"
 
 
 def _value(instrument: Instrument, price: int, qty: int) -> int:
@@ -110,4 +114,15 @@ def _difference(
     for currency in sorted(cash.keys() | portfolio.cash.keys()):
         if cash.get(currency, 0) != portfolio.cash.get(currency, 0):
             return f"cash in {currency} is {portfolio.cash.get(currency, 0)}, but the fills give {cash.get(currency, 0)}"
+    return None
+
+
+def _different_carry(trader: Trader, carried: dict[str, int]) -> str | None:
+    """Of each instrument all that was paid, in the account's position and in those of strategies together."""
+    portfolio = trader.portfolio
+    for key, position in portfolio.by_instrument.items():
+        shared = sum(each.carry for (_, instrument_id), each in portfolio.by_strategy.items() if instrument_id == key)
+        if not position.carry == shared == carried.get(key, 0):
+            paid = carried.get(key, 0)
+            return f"{key}: carry is {position.carry}, and {shared} by strategies, but the payments give {paid}"
     return None

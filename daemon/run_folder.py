@@ -16,7 +16,7 @@ import polars as pl
 from core.errors import ConfigError, StorageError
 from daemon.run_file import RUN_FILE
 from sim.metrics import MARKOUT_HORIZONS_NS
-from sim.recorder import EquitySample, FillRow, OrderRow, row_values
+from sim.recorder import CashRow, EquitySample, FillRow, OrderRow, row_values
 
 ROWS_PER_PART = 20_000
 
@@ -63,6 +63,15 @@ ORDER_SCHEMA: dict[str, Any] = {
     "ts_created": pl.Int64,
     "ts_updated": pl.Int64,
 }
+CASH_SCHEMA: dict[str, Any] = {
+    "ts_event": pl.Int64,
+    "ts_init": pl.Int64,
+    "kind": pl.String,
+    "currency": pl.String,
+    "amount": pl.Int64,
+    "instrument_id": pl.String,
+    "movement_id": pl.String,
+}
 EQUITY_SCHEMA: dict[str, Any] = {
     "ts": pl.Int64,
     "currency": pl.String,
@@ -70,6 +79,7 @@ EQUITY_SCHEMA: dict[str, Any] = {
     "realized_pnl": pl.Int64,
     "unrealized_pnl": pl.Int64,
     "fees": pl.Int64,
+    "carry": pl.Int64,
 }
 
 
@@ -83,7 +93,7 @@ class RunFolder:
         if self._guard(lambda: final.exists() and (not final.is_dir() or any(final.iterdir()))):
             raise ConfigError(f"{final}: is there already; a run folder is never written over: choose another with --out")
         self._guard(self._prepare)
-        self._parts: dict[str, int] = {"fills": 0, "orders": 0}
+        self._parts: dict[str, int] = {"fills": 0, "orders": 0, "cash": 0}
 
     def _prepare(self) -> None:
         if self.path.exists():
@@ -100,6 +110,10 @@ class RunFolder:
         if rows:
             self._add_part("orders", [row_values(row) for row in rows], ORDER_SCHEMA)
 
+    def add_cash(self, rows: Sequence[CashRow]) -> None:
+        if rows:
+            self._add_part("cash", [row_values(row) for row in rows], CASH_SCHEMA)
+
     def _add_part(self, name: str, values: list[tuple[Any, ...]], schema: dict[str, Any]) -> None:
         self._parts[name] += 1
         path = self.path / f".{name}.{self._parts[name]:06d}.parquet"
@@ -112,7 +126,7 @@ class RunFolder:
 
     def close_tables(self) -> None:
         """Parts become one file each; a run without fills has an empty table with the same columns."""
-        for name, schema in (("fills", FILL_SCHEMA), ("orders", ORDER_SCHEMA)):
+        for name, schema in (("fills", FILL_SCHEMA), ("orders", ORDER_SCHEMA), ("cash", CASH_SCHEMA)):
             self._guard(partial(self._join, name, schema))
 
     def _join(self, name: str, schema: dict[str, Any]) -> None:

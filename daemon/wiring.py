@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, assert_never
 
+from core.bars import Bars
 from core.enums import SelfTradePrevention
 from core.errors import ConfigError, DataError, UnitError
 from core.instruments import Instrument
@@ -14,6 +15,7 @@ from core.strategy import Subscription
 from core.trader import Trader
 from core.units import NS_PER_SECOND, NS_PER_US, parse_duration_ns
 from core.venue_opening import Environment
+from daemon.bars import heard_in_simulation, make_bars
 from daemon.config.build import build_cash, build_instruments, build_limits, build_rate, resolve_path
 from daemon.config.build_account import build_account_limits
 from daemon.config.loader import LoadedConfig
@@ -30,6 +32,7 @@ from daemon.config.models import (
     Venue,
 )
 from daemon.config.text_types import parse_percentage_ppm
+from daemon.funding import funded, funding_files
 from daemon.sources import Source, locate_in, open_source, table_source
 from daemon.strategies import build_strategy
 from native.loader import extension
@@ -63,6 +66,7 @@ class Wired:
     files: list[Path]
     fraction: Callable[[], float]
     totals: Callable[[], dict[str, int]]
+    bars: Bars
 
 
 def wire_backtest(loaded: LoadedConfig) -> Wired:
@@ -75,7 +79,10 @@ def wire_backtest(loaded: LoadedConfig) -> Wired:
     subscriptions = [subscription for context in trader.contexts for subscription in context.subscriptions]
     instruments = list(trader.instruments.values())
     venue, files, fraction, totals, ts_start = wire_venue(loaded, instruments, subscriptions)
-    return Wired(trader, venue, cash_start, ts_start, files, fraction, totals)
+    paying = funded(loaded, instruments, venue, ts_start, {}) or venue
+    files += funding_files(loaded)
+    bars = make_bars(loaded, subscriptions, is_simulated=True)
+    return Wired(trader, paying, cash_start, ts_start, files, fraction, totals, bars)
 
 
 def for_paper(loaded: LoadedConfig) -> LoadedConfig:
@@ -121,6 +128,21 @@ def is_execution_simulated(loaded: LoadedConfig) -> bool:
     if len(kinds) > 1:
         raise ConfigError(f"{loaded.file}: connections: execution must be the same for all: 'venue' or 'simulated'")
     return kinds != {"venue"}
+
+
+def moves_real_money(loaded: LoadedConfig) -> bool:
+    """Whether an order of this configuration would."""
+    is_live = any(connection.environment == Environment.LIVE.value for connection in loaded.config.connections)
+    return loaded.config.run.mode == "live" and is_live
+
+
+def why_no_evidence(loaded: LoadedConfig) -> str:
+    """Why a run of this configuration shows nothing of how it trades on paper in a real market; empty where it does."""
+    if loaded.config.run.mode != "paper":
+        return "it is no paper run"
+    if any(connection.environment == Environment.SIMULATOR.value for connection in loaded.config.connections):
+        return "its market was simulated: connect it to the venues' live or test environment"
+    return ""
 
 
 def goes_by_the_clock(loaded: LoadedConfig) -> bool:
@@ -188,7 +210,7 @@ def input_files(loaded: LoadedConfig) -> list[Path]:
                 assert_never(data)
     if isinstance(loaded.config.venue.latency, TableLatency):
         files.append(resolve_path(loaded, loaded.config.venue.latency.file, "venue.latency.file"))
-    return files
+    return files + funding_files(loaded)
 
 
 # The venue.
@@ -346,6 +368,7 @@ def simulated_venue(loaded: LoadedConfig, instruments: list[Instrument], subscri
     from sim.venue import InstrumentSettings, SimulatedVenue, VenueSettings
 
     venue = loaded.config.venue
+    wanted = heard_in_simulation(loaded, subscriptions)
     settings = VenueSettings(
         latency=_latency(loaded, venue),
         self_trade_prevention=SelfTradePrevention[venue.self_trade_prevention.upper()],
@@ -361,7 +384,7 @@ def simulated_venue(loaded: LoadedConfig, instruments: list[Instrument], subscri
             fidelity=venue.fidelity,
             queue_model=venue.queue_model,
             queue_power=float(venue.queue_power),
-            subscriptions=tuple(each for each in subscriptions if each.instrument_id == instrument.instrument_id),
+            subscriptions=tuple(each for each in wanted if each.instrument_id == instrument.instrument_id),
             check_crossed=venue.crossed == "stop",
             orders_max=venue.book_orders_max,
             levels_max=venue.levels_max,

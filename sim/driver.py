@@ -11,10 +11,22 @@ from enum import Enum
 from typing import Protocol
 
 from core.approved import Approved
+from core.bars import Bars
 from core.commands import AnyCommand, CancelTimer, SetTimer, SubmitOrder
 from core.context import OutCommand
 from core.enums import OrderStatus, TradingState
-from core.events import AnyEvent, AnyOrderEvent, LimitTripped, OrderEvent, OrderFilled, Quote, Started, Stopping, TradingStateSet
+from core.events import (
+    AnyEvent,
+    AnyOrderEvent,
+    CashMoved,
+    LimitTripped,
+    OrderEvent,
+    OrderFilled,
+    Quote,
+    Started,
+    Stopping,
+    TradingStateSet,
+)
 from core.orders import TERMINAL
 from core.trader import Trader
 from core.units import NS_PER_SECOND
@@ -68,7 +80,15 @@ class Driver:
     """One run of one Trader against one venue."""
 
     def __init__(
-        self, trader: Trader, venue: Venue, recorder: Recorder, *, run_id: str, ts_start: int, journal: Journal | None = None
+        self,
+        trader: Trader,
+        venue: Venue,
+        recorder: Recorder,
+        *,
+        run_id: str,
+        ts_start: int,
+        journal: Journal | None = None,
+        bars: Bars | None = None,
     ) -> None:
         self.trader = trader
         self.venue = venue
@@ -76,6 +96,7 @@ class Driver:
         self.run_id = run_id
         self.ts_start = ts_start
         self.journal = journal
+        self._bars = Bars(()) if bars is None else bars  # what the venue's market is made into, beside what it sends
         self.phase = Phase.READY
         self.events = 0
         self.wakeups = 0
@@ -100,18 +121,25 @@ class Driver:
         venue_advance = self.venue.advance
         journal = self.journal
         recorder = self.recorder
+        bars = self._bars
         is_quiet = self.venue.has_quiet_market
         for wakeups in range(wakeups_max):
             due = recorder.due if is_quiet else NEVER
-            events = venue_advance(min(until_ts, due))
+            events = venue_advance(min(until_ts, due, bars.next_due))
             if not events:
-                if self.venue.now < due or self.venue.done:
+                if self.venue.now >= bars.next_due and not self.venue.done:
+                    events = bars.due(self.venue.now)
+                elif self.venue.now < due or self.venue.done:
                     return wakeups
-                recorder.observe(due)
-                continue
+                else:
+                    recorder.observe(due)
+                    continue
             self.wakeups += 1
             self.events += len(events)
             for event in events:
+                for bar in bars.receive(event.ts_init, event):
+                    self.events += 1
+                    self._apply(bar)
                 self._apply(event)
             if journal is not None:
                 journal.flush_if_full()
@@ -164,7 +192,14 @@ class Driver:
         if journal is not None:
             journal.append(event)
         try:
-            out = trader.step(event) if type(event) is Quote or not isinstance(event, OrderEvent) else self._step_order(event)
+            if type(event) is Quote:
+                out = trader.step(event)
+            elif isinstance(event, OrderEvent):
+                out = self._step_order(event)
+            else:
+                if type(event) is CashMoved:
+                    recorder.cash_moved(event)
+                out = trader.step(event)
         finally:
             # Also when a strategy raised while it heard of it.
             if trader.tripped:

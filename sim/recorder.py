@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from core.enums import LiquiditySide, OrderStatus, Side
-from core.events import OrderFilled
+from core.events import CashMoved, OrderFilled
 from core.orders import Order
 from core.trader import Trader
 from core.units import INT64_MAX, INT64_MIN
@@ -25,7 +25,7 @@ Best = Callable[[str], tuple[int, int] | None]
 
 
 class EquitySample(msgspec.Struct, frozen=True, gc=False):
-    """Money of one currency at one moment, in 10^-MONEY_SCALE; realised profit is before fees."""
+    """Money of one currency at one moment, in 10^-MONEY_SCALE; realised profit is before fees and carry."""
 
     ts: int
     currency: str
@@ -33,6 +33,23 @@ class EquitySample(msgspec.Struct, frozen=True, gc=False):
     realized_pnl: int
     unrealized_pnl: int
     fees: int
+    carry: int
+
+    @property
+    def net_pnl(self) -> int:
+        return self.realized_pnl + self.unrealized_pnl - self.fees + self.carry
+
+
+class CashRow(msgspec.Struct, frozen=True, gc=False):
+    """One row of cash.parquet. `amount` in 10^-MONEY_SCALE of `currency`, > 0: received."""
+
+    ts_event: int
+    ts_init: int
+    kind: str
+    currency: str
+    amount: int
+    instrument_id: str
+    movement_id: str
 
 
 class FillRow(msgspec.Struct, gc=False):
@@ -118,6 +135,7 @@ class Recorder:
         self._reached = [0] * len(MARKOUT_HORIZONS_NS)
         self._fill_rows: list[FillRow] = []
         self._order_rows: list[OrderRow] = []
+        self._cash_rows: list[CashRow] = []
         self.fills = 0
         self.due = ts_start
 
@@ -165,17 +183,18 @@ class Recorder:
         """Equity and profit of one currency now."""
         trader = self._trader
         marks: dict[str, tuple[int, int]] = {}
-        realized = unrealized = fees = 0
+        realized = unrealized = fees = carry = 0
         for key, position in trader.portfolio.by_instrument.items():
             if position.instrument.settlement_currency != currency:
                 continue
             realized += position.realized_pnl
             fees += position.fees
+            carry += position.carry
             mark = self.mark(key) if position.qty else None
             if mark is not None:
                 marks[key] = mark
                 unrealized += position.unrealized_pnl(*mark)
-        return EquitySample(ts, currency, trader.portfolio.equity(currency, marks), realized, unrealized, fees)
+        return EquitySample(ts, currency, trader.portfolio.equity(currency, marks), realized, unrealized, fees, carry)
 
     def mark(self, instrument_id: str) -> tuple[int, int] | None:
         """(bid, ask) to value a position at now."""
@@ -273,6 +292,10 @@ class Recorder:
         )
         self.due = min(self.due, fill.ts_init + MARKOUT_HORIZONS_NS[0])
 
+    def cash_moved(self, moved: CashMoved) -> None:
+        fields = (moved.currency, moved.amount, moved.instrument_id, moved.movement_id)
+        self._cash_rows.append(CashRow(moved.ts_event, moved.ts_init, moved.kind.name, *fields))
+
     def _add_quality(self, row: FillRow) -> None:
         self.tallies[row.instrument_id].quality.add(
             Side[row.side], row.price, row.qty, row.liquidity_side == LiquiditySide.MAKER.name, row.mid_twice, row.mid_twice_later
@@ -288,9 +311,13 @@ class Recorder:
         rows, self._order_rows = self._order_rows, []
         return rows
 
+    def take_cash(self) -> list[CashRow]:
+        rows, self._cash_rows = self._cash_rows, []
+        return rows
+
     @property
     def rows_waiting(self) -> int:
-        return len(self._fill_rows) + len(self._order_rows)
+        return len(self._fill_rows) + len(self._order_rows) + len(self._cash_rows)
 
 
 def row_values(row: Any) -> tuple[Any, ...]:

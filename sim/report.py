@@ -22,6 +22,7 @@ from sim.metrics import (
 from sim.recorder import EquitySample, Recorder, Tally
 
 RATIO_DIGITS = 6
+NO_MONEY = format_fixed(0, MONEY_SCALE)
 
 
 def money(value: int) -> str:
@@ -77,7 +78,8 @@ def _of_currency(recorder: Recorder, currency: str, *, trading_day_ns: int, trad
         "realized_pnl": money(last.realized_pnl),
         "unrealized_pnl": money(last.unrealized_pnl),
         "fees": money(last.fees),
-        "net_pnl": money(last.realized_pnl + last.unrealized_pnl - last.fees),
+        "carry": money(last.carry),
+        "net_pnl": money(last.net_pnl),
         "max_drawdown": money(max_drawdown(curve)),
         "max_drawdown_ratio": None if returns is None else round(max_drawdown_ratio(returns), RATIO_DIGITS),
         "sharpe": None if returns is None else _rounded(sharpe_ratio(returns, per_year)),
@@ -102,6 +104,7 @@ def _of_instrument(trader: Trader, instrument: Instrument, tally: Tally) -> dict
         "average_price": None if average is None else round(average, instrument.price_scale + 2),
         "realized_pnl": money(position.realized_pnl),
         "fees": money(position.fees),
+        "carry": money(position.carry),
         "turnover": money(position.turnover),
         "bought": instrument.format_qty(position.buy_qty),
         "sold": instrument.format_qty(position.sell_qty),
@@ -152,6 +155,9 @@ def text_report(run: dict[str, Any]) -> str:
         ("deepest drawdown", "max_drawdown"),
     ):
         lines.append(f"  {label:<26}{_trimmed(run[key]):>18} {currency}")
+    if run.get("carry", NO_MONEY) != NO_MONEY:
+        # A run from before there was such a thing has none.
+        lines.insert(-2, f"  {'  funding and such':<26}{_trimmed(run['carry']):>18} {currency}")
     lines.append(f"  {'Sharpe ratio, annual':<26}{_number(run['sharpe']):>18}   samples every {run['equity_interval_s']:g} s")
     lines += _instrument_lines(run)
     lines.append("")
@@ -233,7 +239,7 @@ def live_numbers(trader: Trader, recorder: Recorder) -> dict[str, Any]:
     return {
         "currency": currency,
         "equity": money(sample.equity),
-        "net_pnl": money(sample.realized_pnl + sample.unrealized_pnl - sample.fees),
+        "net_pnl": money(sample.net_pnl),
         "fills": recorder.fills,
         "orders": sum(tally.orders for tally in recorder.tallies.values()),
         "trading_state": trader.risk.trading_state.name,

@@ -29,6 +29,7 @@ CALLBACKS = {
     "on_order": 3,
     "on_fill": 3,
     "on_position": 2,
+    "on_cash": 2,
     "on_timer": 2,
     "on_status": 2,
     "on_gap": 2,

@@ -30,7 +30,7 @@ from adapters.alpaca.trade_stream import State, TradeStream
 from adapters.alpaca.truth import AccountReader
 from adapters.http.io import HttpSettings, HttpTransport
 from adapters.http.meters import Lane, SlidingWindow
-from adapters.http.record import HttpRecord, Redactor
+from adapters.http.record import HttpRecord, Redactor, unrecorded
 from adapters.http.request import Outcome, Progress, Request, Sent, Wire
 from adapters.websocket.link import WebSocketLink
 from core.approved import Approved
@@ -41,7 +41,7 @@ from core.events import AnyEvent, GapDetected, Quote, Trade
 from core.instruments import Instrument
 from core.units import NS_PER_MS, NS_PER_SECOND
 from core.venue_adapter import EventSink, OnReconnect, VenueOrder, VenueState
-from core.venue_opening import RECEIVED, SENT, Role, VenueOpening
+from core.venue_opening import RECEIVED, SENT, Role, VenueOpening, no_frame
 
 CONNECT_S_MAX = 10.0  # from connect to the last answer of a login
 BACKOFF_S_FIRST = 0.2  # doubled with every try that fails, and with every connection that does not hold
@@ -81,10 +81,10 @@ def open_transport(
         HttpSettings(connections_max=CONNECTIONS_MAX),
         read_signals=read_signals,
         meters=meters,
-        record=record,
+        record=unrecorded if opening.on_frame is no_frame else record,
         redactor=redactor,
         monotonic_ns=monotonic_ns,
-        wall_ns=opening.now,
+        wall_ns=opening.wall,
     )
 
 
@@ -105,6 +105,7 @@ class AlpacaAdapter:
         self._settings = settings
         self._endpoints = endpoints
         self._now = opening.now
+        self._asked_since_ts = opening.now()  # from where on the daemon wants executions, by the venue's stamps
         self._redactor = Redactor((key, secret))
         self._meters = open_meters(settings)
         self._http = open_transport(opening, settings, self._redactor, self._meters)
@@ -231,15 +232,18 @@ class AlpacaAdapter:
     async def query(self, since_ts: int) -> VenueState:
         if not self._trades:
             raise TransportError(f"{self._opening.venue}: this connection only watches")
+        self._asked_since_ts = since_ts
         return await self._reader.state(since_ts)
 
     # Opening.
 
     async def _check(self) -> None:
         """Raises ConfigError for everything that must not be, at once; RefusedError where the key is not taken."""
-        sent_ts = self._now()
+        wall = self._opening.wall
+        sent_ts = wall()
         clock = await self._first_answer(self._codec.clock())
-        problems = clock_problems(clock, self._settings, sent_ts, self._now())
+        # Whoever set the clock back in between has a clock that is off, and no time that runs backwards.
+        problems = clock_problems(clock, self._settings, sent_ts, max(wall(), sent_ts))
         if self._trades:
             account = await self._first_answer(self._codec.account())
             problems += account_problems(account, self._settings, self._opening.environment, self._opening.account)
@@ -356,7 +360,8 @@ class AlpacaAdapter:
         since = self._heard_ts - OVERLAP_NS
         await self._connect_trades()
         self._heard_ts = since + OVERLAP_NS  # until the account was asked nothing newer is certain
-        state = await self._reader.state(max(since, 0))
+        # Our stamps may be ahead of the venue's by as much as the machine's clock ever was.
+        state = await self._reader.state(max(min(since, self._asked_since_ts), 0))
         await self._drain()
         on_reconnect(state)
         self._heard_ts = self._now()

@@ -6,13 +6,14 @@ was asked for: on a connection where the venue (or a proxy) sends an answer too 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import partial
 
 import msgspec
 
 from adapters.binance import rest_bodies as bodies
 from adapters.binance.endpoints import TABLES, Product
+from adapters.binance.income_log import PAGE_ROWS, IncomePage
 from adapters.binance.outcomes import judge
 from adapters.binance.signing import Signer
 from adapters.binance.wire import Snapshot
@@ -156,6 +157,17 @@ class BinanceCodec:
         wire_id = format_order_id(client_order_id, self._prefix)
         return self._request("algo.query", {"clientAlgoId": wire_id}, partial(_algo_named, symbol, wire_id))
 
+    def query_venue_conditional(self, algo_id: int, symbol: str) -> Request[bodies.AlgoOrderBody]:
+        def read(body: bytes) -> bodies.AlgoOrderBody:
+            order = bodies.read_algo_order(body)
+            if order.symbol != symbol or order.algo_id != algo_id:
+                raise VenueProtocolError(
+                    f"asked for conditional order {algo_id} of {symbol}, answered with {order.algo_id} of {order.symbol}"
+                )
+            return order
+
+        return self._request("algo.query", {"algoId": str(algo_id)}, read)
+
     def query_venue_order(self, order_id: int, symbol: str) -> Request[bodies.OrderBody]:
         """An order by the venue's id, for the executions of one whose client id is not known."""
 
@@ -200,6 +212,17 @@ class BinanceCodec:
     def open_conditional(self, symbol: str | None = None) -> Request[list[bodies.AlgoOrderBody]]:
         return self._request("algo.open", _maybe(symbol=symbol), bodies.read_algo_orders, is_all=symbol is None)
 
+    def all_open(self, symbols: Collection[str]) -> list[Request[list[bodies.OrderBody]] | Request[list[bodies.AlgoOrderBody]]]:
+        """What asks for the open orders of `symbols` with the least weight: symbol by symbol, or of the whole account."""
+        endpoint = self._table["orders.open"]
+        is_all = endpoint.weight * len(symbols) >= endpoint.weight_all
+        wanted: list[str | None] = [None] if is_all else [*symbols]
+        asked: list[Request[list[bodies.OrderBody]] | Request[list[bodies.AlgoOrderBody]]]
+        asked = [self.open_orders(symbol) for symbol in wanted]
+        if self.product is Product.USDM:
+            asked += [self.open_conditional(symbol) for symbol in wanted]
+        return asked
+
     def trades(self, symbol: str, *, from_id: int) -> Request[list[bodies.TradeBody]]:
         """At most TRADES_MAX executions of ours, from a trade id on; a full page means that there are more."""
         return self._trades(symbol, _maybe(fromId=str(from_id)))
@@ -237,6 +260,12 @@ class BinanceCodec:
 
     def positions(self) -> Request[list[bodies.PositionBody]]:
         return self._request("positions", {}, bodies.read_positions)
+
+    def income(self, page: IncomePage) -> Request[list[bodies.IncomeBody]]:
+        """One page of what moved the futures account's money, of every kind."""
+        window = {"startTime": str(page.since_ms), "endTime": str(page.until_ms)}
+        params = {**window, "page": str(page.number), "limit": str(PAGE_ROWS)}
+        return self._request("income", params, bodies.read_income)
 
     def position_mode(self) -> Request[bodies.PositionMode]:
         return self._request("position_mode", {}, bodies.read_position_mode)

@@ -262,10 +262,11 @@ class OrderDesk:
                 if ask.purpose is Purpose.PLACE and known is not None and not known.is_streamed:
                     self.debts.taken(order_id, now)
                 try:
-                    return Reaction(tuple(self._accepted(ask.purpose, sent.value, ts)))
+                    facts = self._accepted(ask.purpose, sent.value, ts)
                 except VenueProtocolError as error:
                     # It names our order and says something that cannot be: it was taken, and how is to be asked.
                     return self._lost(ask.purpose, order_id, f"{error}", now, ts, clock_error_ns, sent.sent_ns)
+                return self._confirmed((order_id,), now) if ask.purpose is Purpose.CANCEL else Reaction(tuple(facts))
             case Outcome.UNKNOWN:
                 return self._lost(ask.purpose, order_id, sent.reason, now, ts, clock_error_ns, sent.sent_ns)
             case Outcome.NOT_SENT_PROVEN:
@@ -278,6 +279,18 @@ class OrderDesk:
                 return Reaction((fact,))
             case _:
                 assert_never(sent.outcome)
+
+    def _confirmed(self, orders: Iterable[int], now: int, *, must_recover: bool = False) -> Reaction:
+        """Cancels that were answered as done. An order that is called canceled and is not would be counted by nobody."""
+        for order_id in orders:
+            known = self._orders.get(order_id)
+            if known is None or not known.is_open:
+                continue
+            try:
+                self.unknown.confirm(order_id, known.instrument_id, now)
+            except CapacityError:
+                must_recover = True
+        return Reaction(must_recover=must_recover)
 
     def _accepted(self, purpose: Purpose, value: object, ts: int) -> list[OrderFact]:
         match value:
@@ -341,7 +354,8 @@ class OrderDesk:
                     facts += self._events.canceled(body, ts)
                 except VenueProtocolError:
                     continue  # somebody else's order, or one that cannot be read: the recovery sees what is left
-            return Reaction(tuple(facts), must_recover=True)
+            orders = [fact.client_order_id for fact in facts if isinstance(fact, OrderCanceled)]
+            return self._confirmed(orders, now, must_recover=True)
         if sent.outcome is Outcome.UNKNOWN:
             for order_id in ask.orders:
                 self._ask_about(order_id, Intent.CANCEL, now, clock_error_ns, sent.sent_ns)
@@ -364,7 +378,9 @@ class OrderDesk:
     def _question(self, order: Unknown, now: int) -> Ask:
         known = self._known(order.client_order_id)
         request: Request[Any]
-        if known.foreign and not known.is_conditional:
+        if known.foreign and known.is_conditional:
+            request = self._codec.query_venue_conditional(int(known.foreign[1:]), self._symbols[known.instrument_id])
+        elif known.foreign:
             request = self._codec.query_venue_order(int(known.foreign), self._symbols[known.instrument_id])
         elif known.is_conditional:
             request = self._codec.query_conditional(order.client_order_id, order.instrument_id)
@@ -406,6 +422,7 @@ class OrderDesk:
         order_id = ask.client_order_id
         unknown = self.unknown.get(order_id)
         was_changed = unknown is not None and unknown.is_changing
+        was_canceled = unknown is not None and unknown.is_canceling
         try:
             facts = self._events.found(body, fills, ts, was_changed=was_changed)
         except VenueProtocolError:
@@ -414,7 +431,9 @@ class OrderDesk:
             not any(isinstance(fact, OrderCanceled | OrderExpired | OrderRejected) for fact in facts) and body.status != "FILLED"
         )
         if self.unknown.found(order_id, asked, now, is_open=is_open):
-            return Reaction(tuple(facts))
+            # It is open long after the cancel: whoever wants it gone has to ask again.
+            undone = [CancelRejected(ts, ts, order_id, Reason.NONE)] if is_open and was_canceled else []
+            return Reaction((*facts, *undone))
         # Not settled: what is certain already is said, that it is open is not.
         return Reaction(tuple(fills))
 
@@ -425,6 +444,8 @@ class OrderDesk:
 
     def _conditional_found(self, body: AlgoOrderBody, order_id: int, asked: int, now: int, ts: int) -> Reaction:
         is_open = body.algo_status in ("NEW", "WORKING", "TRIGGERING")
+        unknown = self.unknown.get(order_id)
+        was_canceled = unknown is not None and unknown.is_canceling
         if not self.unknown.found(order_id, asked, now, is_open=is_open):
             return Reaction()
         try:
@@ -432,7 +453,8 @@ class OrderDesk:
         except VenueProtocolError:
             return Reaction(must_recover=True)
         if is_open:
-            return Reaction(tuple(facts))
+            undone = [CancelRejected(ts, ts, order_id, Reason.NONE)] if was_canceled else []
+            return Reaction((*facts, *undone))
         if body.algo_status in ("CANCELED", "EXPIRED", "REJECTED"):
             return Reaction((*facts, OrderCanceled(ts, ts, order_id, 0, Reason.REQUESTED)))
         # Triggered: what it became is an order of its own, which the recovery finds.

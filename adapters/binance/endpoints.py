@@ -87,6 +87,7 @@ USDM = _table(
     Endpoint("trades", _Q, "GET", "fapiPrivate", "userTrades", 5),
     Endpoint("account", _Q, "GET", "fapiPrivateV3", "account", 5),
     Endpoint("positions", _Q, "GET", "fapiPrivateV3", "positionRisk", 5),
+    Endpoint("income", _Q, "GET", "fapiPrivate", "income", 30),
     Endpoint("position_mode", _Q, "GET", "fapiPrivate", "positionSide/dual", 30),
     Endpoint("listen_key.create", _O, "POST", "fapiPrivate", "listenKey", 1, Security.KEY),
     Endpoint("listen_key.keep", _O, "PUT", "fapiPrivate", "listenKey", 1, Security.KEY),

@@ -15,7 +15,7 @@ from typing import Any, assert_never
 import msgspec
 
 from adapters.binance.codec import TRADES_WINDOW_MS, BinanceCodec
-from adapters.binance.endpoints import TABLES, Product
+from adapters.binance.endpoints import Product
 from adapters.binance.order_events import ENDED_STATUSES, OrderEvents
 from adapters.binance.rest_bodies import AlgoOrderBody, OrderBody, PositionBody
 from adapters.binance.trade_log import Page, TradeLog
@@ -155,13 +155,7 @@ class Inquiry:
     # What to ask.
 
     def _ask_open(self) -> list[Request[Any]]:
-        endpoint = TABLES[self._codec.product]["orders.open"]
-        is_all = endpoint.weight * len(self._symbols) >= endpoint.weight_all
-        symbols: list[str | None] = [None] if is_all else [*self._symbols.values()]
-        asked: list[Request[Any]] = [self._codec.open_orders(symbol) for symbol in symbols]
-        if self._is_futures:
-            asked += [self._codec.open_conditional(symbol) for symbol in symbols]
-        return asked
+        return [*self._codec.all_open(self._symbols.values())]
 
     def _begin_trades(self) -> None:
         self._phase = _Phase.TRADES

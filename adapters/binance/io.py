@@ -18,6 +18,7 @@ from anyio.abc import TaskGroup
 
 from adapters.binance.account import Account
 from adapters.binance.account_checks import key_problems, position_mode_problems, spot_account_problems
+from adapters.binance.cash.io import CashWatch
 from adapters.binance.dead_man import DeadMan
 from adapters.binance.desk import Ask, OrderDesk, Purpose, Reaction
 from adapters.binance.endpoints import WEIGHT, Product
@@ -83,6 +84,13 @@ class BinanceAdapter:
         self._markets = self._market_connections()
         self._key = ListenKeyLife(KeyLimits())
         self._user = self._user_stream()
+        self._cash = CashWatch(
+            account,
+            http=lambda: self._http,
+            venue_now=lambda: self._clock.venue_now(now_ns()),
+            emit=self._emit,
+            tell=self._tell,
+        )
         self._is_open = False
         self._sink: EventSink | None = None  # while `run` does
         self._waiting: deque[AnyEvent] = deque()  # came in before `run`, or the sink had no room
@@ -114,6 +122,7 @@ class BinanceAdapter:
             self._http, self._pace = self._transport(info)
             if self._account.role is Role.TRADE:
                 await self._user.open()
+                self._cash.opened()
                 if self._since_ts is None:
                     self._since_ts = self._clock.venue_now(now_ns())
             for market in self._markets:
@@ -141,6 +150,7 @@ class BinanceAdapter:
                     tasks.start_soon(self._recover, on_reconnect)
                     tasks.start_soon(self._ask_about_unknown)
                     tasks.start_soon(self._leave_mute_stream)
+                    tasks.start_soon(self._cash.run)
                     if self._account.product is Product.USDM:
                         tasks.start_soon(self._keep_listen_key)
                         if self._account.settings.dead_man_s:
@@ -357,9 +367,11 @@ class BinanceAdapter:
             # Its end was learned while the venue was being asked: the answer is of before.
             if order.client_order_id is None or not self._desk.has_ended_since(order.client_order_id, began)
         ]
-        return msgspec.structs.replace(state, open_orders=tuple(is_news)), began
+        moves = await self._cash.moves(since_ts)
+        return msgspec.structs.replace(state, open_orders=tuple(is_news), cash_moves=moves), began
 
     def _want_recovery(self) -> None:
+        self._cash.reconnected()
         self._recover_wanted.set()
 
     async def _recover(self, on_reconnect: OnReconnect) -> None:
@@ -464,6 +476,7 @@ class BinanceAdapter:
                 self._tell(f"{message.o.s}: a conditional order was triggered and refused: {message.o.r}")
                 self._recover_wanted.set()
         try:
+            self._cash.heard(message)
             reaction = self._desk.heard(message, self._now())
         except VenueProtocolError as error:
             self._tell(f"what the account's stream says cannot be: {error}")

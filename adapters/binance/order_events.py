@@ -213,12 +213,12 @@ class OrderEvents:
         assert instrument is not None
         stamp, side = stamp_of(change.stamp), side_of(change.symbol, change.side)
         quantity, filled = qty_of(instrument, change.quantity, "q"), qty_of(instrument, change.filled, "z")
-        if filled > quantity:
-            raise VenueProtocolError(f"{change.symbol}: order {change.wire_id!r} filled {change.filled} of {change.quantity}")
+        # More than was asked for is told as what it is: the daemon knows what to make of it.
+        leaves = max(quantity - filled, 0)
         if self._is_fill(instrument, change):
-            return [self._fill(change, instrument, order_id, foreign, side, quantity - filled, stamp, ts)]
+            return [self._fill(change, instrument, order_id, foreign, side, leaves, stamp, ts)]
         assert order_id is not None
-        return self._life(change, instrument, order_id, quantity - filled, stamp, ts)
+        return self._life(change, instrument, order_id, leaves, stamp, ts)
 
     @staticmethod
     def _is_fill(instrument: Instrument, change: _Change) -> bool:
@@ -441,8 +441,8 @@ class OrderEvents:
                     missing.append(trade.order_id)
                 continue
             order_id = self._own_id(order.order_id, order.own_id)
-            leaves = left.setdefault(trade.order_id, self._leaves(instrument, order))
-            fill = self._execution(trade, instrument, FOREIGN_ORDER_ID if order_id is None else order_id, leaves, ts)
+            leaves = left.setdefault(trade.order_id, self._rest(instrument, order))
+            fill = self._execution(trade, instrument, FOREIGN_ORDER_ID if order_id is None else order_id, max(leaves, 0), ts)
             left[trade.order_id] = leaves + fill.qty
             filled.append(fill)
         return filled[::-1], missing
@@ -473,12 +473,14 @@ class OrderEvents:
             trade.commission_asset,
         )
 
+    @classmethod
+    def _leaves(cls, instrument: Instrument, body: OrderBody) -> int:
+        return max(cls._rest(instrument, body), 0)
+
     @staticmethod
-    def _leaves(instrument: Instrument, body: OrderBody) -> int:
-        leaves = qty_of(instrument, body.orig_qty, "origQty") - qty_of(instrument, body.executed_qty, "executedQty")
-        if leaves < 0:
-            raise VenueProtocolError(f"{body.symbol}: order {body.own_id!r} executed {body.executed_qty} of {body.orig_qty}")
-        return leaves
+    def _rest(instrument: Instrument, body: OrderBody) -> int:
+        """Negative where more was executed than was asked for."""
+        return qty_of(instrument, body.orig_qty, "origQty") - qty_of(instrument, body.executed_qty, "executedQty")
 
 
 def execution_id(symbol: str, trade_id: int, order_id: int) -> str:

@@ -126,6 +126,23 @@ class PositionBody(Struct, frozen=True, rename="camel"):
     update_time: Count
 
 
+class IncomeBody(Struct, frozen=True, rename="camel"):
+    """What moved the futures account's money. `tran_id` is unique for the kind. Ids come as numbers or as texts."""
+
+    symbol: Text
+    income_type: Text
+    income: Text
+    asset: Text
+    time: Count
+    tran_id: Count | Text
+    trade_id: Count | Text = ""
+
+    @property
+    def name(self) -> str:
+        """The one that no other row has. One conversion of currencies is two rows."""
+        return f"{self.income_type}-{self.tran_id}-{self.symbol}-{self.asset}"
+
+
 class PositionMode(Struct, frozen=True, rename="camel"):
     dual_side_position: bool
 
@@ -237,6 +254,7 @@ read_trades = Reader(msgspec.json.Decoder(Rows[TradeBody]))
 read_spot_account = Reader(msgspec.json.Decoder(SpotAccount))
 read_futures_account = Reader(msgspec.json.Decoder(FuturesAccount))
 read_positions = Reader(msgspec.json.Decoder(Rows[PositionBody]))
+read_income = Reader(msgspec.json.Decoder(Rows[IncomeBody]))
 read_position_mode = Reader(msgspec.json.Decoder(PositionMode))
 read_key_permissions = Reader(msgspec.json.Decoder(KeyPermissions))
 read_listen_key = Reader(msgspec.json.Decoder(ListenKey))

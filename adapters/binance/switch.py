@@ -18,7 +18,7 @@ from adapters.binance.instrument_rules import SymbolRules, symbol_rules
 from adapters.binance.numbers import money_of
 from adapters.binance.order_events import OrderEvents, side_of
 from adapters.binance.outcomes import UNKNOWN_CANCEL
-from adapters.binance.rest.io import read_clock, send_all, value_of
+from adapters.binance.rest.io import now_ns, read_clock, send_all, value_of
 from adapters.binance.rest_bodies import AlgoOrderBody, OrderBody
 from adapters.http.clock_offset import ClockOffset
 from adapters.http.io import HttpTransport
@@ -27,10 +27,12 @@ from core.commands import SubmitOrder
 from core.enums import OrderType, Side, TimeInForce
 from core.errors import ConfigError, RefusedError, TransportError, VenueProtocolError
 from core.instruments import MONEY_SCALE, Instrument
-from core.units import POW10
+from core.units import NS_PER_SECOND, POW10
 from core.venue_adapter import VenueOrder
 
 REDUCE_ONLY_CODE = -2022
+# A look at a few symbols weighs 2, one at the whole account 80: every few seconds that would be half of what there is.
+WHOLE_APART_NS = 30 * NS_PER_SECOND
 
 
 class BinanceSwitch:
@@ -60,6 +62,7 @@ class BinanceSwitch:
         self._order_ids = order_ids
         self._is_futures = codec.product is Product.USDM
         self._checks_rights = checks_rights
+        self._whole_at = 0  # when the whole account is to be asked about again
 
     @property
     def venue(self) -> str:
@@ -143,18 +146,28 @@ class BinanceSwitch:
     # What the venue has.
 
     async def _listed(self) -> list[OrderBody | AlgoOrderBody]:
-        """Every open order of the account, of instruments that are not configured as well."""
+        """Every open order of the account, of instruments that are not configured as well: it costs forty times as much."""
         orders = self._value(await self._http.send(self._codec.open_orders()), "open orders")
         listed: list[OrderBody | AlgoOrderBody] = list(orders)
         if self._is_futures:
             conditional = self._value(await self._http.send(self._codec.open_conditional()), "open conditional orders")
             listed.extend(conditional)
+        has_others = any(body.symbol not in self._rules for body in listed)
+        self._whole_at = now_ns() + (0 if has_others else WHOLE_APART_NS)
         return listed
+
+    async def _listed_here(self) -> list[OrderBody | AlgoOrderBody]:
+        """Of the configured instruments, and of the others every now and then, and as long as they have some."""
+        if now_ns() >= self._whole_at:
+            return await self._listed()
+        requests: list[Request[Any]] = [*self._codec.all_open(self._rules)]
+        answers = await send_all(self._http, requests)
+        return [row for sent in answers for row in self._value(sent, "open orders")]
 
     async def open_orders(self) -> tuple[VenueOrder, ...]:
         """What does not fit a configured instrument is told all the same: without a price, its quantity at scale 8."""
         orders = []
-        for body in await self._listed():
+        for body in await self._listed_here():
             try:
                 order = self._events.open_order(body) if isinstance(body, OrderBody) else self._events.open_algo_order(body)
             except VenueProtocolError:

@@ -23,6 +23,8 @@ class UnknownLimits(msgspec.Struct, frozen=True, kw_only=True):
     # Longer ago than this the venue forgets orders that were never filled: not found proves nothing any more.
     retention_ns: int = 3 * NS_PER_DAY
     not_found_needed: int = 2
+    # A cancel that was answered as done: for so long a server that is behind may show the order as open.
+    done_shows_ns: int = 2 * NS_PER_SECOND
     orders_max: int = 10_000
 
 
@@ -69,7 +71,13 @@ class UnknownOrders:
         self, client_order_id: int, instrument_id: str, intent: Intent, *, sent: int, recv_window_ns: int, clock_error_ns: int
     ) -> None:
         """A request about this order ended UNKNOWN. A second one moves the bound: either may be what is under way."""
-        bound = sent + self.bound_after(recv_window_ns, clock_error_ns)
+        self._add(client_order_id, instrument_id, intent, sent, sent + self.bound_after(recv_window_ns, clock_error_ns))
+
+    def confirm(self, client_order_id: int, instrument_id: str, now: int) -> None:
+        """A cancel was answered as done. An order's end takes a second word: the stream's, which comes at once, or an answer."""
+        self._add(client_order_id, instrument_id, Intent.CANCEL, now, now + self._limits.done_shows_ns)
+
+    def _add(self, client_order_id: int, instrument_id: str, intent: Intent, sent: int, bound: int) -> None:
         known = self._orders.get(client_order_id)
         if known is not None:
             known.bound = max(known.bound, bound)

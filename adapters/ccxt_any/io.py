@@ -61,6 +61,7 @@ class CcxtAdapter:
         *,
         subscriptions: Iterable[Subscription],
         now: Callable[[], int],
+        wall: Callable[[], int],
         on_trouble: Callable[[str], None],
         role: Role = Role.TRADE,
         monotonic_ns: Callable[[], int] = monotonic_now_ns,
@@ -72,6 +73,8 @@ class CcxtAdapter:
         self._ids = ids
         self._clock = clock
         self._now = now
+        self._wall = wall
+        self._asked_since_ts = now()  # from where on the daemon wants executions, by the exchange's stamps
         self._on_trouble = on_trouble
         self._monotonic = monotonic_ns
         self._is_watch = role is Role.WATCH
@@ -153,6 +156,7 @@ class CcxtAdapter:
                     assert_never(command)
 
     async def query(self, since_ts: int) -> VenueState:
+        self._asked_since_ts = since_ts
         orders, trades = await self._steady_look(since_ts)
         positions = await self._account.positions()
         if self._settings.balances_are_positions:
@@ -322,7 +326,8 @@ class CcxtAdapter:
                 if self._is_sending:
                     await self._look()
                 else:
-                    state = await self.query(since_ts - OVERLAP_NS)
+                    # Our stamps may be ahead of the venue's by as much as the machine's clock ever was.
+                    state = await self.query(min(since_ts - OVERLAP_NS, self._asked_since_ts))
                     self._reconcile(state, on_reconnect)
                 answered, since_ts, pause_s = anyio.current_time(), asked_ts, settings.reconnect_first_s
             except _FAILURES as error:
@@ -482,7 +487,7 @@ class CcxtAdapter:
             if type(ms) is not int or not 10**11 < ms < 10**14:
                 raise VenueProtocolError(f"{self.venue}: {ms!r} is no time")
             self._clock.observe(sent, ms * NS_PER_MS, received)
-        off_ms = abs(self._clock.venue_now(received) - self._now()) // NS_PER_MS
+        off_ms = abs(self._clock.venue_now(received) - self._wall()) // NS_PER_MS
         if off_ms > self._settings.clock_error_ms_max:
             self._tell(f"this machine's clock and the exchange's differ by {off_ms} ms")
 

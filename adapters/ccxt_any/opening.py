@@ -52,6 +52,7 @@ def open_adapter(opening: VenueOpening, *, wire: AnyTransport | None = None) -> 
         clock,
         subscriptions=opening.subscriptions,
         now=opening.now,
+        wall=opening.wall,
         on_trouble=opening.on_trouble,
         role=opening.role,
     )
@@ -83,7 +84,7 @@ def _account(
         address=_address(opening),
         credentials=_credentials(settings, key, secret, token),
         options=settings.options,
-        wall_ms=lambda: opening.now() // NS_PER_MS,
+        wall_ms=lambda: opening.wall() // NS_PER_MS,
     )
     clock = ClockOffset()
     percent = settings.guardian_rate_percent if is_guardian else settings.rate_percent
@@ -96,7 +97,7 @@ def _account(
         record=frame_recorder(opening.on_frame),
         redactor=Redactor([each for each in (key, secret, token) if each]),
         wire=wire,
-        wall_ns=opening.now,
+        wall_ns=opening.wall,
     )
     calls = Calls(http, settings.deadline_s, settings.headers)
     calls.origins = origins_of(exchange)

@@ -119,9 +119,11 @@ class DeribitAdapter:
         instruments: Mapping[str, Instrument],
         subscriptions: Iterable[Subscription],
         now: Now,
+        wall: Callable[[], int],
         on_trouble: Callable[[str], None],
         on_frame: OnFrame = no_frame,
     ) -> None:
+        self._wall = wall
         self.venue = venue
         self._limits = limits
         self._instruments = dict(instruments)
@@ -233,7 +235,7 @@ class DeribitAdapter:
         await self._wire.connect()
         self._connected_ts = self._now()
         with anyio.move_on_after(self._limits.login_s):
-            self._take(self._session.connected(self._now(), secrets.token_hex(8)))
+            self._take(self._session.connected(self._now(), secrets.token_hex(8), self._wall()))
             while not self._is_ready:
                 await self._turn()
             return
@@ -392,8 +394,12 @@ class DeribitAdapter:
 
     def _check_clock(self) -> None:
         offset_ms = self._session.link.clock_offset_ms
-        if offset_ms is not None and abs(offset_ms) > self._limits.clock_error_ms_max:
-            self._on_trouble(f"{self.venue}: this machine's clock and the venue's differ by {abs(offset_ms)} ms")
+        if offset_ms is None:
+            return
+        # That is of our stamps, which run ahead of a clock that was set back.
+        off_ms = abs(offset_ms + (self._now() - self._wall()) // NS_PER_MS)
+        if off_ms > self._limits.clock_error_ms_max:
+            self._on_trouble(f"{self.venue}: this machine's clock and the venue's differ by {off_ms} ms")
 
 
 class DeribitGuardianSwitch:
@@ -407,8 +413,10 @@ class DeribitGuardianSwitch:
         settings: DeribitSettings,
         limits: Limits,
         now: Now,
+        wall: Callable[[], int],
         on_trouble: Callable[[str], None],
     ) -> None:
+        self._wall = wall
         self._venue = venue
         self._on_trouble = on_trouble
         self._telling = Telling(venue)
@@ -432,7 +440,7 @@ class DeribitGuardianSwitch:
         try:
             await self._wire.connect()
             with anyio.move_on_after(self._limits.login_s):
-                self._take(self._switch.connected(self._now(), secrets.token_hex(8)))
+                self._take(self._switch.connected(self._now(), secrets.token_hex(8), self._wall()))
                 while not self._switch.is_ready:
                     await self._turn()
                 return

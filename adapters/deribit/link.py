@@ -132,26 +132,29 @@ class Link:
             self.fact(FactKind.LATE, f"request {message.id} was answered late: {message}"[:400])
         match message:
             case Answer():
-                self._learn_clock(ts, message.us_in)
+                self._learn_clock(ts, pending, message.us_in)
                 pending.on_answer(ts, message)
             case Refusal():
-                self._learn_clock(ts, message.us_in)
+                self._learn_clock(ts, pending, message.us_in)
                 pending.on_refusal(ts, message)
             case Spoiled():
                 self.fact(FactKind.PROTOCOL, message.text)
                 if not pending.is_overdue:
                     pending.on_lost(ts, message.text)
 
-    def _learn_clock(self, ts: int, us_in: int) -> None:
+    def _learn_clock(self, ts: int, pending: Pending, us_in: int) -> None:
         """The server had the request at us_in, and now is later: the largest difference is the nearest to the truth.
 
-        Clocks drift, so the best is forgotten with the connection.
+        Clocks drift, so the best is forgotten with the connection; and one that says more than the request's own leaving allows
+        is from before our clock was stepped.
         """
         if us_in <= 0:
             return
         self.server_seen_ms = max(self.server_seen_ms, us_in // 1_000)
         offset_ms = us_in // 1_000 - -(-ts // NS_PER_MS)
-        if self.clock_offset_ms is None or offset_ms > self.clock_offset_ms:
+        sent_ts = pending.due_ts - self.settings.answer_ns_max
+        most_ms = us_in // 1_000 + 1 - sent_ts // NS_PER_MS
+        if self.clock_offset_ms is None or not offset_ms <= self.clock_offset_ms <= most_ms:
             self.clock_offset_ms = offset_ms
 
     # Time and the end.

@@ -46,13 +46,21 @@ class Login:
         self._refuse = refuse
         self._steps: deque[Step] = deque()
         self._nonce = ""
+        self._wall_ns = 0
         self._refresh_token = ""
         self._refresh_ts: int | None = None
+        self._began_ts = 0
+        self._renewals: set[int] = set()  # requests of this connection for a fresh token
         self.is_authenticated = False
 
-    def start(self, ts: int, nonce: str, *, is_switch: bool = False) -> None:
-        """`is_switch`: auth and heartbeat alone, for a connection that places no order and listens to nothing."""
+    def start(self, ts: int, nonce: str, wall_ns: int, *, is_switch: bool = False) -> None:
+        """`wall_ns`: the machine's own clock, which the signature is stamped with.
+
+        `is_switch`: auth and heartbeat alone, for a connection that places no order and listens to nothing.
+        """
         self._nonce = nonce
+        self._wall_ns = wall_ns
+        self._began_ts = ts
         is_watch = self._settings.is_watch
         self._steps = deque([self._heartbeat] if is_watch else [self._auth, self._heartbeat])
         if is_switch:
@@ -67,7 +75,12 @@ class Login:
     def stop(self) -> None:
         self._steps.clear()
         self._refresh_ts = None
+        self._renewals.clear()
         self.is_authenticated = False
+
+    def is_renewal(self, request_id: int | None) -> bool:
+        """Whether this was a request for a fresh token: the login holds whatever becomes of it."""
+        return request_id in self._renewals
 
     def next_ts(self) -> int | None:
         return self._refresh_ts
@@ -106,17 +119,15 @@ class Login:
     # The steps.
 
     def _auth(self, ts: int) -> None:
+        self._ask(ts, lambda request_id: self._credentials(ts, request_id, self._nonce), self._authenticated)
+
+    def _credentials(self, ts: int, request_id: int, nonce: str) -> bytes:
         settings = self._settings
-
-        def build(request_id: int) -> bytes:
-            if settings.sign:
-                # The signature's stamp is our own clock: what the venue's says is not known yet.
-                return requests.auth_signature(
-                    request_id, settings.client_id, settings.client_secret, ts // NS_PER_MS, self._nonce
-                )
-            return requests.auth_credentials(request_id, settings.client_id, settings.client_secret)
-
-        self._ask(ts, build, self._authenticated)
+        if settings.sign:
+            # The signature's stamp is the machine's own clock: what the venue's says is not known yet.
+            wall_ms = (self._wall_ns + ts - self._began_ts) // NS_PER_MS
+            return requests.auth_signature(request_id, settings.client_id, settings.client_secret, wall_ms, nonce)
+        return requests.auth_credentials(request_id, settings.client_id, settings.client_secret)
 
     def _authenticated(self, ts: int, answer: Answer) -> None:
         result = decode_result(AuthResult, answer.result)
@@ -136,9 +147,18 @@ class Login:
         self._refresh_ts = ts + result.expires_in * NS_PER_SECOND * self._settings.refresh_percent // 100
 
     def _refresh(self, ts: int) -> None:
-        """A fresh token while the old one still holds; a failure is tried again until it does not."""
+        """A fresh token while the old one still holds; a failure is tried again until it does not.
+
+        An answer that was lost has taken the refresh token with it: where that is refused, the credentials are shown again.
+        """
         token = self._refresh_token
         self._refresh_ts = ts + REFRESH_RETRY_NS
+
+        def build(request_id: int) -> bytes:
+            self._renewals.add(request_id)
+            if token:
+                return requests.auth_refresh(request_id, token)
+            return self._credentials(ts, request_id, f"{self._nonce}{request_id:x}")
 
         def refreshed(now: int, answer: Answer) -> None:
             try:
@@ -146,10 +166,14 @@ class Login:
             except VenueProtocolError as error:
                 failed(now, str(error))
 
-        def failed(_now: int, why: Refusal | str) -> None:
+        def refused(now: int, refusal: Refusal) -> None:
+            self._refresh_token = ""
+            failed(now, f"{refusal.code} {refusal.text}")
+
+        def failed(_now: int, why: str) -> None:
             self._link.fact(FactKind.PROTOCOL, f"the token could not be refreshed: {why}")
 
-        self._link.ask(ts, lambda request_id: requests.auth_refresh(request_id, token), refreshed, failed, failed)
+        self._link.ask(ts, build, refreshed, refused, failed)
 
     def _heartbeat(self, ts: int) -> None:
         self._ask(ts, lambda request_id: requests.set_heartbeat(request_id, self._settings.heartbeat_s), self._ok)

@@ -40,6 +40,7 @@ def open_adapter(opening: VenueOpening) -> DeribitAdapter:
         instruments=opening.instruments,
         subscriptions=opening.subscriptions,
         now=opening.now,
+        wall=opening.wall,
         on_trouble=opening.on_trouble,
         on_frame=opening.on_frame,
     )
@@ -54,6 +55,7 @@ def open_switch(opening: VenueOpening) -> DeribitGuardianSwitch:
         settings=_settings(opening, options, is_guardian=True),
         limits=limits_of(options),
         now=opening.now,
+        wall=opening.wall,
         on_trouble=opening.on_trouble,
     )
 

@@ -38,6 +38,9 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     clock_error_ms_max: Milliseconds
     look_interval_ms: Milliseconds
     stream_late_ms_max: Milliseconds
+    cash_interval_ms: Milliseconds
+    cash_late_ms: Milliseconds
+    log_pause_ms: Milliseconds
     reconnect_first_ms: Milliseconds
     reconnect_max_ms: Milliseconds
     refused_wait_ms: Milliseconds
@@ -112,6 +115,9 @@ def settings_of(
         server_clock_error_ms=options.server_clock_error_ms,
         look_interval_ns=options.look_interval_ms * NS_PER_MS,
         stream_late_ms_max=options.stream_late_ms_max,
+        cash_interval_ns=options.cash_interval_ms * NS_PER_MS,
+        cash_late_ms=options.cash_late_ms,
+        log_pause_ns=options.log_pause_ms * NS_PER_MS,
         credits=credits_of(options, percent, 0 if is_guardian else options.cancel_reserve),
     )
 

@@ -5,9 +5,10 @@ documentation ("Error Codes") gives other names to some of the same numbers (100
 wherever both speak, both are refusals, so the outcome is the same, and the venue's own text is kept. Not verified against the
 venue.
 
-A code is REJECTED_PROVEN only where its description says that the request was turned away before it did anything. What speaks
-of the server's own trouble (internal_server_error, timed_out, temporarily_unavailable, retry …) proves nothing: UNKNOWN, as
-is every code that this table does not have.
+A code is REJECTED_PROVEN only where its description says that the request was turned away before it did anything; "rejects" is
+the table's own word for that (11030), while its "errors" (11031) may be anything. What speaks of the server's own trouble
+(internal_server_error, timed_out, temporarily_unavailable, retry …) proves nothing: UNKNOWN, as is every code that this table
+does not have.
 """
 
 from __future__ import annotations
@@ -59,12 +60,18 @@ REJECTED: dict[int, tuple[str, Reason]] = {
     10044: ("trigger_price_wrong_tick", Reason.BAD_TICK),
     10045: ("can_not_cancel_liquidation_order", Reason.CLOSED),
     10046: ("can_not_edit_liquidation_order", Reason.CLOSED),
+    # "Reached limit of pending Matching Engine requests for user": it was not taken in.
+    10047: ("matching_engine_queue_full", Reason.FULL),
+    # "The requested operation is not available on this server".
+    10048: ("not_on_this_server", Reason.CLOSED),
     10072: ("disabled_while_position_lock", Reason.CLOSED),
     11008: ("already_filled", Reason.UNKNOWN_ORDER),
     11013: ("max_spot_open_orders", Reason.FULL),
     11021: ("post_only_price_modification_not_possible", Reason.POST_ONLY),
     11022: ("max_spot_order_quantity", Reason.BAD_QTY),
     11029: ("invalid_arguments", Reason.BAD_FIELD),
+    # "Some rejects which are not considered as very often, more info may be specified in <Reason>": a reject, whatever for.
+    11030: ("other_reject", Reason.NONE),
     11035: ("no_more_triggers", Reason.FULL),
     11036: ("invalid_trigger_price", Reason.BAD_TRIGGER),
     11042: ("permission_denied", Reason.CLOSED),
@@ -90,6 +97,8 @@ REJECTED: dict[int, tuple[str, Reason]] = {
     13031: ("verification_required", Reason.CLOSED),
     13032: ("non_unique_order_label", Reason.DUPLICATE_ID),
     13403: ("scope_exceeded", Reason.CLOSED),
+    # "Method is currently not available".
+    13503: ("unavailable", Reason.CLOSED),
     # JSON-RPC 2.0's own: the request was never dispatched.
     -32700: ("parse_error", Reason.BAD_FIELD),
     -32601: ("method_not_found", Reason.BAD_FIELD),
@@ -101,16 +110,12 @@ UNPROVEN: dict[int, str] = {
     10001: "error",
     10040: "retry",
     10041: "settlement_in_progress",
-    10047: "matching_engine_queue_full",
-    10048: "not_on_this_server",
     10066: "too_many_concurrent_requests",
-    11030: "other_reject",
     11031: "other_error",
     11051: "system_maintenance",
     11094: "internal_server_error",
     13008: "request_failed",
     13028: "temporarily_unavailable",
-    13503: "unavailable",
     13666: "request_cancelled_by_user",
     13777: "replaced",
     13888: "timed_out",

@@ -19,6 +19,7 @@ from core.enums import OrderType, Side, TimeInForce
 from core.units import format_fixed
 
 TRADES_PAGE = 1_000  # `count`, its documented maximum
+LOG_PAGE = 250  # rows of the transaction log, the documented maximum
 COD_SCOPE = "connection"
 BOOK_DEPTH = 100  # one of those that the venue takes (documented)
 
@@ -252,3 +253,11 @@ def get_user_trades_by_time(request_id: int, currency: str, start_ms: int, end_m
 
 def get_positions(request_id: int) -> bytes:
     return request(request_id, "private/get_positions", {"currency": "any"})
+
+
+def get_transaction_log(request_id: int, currency: str, start_ms: int, end_ms: int, continuation: int | None) -> bytes:
+    """What has changed the balance, the newest first."""
+    params = {"currency": currency, "start_timestamp": start_ms, "end_timestamp": end_ms, "count": LOG_PAGE}
+    if continuation is not None:
+        params["continuation"] = continuation
+    return request(request_id, "private/get_transaction_log", params)

@@ -15,9 +15,13 @@ from __future__ import annotations
 from enum import Enum
 from typing import assert_never
 
+import msgspec
+
 from adapters.deribit import requests
+from adapters.deribit.cash_log import CashLog
 from adapters.deribit.instruments import VenueInstrument
 from adapters.deribit.link import Link
+from adapters.deribit.log_rows import Meaning
 from adapters.deribit.login import Login
 from adapters.deribit.market import Market
 from adapters.deribit.orders import Orders
@@ -50,7 +54,7 @@ from core.units import NS_PER_MS, NS_PER_SECOND
 from core.venue_adapter import VenueOrder, VenueState
 
 # Executions are asked for again from so long before the connection was lost.
-EXECUTIONS_OVERLAP_NS = 60 * NS_PER_SECOND
+EXECUTIONS_OVERLAP_MS = 60_000
 TRUTH_RETRY_NS = NS_PER_SECOND
 TRUTH_TRIES_MAX = 10
 QUIET_CHECK_NS = NS_PER_SECOND // 4
@@ -74,31 +78,34 @@ class DeribitSession:
         self.orders = Orders(self.link, self.instruments, settings)
         self.market = Market(self.link, self.instruments, settings)
         self.login = Login(self.link, self.instruments, settings, self._logged_in, self._refuse)
+        self.cash = CashLog(self.link, self.instruments, settings, self._cash_learned)
         self.portfolio: dict[str, Portfolio] = {}
         self._heard_ts = ts
         self._was_ready = False  # on any connection before: the next truth is for `reconnected`
         self._truth: Truth | None = None
         self._truth_due_ts: int | None = None
         self._truth_tries = 0
-        self._lost_ts = ts
+        self._begun_ts = ts
+        # Moments are kept by the server's own stamps: ours may be ahead by as much as the machine's clock ever was.
+        self._lost_ms: int | None = None
         # Orders of a process before this one may still be under way: the first truth is not taken before their valid_until.
         self._quiet_until_ms: int | None = None
         self._look: Truth | None = None  # the slow comparison, while it is under way
         self._look_due_ts: int | None = None
-        self._look_since_ts = ts
+        self._look_since_ms = 0
         self._changes = 0
         self._query_number = 0
         self._queries: dict[int, Truth] = {}
 
     # The connection.
 
-    def connected(self, ts: int, nonce: str) -> Output:
-        """The socket is open. `nonce` is random text for this login's signature."""
+    def connected(self, ts: int, nonce: str, wall_ns: int | None = None) -> Output:
+        """The socket is open. `nonce` is random text for this login's signature, `wall_ns` its stamp; None: `ts`."""
         assert self.phase is Phase.DOWN
         self.phase = Phase.LOGIN
         self._heard_ts = ts
         self.link.up()
-        self.login.start(ts, nonce)
+        self.login.start(ts, nonce, ts if wall_ns is None else wall_ns)
         return self._output()
 
     def disconnected(self, ts: int) -> Output:
@@ -106,9 +113,10 @@ class DeribitSession:
         if self.phase is Phase.DOWN:
             return self._output()
         if self.phase is Phase.READY:
-            self._lost_ts = ts
+            self._lost_ms = self.link.server_seen_ms
         self.phase = Phase.DOWN
         self._truth = self._truth_due_ts = self._look = self._look_due_ts = None
+        self.cash.down(ts)
         self.link.down(ts)
         self.orders.disconnected()
         self.market.disconnected(ts)
@@ -139,6 +147,7 @@ class DeribitSession:
         self.login.tick(ts)
         self.orders.tick(ts)
         self.market.tick(ts)
+        self.cash.tick(ts)
         dead = self.market.dead_book(ts)
         if dead:
             self.link.fact(FactKind.STREAM, f"the book's stream does not tell what there is of {dead}")
@@ -162,6 +171,7 @@ class DeribitSession:
             self.login.next_ts(),
             self.orders.next_ts(),
             self.market.next_ts(),
+            self.cash.next_ts(),
             self._truth_due_ts,
             self._look_due_ts,
         ]
@@ -226,8 +236,12 @@ class DeribitSession:
             return number, self._output()
 
         def done(now: int, truth: Truth) -> None:
-            self._queries.pop(number, None)
             self._apply_truth(now, truth)
+            # An answer without what has moved is better than none: it comes by the stream later.
+            self.cash.want(now, since_ms_of(since_ts), lambda last: told(last, truth))
+
+        def told(now: int, truth: Truth) -> None:
+            self._queries.pop(number, None)
             self.link.output.states.append((number, self._state(now, truth, not_found_ns), ""))
 
         def failed(_now: int, text: str) -> None:
@@ -240,7 +254,13 @@ class DeribitSession:
         return number, self._output()
 
     def _state(self, ts: int, truth: Truth, not_found_ns: int) -> VenueState:
-        return truth.state(ts, self.orders.tracker, not_found_ns)
+        state = truth.state(ts, self.orders.tracker, not_found_ns)
+        moves, delivered = self.cash.since(truth.since_ms)
+        executions = sorted((*state.executions, *delivered), key=lambda fill: fill.ts_event) if delivered else state.executions
+        return msgspec.structs.replace(state, executions=tuple(executions), cash_moves=tuple(moves))
+
+    def _cash_learned(self, meaning: Meaning) -> None:
+        self.link.output.events += [*meaning.fills, *meaning.moves]
 
     # What comes in.
 
@@ -290,7 +310,8 @@ class DeribitSession:
             # The venue ends the session now.
             self.link.fact(FactKind.CREDITS, f"the venue's credits ran out: {message.text}")
             self.link.credits.drain(self._heard_ts)
-        if isinstance(message, Refusal) and message.code in LOGIN_IS_OVER and self.phase in (Phase.TRUTH, Phase.READY):
+        is_over = isinstance(message, Refusal) and message.code in LOGIN_IS_OVER and not self.login.is_renewal(message.id)
+        if is_over and isinstance(message, Refusal) and self.phase in (Phase.TRUTH, Phase.READY):
             self._close(f"the login does not hold any more: {message.code} {message.text}")
 
     # Login and truth.
@@ -330,7 +351,8 @@ class DeribitSession:
             self.link.keep_alive(ts, requests.test)
             self._truth_due_ts = ts + QUIET_CHECK_NS
             return
-        since_ms = since_ms_of(self._lost_ts - EXECUTIONS_OVERLAP_NS)
+        lost_ms = self.link.server_ms(self._begun_ts) if self._lost_ms is None else self._lost_ms
+        since_ms = lost_ms - EXECUTIONS_OVERLAP_MS
         self._truth = Truth(self.link, self.instruments, since_ms, lambda: self._changes, self._told, self._untold)
         self._truth.start(ts)
 
@@ -345,7 +367,8 @@ class DeribitSession:
         if not self.orders.resolver.is_idle:
             return  # what was found raised a question: once it is answered, another look
         self.phase = Phase.READY
-        self._look_since_ts, self._look_due_ts = ts, ts + self.settings.look_interval_ns
+        self._look_since_ms, self._look_due_ts = self.link.server_seen_ms, ts + self.settings.look_interval_ns
+        self.cash.ready(ts)
         output = self.link.output
         if self._was_ready:
             # Nothing is on its way any more: whatever was has been found, or proven never to have been.
@@ -373,8 +396,8 @@ class DeribitSession:
     # The slow comparison: order truth never rests on one stream.
 
     def _take_look(self, ts: int) -> None:
-        since_ms = since_ms_of(self._look_since_ts - EXECUTIONS_OVERLAP_NS)
-        self._look_since_ts = ts
+        since_ms = self._look_since_ms - EXECUTIONS_OVERLAP_MS
+        self._look_since_ms = self.link.server_seen_ms
         self._look = Truth(
             self.link, self.instruments, since_ms, lambda: self._changes, self._looked, self._not_looked, rounds_max=1
         )
@@ -393,7 +416,7 @@ class DeribitSession:
                 self.link.fact(FactKind.STREAM, "a query knows a fill that the user stream has not told")
                 self._close("the user stream is dead")
                 break
-        self.orders.ask_for_missing(ts, truth, self.link.server_ms(self._look_since_ts))
+        self.orders.ask_for_missing(ts, truth, self._look_since_ms)
 
     def _not_looked(self, ts: int, _text: str) -> None:
         self._look = None

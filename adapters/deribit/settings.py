@@ -37,6 +37,9 @@ class DeribitSettings(msgspec.Struct, frozen=True, kw_only=True):
     missing_fill_ns: int = 500 * NS_PER_MS  # a fill that an order speaks of and the stream has not brought is asked for then
     look_interval_ns: int = 30 * NS_PER_SECOND  # how often executions and open orders are compared with what the stream said
     stream_late_ms_max: int = 5_000  # a fill that old and not heard of: the stream is dead
+    cash_interval_ns: int = 60 * NS_PER_SECOND  # how often the transaction log is asked for money that no fill explains
+    cash_late_ms: int = 600_000  # a row may be shown so much later than its stamp
+    log_pause_ns: int = 1_500 * NS_PER_MS  # between two requests for it: the venue takes one a second (documented)
     refresh_percent: int = 80  # of a token's life, then it is refreshed
     subscribe_batch: int = 100  # channels in one request
     credits: CreditSettings = CreditSettings()
@@ -58,6 +61,7 @@ class FactKind(Enum):
     STREAM = "stream"  # the user stream did not say what a query knows
     PLATFORM = "platform"
     CREDITS = "credits"
+    CASH = "cash"  # money that moved, and nobody can say why or what
     RULES = "rules"  # an instrument's rules are not what is configured
     LATE = "late"
     UNKNOWN_REASON = "unknown_reason"

@@ -39,10 +39,10 @@ class DeribitSwitch:
 
     # The connection.
 
-    def connected(self, ts: int, nonce: str) -> Output:
+    def connected(self, ts: int, nonce: str, wall_ns: int | None = None) -> Output:
         self._heard_ts = ts
         self.link.up()
-        self._login.start(ts, nonce, is_switch=True)
+        self._login.start(ts, nonce, ts if wall_ns is None else wall_ns, is_switch=True)
         return self._output()
 
     def disconnected(self, ts: int) -> Output:

@@ -45,7 +45,7 @@ class Truth:
     ) -> None:
         self._link = link
         self._instruments = instruments
-        self._since_ms = max(since_ms, 0)
+        self.since_ms = max(since_ms, 0)
         self._changes = changes
         self._done = done
         self._failed = failed
@@ -101,9 +101,9 @@ class Truth:
         self.positions = self._read_positions(answer)
         self._trades.clear()
         self._pages = 0
-        is_old = self._since_ms < self._link.server_ms(ts) - RECENT_MS
+        is_old = self.since_ms < self._link.server_ms(ts) - RECENT_MS
         currencies = dict.fromkeys(venue.currency for venue in self._instruments.values())
-        self._left = [(currency, historical, self._since_ms) for historical in (False, is_old) for currency in currencies]
+        self._left = [(currency, historical, self.since_ms) for historical in (False, is_old) for currency in currencies]
         self._left = list(dict.fromkeys(self._left))
         self._next_page(ts)
 
@@ -128,7 +128,7 @@ class Truth:
         page = decode_result(TradesResult, answer.result)
         currency, historical, from_ms = self._left.pop(0)
         for trade in page.trades:
-            if trade.timestamp >= self._since_ms:
+            if trade.timestamp >= self.since_ms:
                 self._trades[(trade.order_id, trade.trade_id)] = trade
         if page.has_more and page.trades:
             last_ms = max(trade.timestamp for trade in page.trades)

@@ -427,6 +427,35 @@ class OrderBookResult(Struct, frozen=True):
     asks: PlainLevels
 
 
+class LogRow(Struct, frozen=True):
+    """One row of private/get_transaction_log: what has changed the balance. `type` is one of a list that may grow.
+
+    `change` is in `currency`; of a future's gains and a perpetual's funding the settlement's row says it. `total_interest_pl` is
+    the session's funding, `interest_pl` what came since the row before. `side` of a delivery: close buy or close sell.
+    """
+
+    id: Count
+    currency: Name
+    timestamp: Count
+    type: Name
+    change: Raw | UnsetType = UNSET
+    commission: Raw | UnsetType = UNSET
+    instrument_name: Name | None = None
+    trade_id: Name | int | None = None
+    side: Name | None = None
+    amount: Raw | UnsetType = UNSET
+    price: Raw | UnsetType = UNSET
+    interest_pl: Raw | UnsetType = UNSET
+    total_interest_pl: Raw | UnsetType = UNSET
+
+
+class LogResult(Struct, frozen=True):
+    """`continuation`: ask again with it for older rows; None: there are no more."""
+
+    logs: Annotated[list[LogRow], Meta(max_length=ITEMS_MAX)]
+    continuation: Count | None = None
+
+
 ResultType = TypeVar("ResultType")
 _RESULT_TYPES: tuple[Any, ...] = (
     AuthResult,
@@ -439,6 +468,7 @@ _RESULT_TYPES: tuple[Any, ...] = (
     InstrumentResult,
     list[InstrumentResult],
     OrderBookResult,
+    LogResult,
     list[str],
     Count,
 )

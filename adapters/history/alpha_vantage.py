@@ -1,13 +1,16 @@
-"""Alpha Vantage: bars of equities by month, and daily ones. Pure but for `get`. Its times are those of New York."""
+"""Alpha Vantage: bars of equities by month, and daily ones. Pure but for its door. Its times are those of New York."""
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import polars as pl
+
 from adapters.history.calendar import EPOCH, months
-from adapters.history.tables import Ask, Get, Kind, Row, Unit, decimal_text, read_json
+from adapters.history.tables import Ask, Door, Kind, Row, Unit, decimal_text, frame_of, read_json
 from core.errors import ConfigError, RefusedError, VenueProtocolError
 from core.units import NS_PER_DAY, NS_PER_MINUTE, NS_PER_SECOND
 
@@ -33,7 +36,7 @@ class AlphaVantage:
         _interval(ask.interval_ns)
         return months(ask.start, ask.end)
 
-    async def fetch(self, get: Get, ask: Ask, unit: Unit) -> list[Row]:
+    async def fetch(self, door: Door, ask: Ask, unit: Unit) -> AsyncIterator[pl.DataFrame]:
         parameters = {"symbol": ask.symbol, "outputsize": "full"}
         if ask.interval_ns == NS_PER_DAY:
             parameters["function"] = "TIME_SERIES_DAILY"
@@ -41,8 +44,8 @@ class AlphaVantage:
             interval = _interval(ask.interval_ns)
             # Split-adjusted prices are not those that anybody traded at.
             parameters |= {"function": "TIME_SERIES_INTRADAY", "interval": interval, "month": unit.name, "adjusted": "false"}
-        rows = read_series(read_json(await get(f"{self._origin}/query", parameters)))
-        return [row for row in rows if unit.start <= int(row[0]) < unit.end]
+        rows = read_series(read_json(await door.get(f"{self._origin}/query", parameters)))
+        yield frame_of(ask.kind, [row for row in rows if unit.start <= int(row[0]) < unit.end])
 
 
 def _interval(interval_ns: int) -> str:

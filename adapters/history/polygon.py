@@ -1,12 +1,15 @@
-"""Polygon (Massive): bars, prints and quotes of US equities, options, FX and crypto, by pages. Pure but for `get`."""
+"""Polygon (Massive): bars, prints and quotes of US equities, options, FX and crypto, by pages. Pure but for its door."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import AsyncIterator
 from typing import Any
 
+import polars as pl
+
 from adapters.history.calendar import days, months
-from adapters.history.tables import Ask, Get, Kind, Row, Unit, decimal_text, read_json, whole
+from adapters.history.tables import Ask, Door, Kind, Row, Unit, decimal_text, frame_of, read_json, whole
 from core.errors import ConfigError, RefusedError, VenueProtocolError
 from core.units import NS_PER_DAY, NS_PER_MINUTE, NS_PER_MS, NS_PER_SECOND
 
@@ -35,7 +38,7 @@ class Polygon:
             return months(ask.start, ask.end)
         return days(ask.start, ask.end)
 
-    async def fetch(self, get: Get, ask: Ask, unit: Unit) -> list[Row]:
+    async def fetch(self, door: Door, ask: Ask, unit: Unit) -> AsyncIterator[pl.DataFrame]:
         symbol = ask.symbol.replace("/", "%2F")
         if ask.kind is Kind.BARS:
             count, span = _span(ask.interval_ns)
@@ -46,16 +49,15 @@ class Polygon:
             path = f"/v3/{ask.kind.value}/{symbol}"
             parameters = {"timestamp.gte": str(unit.start), "timestamp.lt": str(unit.end), "order": "asc", "sort": "timestamp"}
             parameters["limit"] = str(PAGE_ROWS)
-        rows: list[Row] = []
         url = f"{self._origin}{path}"
         for _ in range(PAGES_MAX):
-            answer = read_json(await get(url, parameters))
+            answer = read_json(await door.get(url, parameters))
             if not isinstance(answer, dict) or answer.get("status") not in ("OK", "DELAYED"):
                 raise RefusedError(f"polygon says {_said(answer)}")
-            rows += [_ROWS[ask.kind](item) for item in answer.get("results") or ()]
+            yield frame_of(ask.kind, [_ROWS[ask.kind](item) for item in answer.get("results") or ()])
             following = answer.get("next_url")
             if not following:
-                return rows
+                return
             found = _NEXT.match(str(following))
             if found is None:
                 raise VenueProtocolError(f"polygon: {following!r} is no address of a next page")

@@ -1,16 +1,20 @@
-"""What a source of recorded market data is asked for, and what it gives: rows of stamps and decimal text. Pure."""
+"""What a source of recorded market data is asked for, and what it gives: chunks of rows of stamps and decimal text. Pure."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from enum import Enum
+from pathlib import Path
 from typing import Any, Protocol
 
 import msgspec
+import polars as pl
 
-from core.errors import VenueProtocolError
+from core.errors import RefusedError, VenueProtocolError
 
 
 class Kind(Enum):
@@ -28,6 +32,20 @@ COLUMNS: dict[Kind, tuple[str, ...]] = {
 NOT_NUMBERS = ("ts_event", "side", "trade_id")
 
 Row = tuple[int | str, ...]
+
+
+class StatusError(RefusedError):
+    """The source answered with a status that is no 200."""
+
+    def __init__(self, text: str, status: int) -> None:
+        super().__init__(text)
+        self.status = status
+
+
+def frame_of(kind: Kind, rows: Sequence[Row]) -> pl.DataFrame:
+    """Rows as a chunk: some consecutive rows of a unit, ts_event as int64 and the rest as text."""
+    schema = {name: pl.Int64() if name == "ts_event" else pl.String() for name in COLUMNS[kind]}
+    return pl.DataFrame(rows, schema=schema, orient="row")
 
 
 class Ask(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,8 +71,18 @@ class Unit(msgspec.Struct, frozen=True):
     end: int
 
 
-# (url, query parameters) -> the body of a 200. Raises RefusedError, TransportError, VenueProtocolError.
+# (url, query parameters) -> the body of a 200, of one page. Raises RefusedError, TransportError, VenueProtocolError.
 Get = Callable[[str, dict[str, str]], Awaitable[bytes]]
+# url -> the body of a 200 of any size, as a file that is gone after use. Raises as Get does.
+Download = Callable[[str], AbstractAsyncContextManager[Path]]
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """The ways out that a source is given."""
+
+    get: Get
+    download: Download
 
 
 class Source(Protocol):
@@ -69,8 +97,8 @@ class Source(Protocol):
     def units(self, ask: Ask) -> list[Unit]:
         """Oldest first, over the whole of [start, end). Raises ConfigError for what the source does not have."""
 
-    async def fetch(self, get: Get, ask: Ask, unit: Unit) -> list[Row]:
-        """The unit's rows, oldest first; empty where the source has none."""
+    def fetch(self, door: Door, ask: Ask, unit: Unit) -> AsyncIterator[pl.DataFrame]:
+        """The unit's rows, oldest first, in chunks (`frame_of`) that fit in memory; none where the source has none."""
 
 
 def decimal_text(value: Any, what: str) -> str:

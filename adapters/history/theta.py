@@ -1,4 +1,4 @@
-"""Theta Data: US equities and options from the Theta Terminal on this machine (version 2 of its interface). Pure but for `get`.
+"""Theta Data: US equities and options from the Theta Terminal on this machine (version 2). Pure but for its door.
 
 Options are named as OCC does: ROOT + yymmdd + C or P + strike in thousandths of a dollar on eight digits (AAPL240119C00190000).
 """
@@ -6,17 +6,21 @@ Options are named as OCC does: ROOT + yymmdd + C or P + strike in thousandths of
 from __future__ import annotations
 
 import re
+from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import polars as pl
+
 from adapters.history.calendar import days
-from adapters.history.tables import Ask, Get, Kind, Row, Unit, decimal_text, read_json, whole
+from adapters.history.tables import Ask, Door, Kind, Row, StatusError, Unit, decimal_text, frame_of, read_json, whole
 from core.errors import ConfigError, RefusedError, VenueProtocolError
 from core.units import NS_PER_MS, NS_PER_SECOND
 
 ORIGIN = "http://127.0.0.1:25510"
 PAGES_MAX = 10_000
+NO_DATA_STATUS = 472  # for a day without data
 ZONE = ZoneInfo("America/New_York")
 PATHS = {Kind.BARS: "ohlc", Kind.TRADES: "trade", Kind.QUOTES: "quote"}
 FIELDS = {
@@ -42,7 +46,7 @@ class Theta:
             raise ConfigError("theta has bars of whole milliseconds")
         return days(ask.start, ask.end)
 
-    async def fetch(self, get: Get, ask: Ask, unit: Unit) -> list[Row]:
+    async def fetch(self, door: Door, ask: Ask, unit: Unit) -> AsyncIterator[pl.DataFrame]:
         day = unit.name.replace("-", "")
         option = _OPTION.match(ask.symbol)
         parameters = {"start_date": day, "end_date": day}
@@ -53,18 +57,17 @@ class Theta:
         if ask.kind is not Kind.TRADES:
             parameters["ivl"] = str(ask.interval_ns // NS_PER_MS) if ask.kind is Kind.BARS else "0"
         url = f"{self._origin}/v2/hist/{'stock' if option is None else 'option'}/{PATHS[ask.kind]}"
-        rows: list[Row] = []
         for _ in range(PAGES_MAX):
             try:
-                answer = read_json(await get(url, parameters))
-            except RefusedError as error:
-                if "472" in str(error):  # its status for a day without data
-                    return rows
+                answer = read_json(await door.get(url, parameters))
+            except StatusError as error:
+                if error.status == NO_DATA_STATUS:
+                    return
                 raise
             found, following = read_page(ask.kind, answer)
-            rows += found
+            yield frame_of(ask.kind, found)
             if not following:
-                return rows
+                return
             # The next page is a whole address, of the terminal itself.
             if not following.startswith(f"{self._origin}/"):
                 raise VenueProtocolError(f"theta: the next page is elsewhere: {following!r}")

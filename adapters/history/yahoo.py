@@ -7,10 +7,13 @@ at all, so an empty answer is an error here.
 from __future__ import annotations
 
 import csv
+from collections.abc import AsyncIterator
 from datetime import datetime
 
+import polars as pl
+
 from adapters.history.calendar import day_of, days
-from adapters.history.tables import Ask, Get, Kind, Row, Unit, decimal_text
+from adapters.history.tables import Ask, Door, Kind, Row, Unit, decimal_text, frame_of
 from core.errors import ConfigError, VenueProtocolError
 from core.units import NS_PER_DAY, NS_PER_MINUTE, NS_PER_SECOND, POW10, divide_half_even, format_fixed
 
@@ -32,10 +35,10 @@ class Yahoo:
             return [Unit("all", ask.start, ask.end)]
         return days(ask.start, ask.end, DAYS_PER_REQUEST.get(interval, 59))
 
-    async def fetch(self, get: Get, ask: Ask, unit: Unit) -> list[Row]:
+    async def fetch(self, door: Door, ask: Ask, unit: Unit) -> AsyncIterator[pl.DataFrame]:
         parameters = {"symbol": ask.symbol, "interval": _interval(ask.interval_ns)}
         parameters |= {"start": f"{day_of(unit.start):%Y-%m-%d}", "end": f"{day_of(unit.end + NS_PER_DAY - 1):%Y-%m-%d}"}
-        return read_csv(await get("yfinance", parameters), ask.price_scale)
+        yield frame_of(ask.kind, read_csv(await door.get("yfinance", parameters), ask.price_scale))
 
 
 def _interval(interval_ns: int) -> str:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from adapters.http.record import HttpRecord, Recorder
-from core.venue_opening import CLOSED, RECEIVED, SENT, OnFrame
+from adapters.http.record import HttpRecord, Recorder, unrecorded
+from core.venue_opening import CLOSED, RECEIVED, SENT, OnFrame, no_frame
 
 _WHAT = {"request": SENT, "answer": RECEIVED, "failure": CLOSED}
 
 
 def frame_recorder(on_frame: OnFrame) -> Recorder:
     """Secrets are out of the records already."""
+    if on_frame is no_frame:
+        return unrecorded
 
     def record(entry: HttpRecord) -> None:
         on_frame(entry.ts, _WHAT[entry.kind], frame_of(entry))

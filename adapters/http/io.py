@@ -21,7 +21,7 @@ from adapters.http.line_stream import LINE_BYTES_MAX, Lines, RefusedStream
 from adapters.http.meters import NEVER, Meter
 from adapters.http.outcome import answered, failed
 from adapters.http.progress import Journey
-from adapters.http.record import RECORD_BYTES_MAX, HttpRecord, Recorder, Redactor
+from adapters.http.record import RECORD_BYTES_MAX, HttpRecord, Recorder, Redactor, unrecorded
 from adapters.http.request import Answer, Intent, Progress, Request, Sent, Signals, T, Wire
 from adapters.http.retry import RetryLimits, wait_before_retry
 from adapters.http.strict_http1 import StrictHttp1
@@ -42,10 +42,6 @@ class HttpSettings(msgspec.Struct, frozen=True, kw_only=True):
     connections_max: int = 16
     gate: GateLimits = GateLimits()
     retry: RetryLimits = RetryLimits()
-
-
-def _unrecorded(record: HttpRecord) -> None:
-    """Where nobody asked for records."""
 
 
 # Looked up when they are called and not when this file is read: a simulated machine puts its own clocks in their place.
@@ -74,7 +70,7 @@ class HttpTransport:
         read_signals: Callable[[Answer], Signals],
         meters: Mapping[str, Meter],
         venue_clock: ClockOffset | None = None,
-        record: Recorder = _unrecorded,
+        record: Recorder = unrecorded,
         redactor: Redactor | None = None,
         ssl_context: ssl.SSLContext | None = None,
         wire: httpx.AsyncBaseTransport | None = None,
@@ -310,6 +306,8 @@ class HttpTransport:
         return sent
 
     def _record_request(self, request: Request[T], number: int, wire: Wire) -> None:
+        if self._record is unrecorded:
+            return  # to take secrets out of what nobody keeps costs more than the request
         self._record(
             HttpRecord(
                 number=number,
@@ -327,6 +325,8 @@ class HttpTransport:
         )
 
     def _record_answer(self, request: Request[T], number: int, answer: Answer, sent: Sent[Any]) -> None:
+        if self._record is unrecorded:
+            return
         self._record(
             HttpRecord(
                 number=number,

@@ -159,10 +159,12 @@ class LineStream(asyncio.Protocol):
         now = self._loop.time()
         if self._is_paused:
             self._heard = now  # it is this side that does not listen
-        if now - self._heard >= self._silence_timeout_s:
+        # One sum for both: by a rounding apart, the timer would come back at once, for ever where time stands still meanwhile.
+        due = self._heard + self._silence_timeout_s
+        if now >= due:
             self._finish(TransportError(f"nothing was heard for {self._silence_timeout_s:g} s"))
         else:
-            self._timer = self._loop.call_at(self._heard + self._silence_timeout_s, self._watch)
+            self._timer = self._loop.call_at(due, self._watch)
 
     # Called by the event loop.
 

@@ -12,6 +12,7 @@ import msgspec
 from adapters.http.request import Intent, Outcome, Progress
 
 REDACTED = "***"
+_REDACTED = REDACTED.encode()
 # A shorter one would take innocent text with it, and is no secret.
 SECRET_LENGTH_MIN = 6
 RECORD_BYTES_MAX = 1 << 16
@@ -59,6 +60,10 @@ class HttpRecord(msgspec.Struct, frozen=True, kw_only=True):
 Recorder = Callable[[HttpRecord], None]
 
 
+def unrecorded(_record: HttpRecord) -> None:
+    """Where nobody keeps records."""
+
+
 def percent_encoded(plain: bytes) -> bytes:
     """As in a URL or a form: all but letters, digits and -._~ in %XX."""
     return b"".join(b"%c" % byte if chr(byte) in _UNRESERVED else b"%%%02X" % byte for byte in plain)
@@ -79,11 +84,21 @@ class Redactor:
         )
 
     def body(self, body: bytes) -> bytes:
-        cut = _MEMBER.sub(rb'\1"***"', _PARAMETER.sub(rb"\1=***", body))
-        return cut if self._values is None else self._values.sub(REDACTED.encode(), cut)
+        # A search for what cannot be there costs as much as one that finds it.
+        if b"=" in body:
+            body = _PARAMETER.sub(rb"\1=***", body)
+        if b'"' in body:
+            body = _MEMBER.sub(rb'\1"***"', body)
+        return body if self._values is None else self._values.sub(_REDACTED, body)
 
     def text(self, text: str) -> str:
         return self.body(text.encode("utf-8", "backslashreplace")).decode("utf-8", "backslashreplace")
 
     def headers(self, headers: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
-        return tuple((name, REDACTED if name.lower() in SECRET_HEADERS else self.text(value)) for name, value in headers)
+        found = list(headers)
+        values = [REDACTED if name.lower() in SECRET_HEADERS else value for name, value in found]
+        # All at once: a line feed ends every value, and is in none.
+        cut = self.text("\n".join(values)).split("\n")
+        if len(cut) != len(values) or any('"' in value for value in values):
+            cut = [self.text(value) for value in values]  # a quote that nobody closes would reach into the next value
+        return tuple((name, value) for (name, _), value in zip(found, cut, strict=True))

@@ -57,7 +57,9 @@ class Fills:
         if qty <= 0 or (price <= 0 and instrument.price_min > 0):
             raise VenueProtocolError(f"execution {message.execution_id}: {message.qty} at {message.price}")
         # Its second ended at the latest when it was heard of; what is live is ordered by when it came.
-        stamp = ts if is_fresh else min(message.seconds * NS_PER_SECOND, ts)
+        # Ours may be ahead of the venue's by as much as the machine's clock ever was, and executions are asked for by this stamp.
+        second_ns = message.seconds * NS_PER_SECOND
+        stamp = min(second_ns + NS_PER_SECOND - 1 if is_fresh else second_ns, ts)
         fill = OrderFilled(
             known.fill.ts_event if known is not None else stamp,
             ts,

@@ -197,10 +197,12 @@ class IbAdapter:
         connect_timeout_s: float,
         request_timeout_s: float,
         now: Now,
+        wall: Callable[[], int],
         on_frame: OnFrame,
         on_trouble: Callable[[str], None],
     ) -> None:
         self.venue = venue
+        self._wall = wall
         self._session = session
         self._host, self._port = host, port
         self._connect_timeout_s = connect_timeout_s
@@ -298,7 +300,8 @@ class IbAdapter:
     async def _connect(self) -> VenueState:
         """Connected and logged in. Raises TransportError, RefusedError, VenueProtocolError or ConfigError."""
         session = self._session
-        greeting = session.connected(self._now())
+        ts = self._now()
+        greeting = session.connected(ts, ahead_ns=ts - self._wall())
         socket = await open_socket(session.wire.client.conn, self._host, self._port, self._connect_timeout_s)
         self._on_frame(self._now(), OPENED, f"{self._host}:{self._port}".encode())
         try:

@@ -72,6 +72,7 @@ def open_adapter(opening: VenueOpening) -> IbAdapter:
         connect_timeout_s=settings.connect_timeout_s,
         request_timeout_s=settings.request_timeout_s,
         now=opening.now,
+        wall=opening.wall,
         on_frame=opening.on_frame,
         on_trouble=opening.on_trouble,
     )

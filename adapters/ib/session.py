@@ -109,6 +109,7 @@ class IbSession:
         self._details_open: dict[int, str] = {}
         self._rules: dict[int, tuple[tuple[str, str], ...] | None] = {}
         self._heard_ts = self._said_ts = self._begun_ts = 0
+        self._ahead_ns = 0
         self._next_order_id = 0
         self._has_accounts = False
         self._login_look = 0
@@ -120,8 +121,9 @@ class IbSession:
 
     # A connection's life.
 
-    def connected(self, ts: int) -> bytes:
-        """A connection is there: what to send on it."""
+    def connected(self, ts: int, *, ahead_ns: int = 0) -> bytes:
+        """A connection is there: what to send on it. `ahead_ns`: how far our stamps are ahead of the machine's clock."""
+        self._ahead_ns = ahead_ns
         self.wire = Wire(self._client_id, self._settings.time_zone)
         self._gate.clear()
         self.stage = Stage.GREETING
@@ -219,7 +221,7 @@ class IbSession:
                 self._number_from(order_id)
                 self._named(ts)
             case CurrentTime(seconds=seconds):
-                self._check_clock(ts, seconds)
+                self._check_clock(ts - self._ahead_ns, seconds)
             case Details():
                 if message.request in self._details_open:
                     self._details.setdefault(message.request, []).append(message)

@@ -36,6 +36,9 @@ M = TypeVar("M")
 
 REQUESTS = "requests"  # the meter
 POSITION_PART_ALL = "ALL"
+# Words of the documented filter for what moves positions or money. It has none for dividends by themselves: [?] in which group
+# they are.
+BOOKED = "ORDER_FILL,DAILY_FINANCING,TRANSFER_FUNDS,FUNDING,ADMIN"
 _LIMIT_TIMES = {
     TimeInForce.GTC: "GTC",
     TimeInForce.GTD: "GTD",
@@ -138,14 +141,15 @@ class OandaCodec:
         endpoint = transactions.TransactionsSinceID(self._account, params={"id": str(number)})
         return self._query("transactions.since", endpoint, TransactionsAnswer)
 
-    def fill_pages(self, since_ts: int, page_size: int) -> Request[PagesAnswer]:
-        params = {"from": text_of_time(since_ts), "type": "ORDER_FILL", "pageSize": str(page_size)}
+    def booked_pages(self, since_ts: int, page_size: int) -> Request[PagesAnswer]:
+        params = {"from": text_of_time(since_ts), "type": BOOKED, "pageSize": str(page_size)}
         return self._query("transactions.pages", transactions.TransactionList(self._account, params=params), PagesAnswer)
 
-    def fills(self, first: int, last: int) -> Request[TransactionsAnswer]:
-        params = {"from": str(first), "to": str(last), "type": "ORDER_FILL"}
+    def booked(self, first: int, last: int) -> Request[TransactionsAnswer]:
+        """What positions and money have become."""
+        params = {"from": str(first), "to": str(last), "type": BOOKED}
         endpoint = transactions.TransactionIDRange(self._account, params=params)
-        return self._query("transactions.fills", endpoint, TransactionsAnswer)
+        return self._query("transactions.booked", endpoint, TransactionsAnswer)
 
     # Streams: their answers have no end, so nobody judges them whole.
 

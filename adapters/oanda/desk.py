@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 
+from adapters.oanda.cash import Cash
 from adapters.oanda.codec import LimitTerms
 from adapters.oanda.exact import decimal_of, positive_of, rounded_of, time_of
 from adapters.oanda.our_order import Asked, Doubt, OurOrder
@@ -21,6 +22,7 @@ from core.errors import UnitError, VenueProtocolError
 from core.events import (
     AnyEvent,
     CancelRejected,
+    CashMoved,
     OrderAccepted,
     OrderCanceled,
     OrderExpired,
@@ -53,7 +55,6 @@ _CREATES = frozenset(
     }
 )
 _REJECTS = frozenset(f"{kind}_REJECT" for kind in _CREATES)
-_CASH = frozenset({"DAILY_FINANCING", "TRANSFER_FUNDS", "DIVIDEND_ADJUSTMENT", "RESET_RESETTABLE_PL"})
 _ALARMS = frozenset(
     {"MARGIN_CALL_ENTER", "MARGIN_CALL_EXTEND", "MARGIN_CALL_EXIT", "CLOSE", "CLIENT_CONFIGURE", "DELAYED_TRADE_CLOSURE"}
 )
@@ -68,6 +69,7 @@ class Desk:
         self._venue = venue
         self._rules = dict(rules)
         self._by_name = {each.name: each for each in rules.values()}
+        self._cash = Cash(venue, self._by_name)
         self._prefix = prefix
         self._first_order_id = first_order_id
         self._orders: dict[int, OurOrder] = {}
@@ -255,19 +257,24 @@ class Desk:
         """What it means. Raises VenueProtocolError for one that cannot be read."""
         kind = transaction.type
         if kind == "ORDER_FILL":
-            return self._fill(ts, transaction)
+            return [*self._fill(ts, transaction), *self.cash_of(ts, transaction)]
         if kind in _CREATES:
             return self._created(ts, transaction)
         if kind == "ORDER_CANCEL":
             return self._canceled(ts, transaction)
         if kind in _REJECTS:
             return self._rejected(ts, transaction)
-        if kind in _CASH:
-            amount = transaction.financing or transaction.amount
-            self.notes.append(f"{kind} {amount} {self.home_currency} (transaction {transaction.id}) is not in our books")
-        elif kind in _ALARMS:
+        if kind in _ALARMS:
             self.notes.append(f"{kind} (transaction {transaction.id})")
-        return []
+        return [*self.cash_of(ts, transaction)]
+
+    def cash_of(self, ts: int, transaction: Transaction) -> list[CashMoved]:
+        """The money that it moves beside what its fills carry. What cannot be read is told: the fill itself stands."""
+        try:
+            return self._cash.moves(ts, transaction, self.home_currency)
+        except VenueProtocolError as error:
+            self.notes.append(f"the money of transaction {transaction.id} ({transaction.type[:40]}) is not booked: {error}")
+            return []
 
     def _order_of(self, transaction: Transaction) -> OurOrder | None:
         """Of an order's later transaction."""

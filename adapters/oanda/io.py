@@ -62,6 +62,7 @@ class OandaAdapter:
         rules: Mapping[str, Rules],
         settings: OandaSettings,
         now: Now,
+        wall: Callable[[], int],
         on_trouble: Callable[[str], None],
         on_frame: OnFrame,
         is_watch: bool = False,
@@ -77,6 +78,8 @@ class OandaAdapter:
         self._rules = dict(rules)
         self._settings = settings
         self._now = now
+        self._wall = wall
+        self._asked_since_ts = now()  # from where on the daemon wants executions, by the venue's stamps
         self._on_trouble = on_trouble
         self._on_frame = on_frame
         self._is_watch = is_watch
@@ -138,6 +141,7 @@ class OandaAdapter:
     async def query(self, since_ts: int) -> VenueState:
         if not self._is_open:
             raise TransportError(f"{self.venue}: there is no connection")
+        self._asked_since_ts = since_ts
         try:
             return await self._look(since_ts)
         except RefusedError as error:
@@ -277,12 +281,22 @@ class OandaAdapter:
 
     async def _restored(self, on_reconnect: OnReconnect) -> None:
         """The stream is back: what it did not tell is asked for, then compared, and only then orders leave."""
-        state = await self._look(max(self._now() - OVERLAP_NS, 0))
+        await self._check_token()
+        # Our stamps may be ahead of the venue's by as much as the machine's clock ever was.
+        state = await self._look(max(min(self._now() - OVERLAP_NS, self._asked_since_ts), 0))
         try:
             on_reconnect(state)
         finally:
             self._is_sending = True
         self._told.pop("transactions", None)
+
+    async def _check_token(self) -> None:
+        """As at the start: behind a new connection there may be another venue. Raises RefusedError."""
+        accounts = await self._ask(self._codec.accounts())
+        try:
+            check_token(accounts, self._account, self._environment, self._account_prefix)
+        except ConfigError as error:
+            raise RefusedError(f"{self.venue}: {error}") from error
 
     async def _keep_caught_up(self) -> None:
         """Whenever the log lacks something, on a slow timer, and often while an outcome is unknown."""
@@ -325,11 +339,12 @@ class OandaAdapter:
             await self._catch_up()
         self._desk.begin(body)
         since_ts = max(since_ts, time_of(body.created_time))
-        executions = await self._executions(since_ts, last)
+        booked = await self._booked(since_ts, last)
         await self._all_given()
         state = VenueState(
             open_orders=self._desk.venue_orders(body),
-            executions=executions,
+            executions=self._executions(booked),
+            cash_moves=tuple(move for transaction in booked for move in self._desk.cash_of(self._now(), transaction)),
             positions=self._desk.positions(body),
             instrument_ids=frozenset(self._rules),
             not_found_ns=int(self._settings.not_found_s * NS_PER_SECOND),
@@ -337,8 +352,9 @@ class OandaAdapter:
         self._tell_notes()
         return state
 
-    async def _executions(self, since_ts: int, last: int) -> tuple[OrderFilled, ...]:
-        pages = (await self._ask(self._codec.fill_pages(since_ts, self._settings.page_size))).pages
+    async def _booked(self, since_ts: int, last: int) -> list[Transaction]:
+        """What has moved positions or money since then, up to the transaction `last`, in order."""
+        pages = (await self._ask(self._codec.booked_pages(since_ts, self._settings.page_size))).pages
         if len(pages) > self._settings.pages_max:
             raise TransportError(f"{self.venue}: {len(pages)} pages of transactions since {text_of_time(since_ts)}")
         found: list[Transaction] = []
@@ -347,14 +363,16 @@ class OandaAdapter:
             if match is None:
                 raise VenueProtocolError(f"a page without its numbers: {page[:80]!r}")
             if int(match[1]) <= last:
-                found += (await self._ask(self._codec.fills(int(match[1]), int(match[2])))).transactions
+                found += (await self._ask(self._codec.booked(int(match[1]), int(match[2])))).transactions
+        return [each for each in found if each.number <= last and time_of(each.time) >= since_ts]
+
+    def _executions(self, booked: Iterable[Transaction]) -> tuple[OrderFilled, ...]:
         ts = self._now()
         return tuple(
             fill
-            for transaction in found
-            if transaction.type == "ORDER_FILL" and transaction.number <= last and time_of(transaction.time) >= since_ts
+            for transaction in booked
             # Of what is not configured the stream has told, once.
-            if self._desk.trades(transaction.instrument)
+            if transaction.type == "ORDER_FILL" and self._desk.trades(transaction.instrument)
             for fill in self._desk.fills_of(ts, transaction)
         )
 
@@ -375,7 +393,7 @@ class OandaAdapter:
             there = int(parsedate_to_datetime(answer.headers.get("date", "")).timestamp()) * NS_PER_SECOND
         except (TypeError, ValueError):
             return  # nobody says
-        apart_s = abs(self._now() - there) // NS_PER_SECOND
+        apart_s = abs(self._wall() - there) // NS_PER_SECOND
         if apart_s > self._settings.clock_error_s_max + 1:
             raise ConfigError(f"this machine's clock and OANDA's are {apart_s} s apart: set the clock")
 

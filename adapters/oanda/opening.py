@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Callable
 
 import msgspec
 
 from adapters.http.gate import GateLimits
 from adapters.http.io import HttpSettings, HttpTransport
 from adapters.http.meters import SlidingWindow
-from adapters.http.record import HttpRecord, Redactor
+from adapters.http.record import HttpRecord, Recorder, Redactor, unrecorded
 from adapters.http.strict_http1 import StrictHttp1
 from adapters.oanda.codec import REQUESTS, OandaCodec
 from adapters.oanda.desk import Desk
@@ -23,7 +22,7 @@ from adapters.oanda.settings import Endpoints, OandaSettings
 from adapters.oanda.switch import OandaSwitch
 from core.errors import ConfigError
 from core.units import INT64_MAX, NS_PER_SECOND
-from core.venue_opening import RECEIVED, SENT, Environment, OnFrame, Role, VenueOpening
+from core.venue_opening import RECEIVED, SENT, Environment, OnFrame, Role, VenueOpening, no_frame
 
 EVERY_ORDER_ID = INT64_MAX
 
@@ -62,6 +61,7 @@ def open_adapter(opening: VenueOpening) -> OandaAdapter:
         rules=rules,
         settings=settings,
         now=opening.now,
+        wall=opening.wall,
         on_trouble=opening.on_trouble,
         on_frame=opening.on_frame,
         is_watch=is_watch,
@@ -135,11 +135,14 @@ def _transport(opening: VenueOpening, settings: OandaSettings, on_frame: OnFrame
             connect_interval_s=settings.connect_interval_s,
         ),
         monotonic_ns=opening.now,
-        wall_ns=opening.now,
+        wall_ns=opening.wall,
     )
 
 
-def _recorder(on_frame: OnFrame) -> Callable[[HttpRecord], None]:
+def _recorder(on_frame: OnFrame) -> Recorder:
+    if on_frame is no_frame:
+        return unrecorded
+
     def record(found: HttpRecord) -> None:
         on_frame(found.ts, SENT if found.kind == "request" else RECEIVED, msgspec.json.encode(found))
 
@@ -163,7 +166,8 @@ def _endpoints(opening: VenueOpening, settings: OandaSettings) -> Endpoints:
     if not _is_here(host):
         raise ConfigError(f"address: {host} is not this machine: a simulator is on loopback")
     origin = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-    return Endpoints(api=origin, stream=origin, account_prefix="")
+    # The simulator answers as the practice environment does.
+    return Endpoints(api=origin, stream=origin, account_prefix=settings.test.account_prefix)
 
 
 def _is_here(host: str) -> bool:

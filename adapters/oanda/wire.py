@@ -37,6 +37,13 @@ class TradePart(Body, frozen=True, rename="camel"):
     price: str | None = None
 
 
+class PositionFinancing(Body, frozen=True, rename="camel"):
+    """What the positions of one instrument paid or got."""
+
+    instrument: str
+    financing: str
+
+
 class Transaction(
     Body,
     frozen=True,
@@ -59,6 +66,11 @@ class Transaction(
         "price_bound": "priceBound",
         "gtd_time": "gtdTime",
         "position_fill": "positionFill",
+        "profit": "pl",
+        "quote_profit": "quotePL",
+        "position_financings": "positionFinancings",
+        "dividend_adjustment": "dividendAdjustment",
+        "funding_reason": "fundingReason",
     },
 ):
     """Of any kind; which fields there are depends on `type`."""
@@ -88,6 +100,11 @@ class Transaction(
     guaranteed_execution_fee: str = ""
     financing: str = ""
     amount: str = ""
+    profit: str = ""  # in the account's currency; quote_profit in the instrument's
+    quote_profit: str = ""
+    position_financings: tuple[PositionFinancing, ...] = ()
+    dividend_adjustment: str = ""
+    funding_reason: str = ""
     trade_opened: TradePart | None = None
     trade_reduced: TradePart | None = None
     trades_closed: tuple[TradePart, ...] = ()

@@ -16,6 +16,7 @@ from adapters.sim.pending import Pending
 from adapters.sim.wire import (
     FIRST_LOGIN,
     Answer,
+    CashEvents,
     Done,
     FeedEnded,
     LoggedIn,
@@ -64,7 +65,7 @@ class TradeSession:
         self._token = token
         self._role: Role = role
         self._link: Link | None = None
-        self._last_event = FIRST_LOGIN  # on this connection
+        self._last_event = FIRST_LOGIN  # of the account, on this connection
         # What was handed out knows of all events up to this one: the next login asks for what is behind it.
         self._given_event = FIRST_LOGIN
         self._settling: set[int] = set()
@@ -148,7 +149,7 @@ class TradeSession:
         return request in self._replies
 
     def take_reply(self, request: int) -> tuple[int, VenueState] | None:
-        """The number of the last order event that the state knows of, and the state; None while it is not here."""
+        """The number of the account's last event that the state knows of, and the state; None while it is not here."""
         return self._replies.pop(request, None)
 
     def logout(self, ts: int) -> bytes:
@@ -201,8 +202,7 @@ class TradeSession:
                     if market_event.instrument_id in self.instrument_ids:
                         events += self.market.receive(ts, market_event)
             case OrderEvents(number=number):
-                if number != self._last_event + 1:
-                    raise VenueProtocolError(f"order event {self._last_event + 1} is missing: {number} came")
+                self._check_number(number)
                 for order_event in answer.events:
                     self._last_event += 1
                     if isinstance(order_event, OrderRejected) and order_event.reason is Reason.DUPLICATE_ID:
@@ -212,6 +212,11 @@ class TradeSession:
                     if known is not None:
                         self._pending.happened(known)
                         events.append(known)
+            case CashEvents(number=number):
+                # Told again with a state, each is known by its name.
+                self._check_number(number)
+                self._last_event += len(answer.events)
+                events += answer.events
             case StateReply(request=request, number=number, state=state):
                 self._replies[request] = (number, self._of_ours(state))
                 if request in self._settling:
@@ -231,6 +236,10 @@ class TradeSession:
             case _:
                 raise AssertionError(f"the link gave {type(answer).__name__} on")
 
+    def _check_number(self, number: int) -> None:
+        if number != self._last_event + 1:
+            raise VenueProtocolError(f"event {self._last_event + 1} of the account is missing: {number} came")
+
     def _check_market(self, ts: int, answer: MarketEvents, events: list[AnyEvent]) -> None:
         expected, self._market_sequence = self._market_sequence + 1, answer.sequence
         if answer.sequence < expected:
@@ -240,8 +249,9 @@ class TradeSession:
             events += [GapDetected(ts, ts, key) for key in sorted(self.instrument_ids)]
 
     def _of_ours(self, state: VenueState) -> VenueState:
-        """The state as the venue's word on the instruments that are traded here, and on nothing else."""
+        """The state as the venue's word on the instruments that are traded here, and on all of the account's money."""
         positions = {key: qty for key, qty in state.positions.items() if key in self.instrument_ids}
         executions = [known for fill in state.executions if isinstance(known := self._foreign.incoming(fill), OrderFilled)]
         orders = tuple(self._foreign.order(order) for order in state.open_orders)
-        return VenueState(orders, tuple(executions), positions, self.instrument_ids, state.not_found_ns)
+        about = self.instrument_ids
+        return VenueState(orders, tuple(executions), positions, about, state.not_found_ns, cash_moves=state.cash_moves)

@@ -21,6 +21,7 @@ from core.errors import VenueProtocolError
 from core.events import (
     AnyOrderEvent,
     Book,
+    CashMoved,
     Event,
     GapDetected,
     OrderAccepted,
@@ -36,7 +37,7 @@ from core.events import (
 from core.units import INT64_MAX, INT64_MIN
 from core.venue_adapter import VenueState
 
-VERSION = 1
+VERSION = 2
 LENGTH: Final = struct.Struct("<I")
 REQUEST_BYTES_MAX = 4_096  # one message to the venue
 ANSWER_BYTES_MAX = 1 << 25  # one message of the venue: an account's whole state is the longest
@@ -61,8 +62,8 @@ class Message(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Login(Message, frozen=True, array_like=True, tag="login"):
-    """First on a connection. `last_event`: the number of the last order event seen, and executions behind it come with the state;
-    FIRST_LOGIN: none was, and none come."""
+    """First on a connection. `last_event`: the number of the account's last event seen; executions and movements of money behind
+    it come with the state. FIRST_LOGIN: none was, and none come."""
 
     version: int
     account: str
@@ -78,7 +79,7 @@ class SendCommand(Message, frozen=True, array_like=True, tag="command"):
 
 
 class Query(Message, frozen=True, array_like=True, tag="query"):
-    """Open orders and positions now, and executions at or after `since_ts`. Answered by StateReply."""
+    """Open orders and positions now, executions and movements of money at or after `since_ts`. Answered by StateReply."""
 
     request: int
     since_ts: int
@@ -119,7 +120,7 @@ class Logout(Message, frozen=True, array_like=True, tag="logout"):
 
 
 class LoggedIn(Message, frozen=True, array_like=True, tag="logged_in"):
-    """The account as it stands behind order event `number`; what follows on this connection begins at number + 1."""
+    """The account as it stands behind its event `number`; what follows on this connection begins at number + 1."""
 
     number: int
     ts: int
@@ -131,10 +132,17 @@ class LoginRefused(Message, frozen=True, array_like=True, tag="login_refused"):
 
 
 class OrderEvents(Message, frozen=True, array_like=True, tag="order_events"):
-    """Everything that happens to orders of the account, numbered without a gap; `number` is that of the first one here."""
+    """Everything that happens to orders, numbered with CashEvents without a gap; `number` is that of the first one here."""
 
     number: int
     events: tuple[AnyOrderEvent, ...]
+
+
+class CashEvents(Message, frozen=True, array_like=True, tag="cash_events"):
+    """Money that the venue moved and no fill explains, numbered in one series with OrderEvents."""
+
+    number: int
+    events: tuple[CashMoved, ...]
 
 
 class MarketEvents(Message, frozen=True, array_like=True, tag="market"):
@@ -161,7 +169,7 @@ class FeedEnded(Message, frozen=True, array_like=True, tag="feed_ended"):
 
 
 Request = Login | SendCommand | Query | CancelEverything | Flatten | DeadMan | Heartbeat | Logout
-Answer = LoggedIn | LoginRefused | OrderEvents | MarketEvents | StateReply | Done | FeedEnded | Heartbeat | Logout
+Answer = LoggedIn | LoginRefused | OrderEvents | CashEvents | MarketEvents | StateReply | Done | FeedEnded | Heartbeat | Logout
 
 _ENCODER = msgspec.msgpack.Encoder()
 _REQUESTS: msgspec.msgpack.Decoder[Request] = msgspec.msgpack.Decoder(Request)
@@ -234,7 +242,7 @@ def decode_answer(payload: bytes) -> Answer:
         raise VenueProtocolError(f"this is no message of a venue: {error}") from None
     _check_numbers(message)
     match message:
-        case MarketEvents(events=events) | OrderEvents(events=events):
+        case MarketEvents(events=events) | OrderEvents(events=events) | CashEvents(events=events):
             if len(events) > EVENTS_PER_MESSAGE_MAX:
                 raise VenueProtocolError(f"{len(events)} events in one message; at most {EVENTS_PER_MESSAGE_MAX}")
             for event in events:
@@ -281,6 +289,8 @@ def _check_event(event: Event) -> None:
             _require(event.leaves_qty >= 0 and event.client_order_id > 0, event)
         case OrderCanceled() | OrderExpired():
             _require(event.qty >= 0 and event.client_order_id > 0, event)
+        case CashMoved():
+            _require(bool(event.venue and event.movement_id and event.currency) and event.client_order_id >= 0, event)
         case _:
             pass
 
@@ -301,6 +311,8 @@ def _check_state(state: VenueState) -> None:
             raise VenueProtocolError(f"an open order of {order.leaves_qty}")
     for fill in state.executions:
         _check_event(fill)
+    for moved in state.cash_moves:
+        _check_event(moved)
     for instrument_id, qty in state.positions.items():
         if len(instrument_id) > TEXT_CHARACTERS_MAX or not INT64_MIN <= qty <= INT64_MAX:
             raise VenueProtocolError("a position that cannot be")

@@ -180,11 +180,21 @@ class Position(Answer):
     unrealized_pnl: str | None
     fees: str
     currency: str
+    carry: str = "0"
+
+
+class CashTotal(Answer):
+    kind: str
+    currency: str
+    amount: str
 
 
 class Positions(Answer):
+    """`carry` of a position: funding, interest, dividends; `cash_moved`: all that moved cash without a fill, by kind."""
+
     positions: list[Position]
     cash: dict[str, str] | None = None
+    cash_moved: list[CashTotal] | None = None
 
 
 class Risk(Answer):

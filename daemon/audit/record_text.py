@@ -13,6 +13,7 @@ from core.events import (
     Book,
     CancelAllRequested,
     CancelRejected,
+    CashMoved,
     ClientCancelRequested,
     ClientOrderRequested,
     ClientReplaceRequested,
@@ -342,10 +343,22 @@ def _venue_finding(record: VenueFinding, instrument: Instrument | None) -> str:
         case ForeignFilled(side=side, execution_id=execution_id, is_adopted=is_adopted):
             what = f"{side.name} {_qty(record.qty, instrument)} at {_price(record.price, instrument)}, execution {execution_id}"
             return f"a fill that is not ours, {'booked' if is_adopted else 'set aside'}: {what}"
+        case CashMoved():
+            return _cash_moved(record)
         case VenueCompared(facts=facts, differences=differences):
             return f"held against the venue: {facts} facts from it, {differences} differences left"
         case _:
             assert_never(record)
+
+
+def _cash_moved(moved: CashMoved) -> str:
+    """`funding of BTCUSDT-PERP.BINANCE: paid 1.25 USDT, movement 8131 at BINANCE`."""
+    of = f" of {moved.instrument_id}" if moved.instrument_id else ""
+    of += f" for order {order_name(moved.client_order_id)}" if moved.client_order_id else ""
+    amount = format_fixed(abs(moved.amount), MONEY_SCALE).rstrip("0").rstrip(".")
+    done = "paid" if moved.amount < 0 else "received"
+    what = moved.kind.name.lower()
+    return f"{what}{of}: {done} {amount} {moved.currency}, movement {moved.movement_id} at {moved.venue}"
 
 
 def _market_or_control(

@@ -87,7 +87,7 @@ def record_lines(path: Path, selection: Selection, *, as_json: bool) -> Iterator
         of_order: dict[int, Instrument | None] = {}
         for number, record in enumerate(reader, 1):
             instrument_id = getattr(record, "instrument_id", None)
-            client_order_id = getattr(record, "client_order_id", None)
+            client_order_id = getattr(record, "client_order_id", None) or None  # 0: of no order of ours
             instrument = instruments.get(instrument_id) if instrument_id is not None else of_order.get(client_order_id or 0)
             if instrument is not None and client_order_id is not None:
                 of_order[client_order_id] = instrument

@@ -92,12 +92,14 @@ def positions(options: argparse.Namespace) -> int:
             p["realized_pnl"],
             p["unrealized_pnl"],
             p["fees"],
+            p["carry"],
             p["currency"],
         )
         for p in content["positions"]
     ]
-    rows += [("(cash)", "", "", None, amount, None, "", currency) for currency, amount in content["cash"].items()]
-    titles = ("strategy", "instrument", "quantity", "average", "realized", "unrealized", "fees", "currency")
+    rows += [("(cash)", "", "", None, amount, None, "", "", currency) for currency, amount in content["cash"].items()]
+    rows += [(f"({m['kind']})", "", "", None, None, None, "", m["amount"], m["currency"]) for m in content["cash_moved"]]
+    titles = ("strategy", "instrument", "quantity", "average", "realized", "unrealized", "fees", "carry", "currency")
     _print(options, content, titles, rows)
     return ExitCode.OK
 

@@ -6,8 +6,8 @@ import argparse
 import json
 import re
 import sys
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import aclosing, contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import partial
@@ -46,9 +46,7 @@ def fetch(options: argparse.Namespace) -> int:
 
 
 async def _fetch(options: argparse.Namespace, source: Any, kind: Any, secrets: dict[str, str]) -> dict[str, Any]:
-    from adapters.history.io import HistoryClient, ask_yfinance
-    from adapters.history.sources import origin_of
-    from adapters.history.tables import COLUMNS, Ask, Kind
+    from adapters.history.tables import Ask, Kind
     from sim.data.store import DataSet
 
     interval_ns = _interval(options) if kind is Kind.BARS else 0
@@ -66,27 +64,46 @@ async def _fetch(options: argparse.Namespace, source: Any, kind: Any, secrets: d
     name = f"{kind.value}-{options.interval}" if interval_ns else kind.value
     data = DataSet(Path(options.out), f"{source.name}-{ask.market}" if ask.market else source.name, ask.symbol, name)
     units = source.units(ask)
-    fetched = kept = rows = 0
+    with data.opened():
+        with _progress(options, len(units)) as progress:
+            counts = await _fetch_units(options, source, ask, units, data, secrets, progress)
+        found = await anyio.to_thread.run_sync(partial(data.join, interval_ns))
+    return {**_plain(found), "parts": len(units), **counts}
+
+
+async def _fetch_units(
+    options: argparse.Namespace, source: Any, ask: Any, units: list[Any], data: Any, secrets: dict[str, str], progress: Progress
+) -> dict[str, int]:
+    from adapters.history.io import HistoryClient, ask_yfinance
+    from adapters.history.sources import origin_of
+    from adapters.history.tables import COLUMNS, Door
+
     origin = origin_of(source.name)
     rate = options.rate or source.requests_per_minute
-    client = HistoryClient(secrets=secrets, origin=origin, requests_per_minute=rate)
-    get = client.get if origin else ask_yfinance
+    client = HistoryClient(
+        secrets=secrets, origin=origin, requests_per_minute=rate, folder=data.scratch, arrived=progress.arrived
+    )
+    door = Door(client.get if origin else ask_yfinance, client.download)
+    fetched = kept = 0
     try:
-        with _progress(options, len(units)) as step:
-            for unit in units:
-                is_settled = unit.end < _now() - RECENT_NS
-                if is_settled and data.has(unit.name) and unit.name != "all":
-                    kept += 1
-                else:
-                    found = [row for row in await source.fetch(get, ask, unit) if unit.start <= int(row[0]) < unit.end]
-                    if found or is_settled:
-                        data.write(unit.name, COLUMNS[kind], found)
-                    fetched, rows = fetched + 1, rows + len(found)
-                step(unit.name, rows)
+        for unit in units:
+            progress.begins(unit.name)
+            is_settled = unit.end < _now() - RECENT_NS
+            if is_settled and data.has(unit.name) and unit.name != "all":
+                kept += 1
+            else:
+                with data.part(unit.name, COLUMNS[ask.kind]) as part:
+                    async with aclosing(source.fetch(door, ask, unit)) as chunks:
+                        async for chunk in chunks:
+                            part.add(chunk.filter(chunk["ts_event"].is_between(unit.start, unit.end, closed="left")))
+                            progress.has_rows(part.rows)
+                    if part.rows or is_settled:
+                        part.keep()
+                fetched += 1
+            progress.ends()
     finally:
         await client.aclose()
-    found_all = await anyio.to_thread.run_sync(partial(data.join, interval_ns))
-    return {**_plain(found_all), "parts": len(units), "fetched": fetched, "kept": kept}
+    return {"fetched": fetched, "kept": kept}
 
 
 def _interval(options: argparse.Namespace) -> int:
@@ -113,55 +130,85 @@ def _moment(text: str, name: str) -> int:
     return int(found.timestamp()) * NS_PER_SECOND
 
 
-def _progress(options: argparse.Namespace, total: int) -> Any:
-    if options.json:
-        return nullcontext(lambda _name, _rows: None)
-    if not sys.stderr.isatty():
-        return nullcontext(_line(total))
-    return _Bar(total)
+class Progress:
+    """Says nothing; those below say it."""
+
+    def __init__(self) -> None:
+        self._name = ""
+        self._rows_before = self._rows = 0
+
+    def begins(self, name: str) -> None:
+        self._name, self._rows_before, self._rows = name, self._rows_before + self._rows, 0
+
+    def arrived(self, size: int) -> None:
+        """`size` bytes of a file are here."""
+
+    def has_rows(self, rows: int) -> None:
+        """So many of the part are here."""
+        self._rows = rows
+
+    def ends(self) -> None:
+        """The part is there."""
 
 
-def _line(total: int) -> Callable[[str, int], None]:
-    done = 0
-
-    def step(name: str, rows: int) -> None:
-        nonlocal done
-        done += 1
-        print(f"{done}/{total} {name}: {rows:,} rows so far", file=sys.stderr, flush=True)
-
-    return step
-
-
-class _Bar:
-    """A bar with the time that is left."""
+class _Lines(Progress):
+    """A line for each part, for files and pipes."""
 
     def __init__(self, total: int) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+        super().__init__()
+        self._total, self._done = total, 0
 
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        self._bar = Progress(*columns, console=Console(stderr=True))
-        self._task = self._bar.add_task("", total=total)
+    def ends(self) -> None:
+        self._done += 1
+        rows = self._rows_before + self._rows
+        print(f"{self._done}/{self._total} {self._name}: {rows:,} rows so far", file=sys.stderr, flush=True)
 
-    def __enter__(self) -> Callable[[str, int], None]:
-        self._bar.start()
-        return lambda name, rows: self._bar.update(self._task, advance=1, description=f"{name}  {rows:,} rows")
 
-    def __exit__(self, *_: object) -> None:
-        self._bar.stop()
+class _Bar(Progress):
+    """A bar with the time that is left, and what is being done with the part."""
+
+    def __init__(self, bar: Any, total: int) -> None:
+        super().__init__()
+        self._bar = bar
+        self._task = bar.add_task("", total=total)
+
+    def begins(self, name: str) -> None:
+        super().begins(name)
+        self._bar.update(self._task, description=name)
+
+    def arrived(self, size: int) -> None:
+        self._bar.update(self._task, description=f"{self._name}  {size >> 20:,} MiB")
+
+    def has_rows(self, rows: int) -> None:
+        super().has_rows(rows)
+        self._bar.update(self._task, description=f"{self._name}  {self._rows_before + rows:,} rows")
+
+    def ends(self) -> None:
+        self._bar.update(self._task, advance=1)
+
+
+@contextmanager
+def _progress(options: argparse.Namespace, total: int) -> Iterator[Progress]:
+    if options.json or not sys.stderr.isatty():
+        yield Progress() if options.json else _Lines(total)
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as RichProgress
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with RichProgress(*columns, console=Console(stderr=True)) as bar:
+        yield _Bar(bar, total)
 
 
 def list_data(options: argparse.Namespace) -> int:
-    import polars as pl
-
     from sim.data.store import data_sets, summary
 
     folder = Path(options.out)
     found = []
     for path in data_sets(folder):
         _, _, interval = path.stem.partition("-")
-        frame = pl.read_parquet(path, columns=["ts_event"])
-        found.append(_plain(summary(path, frame, parse_duration_ns(interval) if interval else 0)))
+        found.append(_plain(summary(path, parse_duration_ns(interval) if interval else 0)))
     if options.json:
         print(json.dumps(found))
     else:

@@ -10,10 +10,11 @@ import msgspec
 
 from core.errors import TradingdError
 from daemon.config.loader import LoadedConfig, load_config
+from daemon.config.places import account_folder
 from daemon.doctor.account import (
-    account_folder,
     look_at_guardian,
     look_at_journal,
+    look_at_promotion,
     look_at_secrets,
     look_at_venues,
     newest_run,
@@ -62,6 +63,7 @@ def look(options: argparse.Namespace) -> list[Finding]:
     findings += look_at_folders(account, config if config is not None and config.exists() else None)
     if loaded is not None and account is not None:
         findings += look_at_secrets(loaded)
+        findings += look_at_promotion(loaded)
         if loaded.config.api.enabled:
             findings.append(look_at_api())
         findings += look_at_journal(account)

@@ -13,6 +13,7 @@ from typing import Any
 from core.errors import ConfigError, RefusedError, UnitError
 from core.units import parse_duration_ns
 from daemon.config.loader import load_config
+from daemon.config.places import account_folder
 from daemon.control.client import ask, find_daemon
 from daemon.exit_codes import ExitCode
 from daemon.log_reader import LogReader, Selection
@@ -80,8 +81,7 @@ class _Place:
         elif source.is_dir():
             self._log = source / LOG_FILE
         else:
-            config = load_config(source).config
-            self._runs = Path(config.daemon.state_folder).absolute() / config.run.name / RUNS_FOLDER
+            self._runs = account_folder(load_config(source)) / RUNS_FOLDER
             if options.run is not None:
                 self._log = self._runs / f"{_run_number(options.run):06d}" / LOG_FILE
 

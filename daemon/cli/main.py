@@ -43,6 +43,7 @@ FUNCTIONS = {
     "paper": "trading:paper",
     "positions": "control:positions",
     "reconcile": "control:reconcile",
+    "promote": "promote:promote",
     "record": "record:record",
     "reduce": "control:act",
     "replay": "replay:replay",
@@ -94,6 +95,7 @@ def build_parser(kind: type[argparse.ArgumentParser] = argparse.ArgumentParser) 
     _add_venue_sim(verbs)
     _add_venues(verbs)
     _add_drill(verbs)
+    _add_promote(verbs)
     _add_record(verbs)
     _add_data(verbs)
     _add_control(verbs)
@@ -151,6 +153,15 @@ def _add_paper(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     api.add_argument("config", metavar="CONFIG", help="the daemon's own TOML file: [api] and [[clients]] count")
     _add_set(api)
     _add_json(api)
+
+
+def _add_promote(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    promote = verbs.add_parser("promote", help="let what was traded on paper trade live, where its runs have shown enough")
+    promote.add_argument("paper", metavar="PAPER_CONFIG", help="whose runs are the evidence")
+    promote.add_argument("live", metavar="LIVE_CONFIG", help="what is to trade live; its [promotion] says what must be shown")
+    promote.add_argument("--account", metavar="NAME", required=True, help="run.name of LIVE_CONFIG, said once more")
+    _add_set(promote)
+    _add_json(promote)
 
 
 def _add_record(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

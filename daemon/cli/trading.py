@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import json
+import time
 from functools import partial
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from daemon.exit_codes import ExitCode
 from daemon.guardian.link import GuardianLink
 from daemon.guardian.settings import guardian_settings
 from daemon.notify import systemd_listeners
+from daemon.promotion.gate import check_promotion
 from daemon.trading.control import Control
 from daemon.trading.daemon import Daemon
 from daemon.wiring import for_live, for_paper, for_run, goes_by_the_clock
@@ -28,7 +30,9 @@ def paper(options: argparse.Namespace) -> int:
 
 
 def live(options: argparse.Namespace) -> int:
-    return _trade(for_live(load_config(Path(options.config), options.overrides), options.account), options)
+    loaded = for_live(load_config(Path(options.config), options.overrides), options.account)
+    check_promotion(loaded, time.time_ns())
+    return _trade(loaded, options)
 
 
 def run(options: argparse.Namespace) -> int:

@@ -10,7 +10,7 @@ from daemon.config.loader import LoadedConfig
 from daemon.strategies import strategy_params
 
 # Sections that a backtest takes no notice of.
-NO_PART_OF_A_RESULT = ("audit", "daemon", "connections", "guardian", "alerts", "api", "clients")
+NO_PART_OF_A_RESULT = ("audit", "daemon", "connections", "guardian", "promotion", "alerts", "api", "clients")
 
 
 def effective(loaded: LoadedConfig) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from pydantic import AfterValidator, Field, StringConstraints, model_validator
 from daemon.config.models_api import Api, Client
 from daemon.config.models_connections import Connection
 from daemon.config.models_guardian import Alerts, Guardian
+from daemon.config.models_promotion import Promotion
 from daemon.config.section import Currency, InstrumentId, Name, PathText, Section
 from daemon.config.text_types import (
     Conversion,
@@ -181,6 +182,21 @@ class BarFills(Section):
     participation: Percentage = Field(default="0%", description="largest share of a bar's volume; '0%': volume does not matter")
 
 
+class Funding(Section):
+    """What open positions of one instrument pay: `rate` at each `interval`, or what a table says."""
+
+    instrument_id: InstrumentId = Field(description="whose positions pay; not spot, not shares")
+    rate: FeeRate | None = Field(default=None, description="of the position's value, '0.01%': above 0 who is long pays")
+    interval: PositiveDuration | None = Field(default=None, description="paid at each multiple of it since 1970 UTC: '8h'")
+    file: PathText | None = Field(default=None, description="CSV or Parquet, columns ts and rate, in place of rate and interval")
+
+    @model_validator(mode="after")
+    def _check(self) -> Funding:
+        if (self.file is None) is (self.rate is None) or (self.rate is None) is not (self.interval is None):
+            raise ValueError("needs either `rate` and `interval`, or `file`")
+        return self
+
+
 class Venue(Section):
     fidelity: Literal["l2", "l3", "flow", "bars"] = Field(
         description="l2: beside recorded levels; l3: inside the recorded orders; flow: inside the generated market; bars"
@@ -206,6 +222,7 @@ class Venue(Section):
     )
     levels_max: int = Field(default=16_384, ge=1, le=1 << 22, description="prices on one side of one instrument's book")
     bars: BarFills = Field(default_factory=BarFills, description="what fills an order inside a bar; fidelity bars only")
+    funding: list[Funding] = Field(default_factory=list, description="what open positions pay or get over time")
     latency: Latency = Field(
         default_factory=lambda: ConstantLatency(model="constant", entry="1ms", response="1ms"),
         description="absent: constant, 1 ms each way",
@@ -391,6 +408,7 @@ class RunConfig(Section):
     daemon: Daemon = Field(default_factory=Daemon)
     connections: list[Connection] = Field(default_factory=list, description="venues outside this process")
     guardian: Guardian = Field(default_factory=Guardian)
+    promotion: Promotion = Field(default_factory=Promotion)
     alerts: Alerts = Field(default_factory=Alerts)
     api: Api = Field(default_factory=Api, description="the HTTP API")
     clients: list[Client] = Field(default_factory=list, max_length=64, description="programs outside that may ask and trade")

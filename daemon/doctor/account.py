@@ -14,6 +14,7 @@ from core.errors import TradingdError
 from core.units import NS_PER_MS, NS_PER_SECOND
 from core.venue_switch import VenueSwitch
 from daemon.config.loader import LoadedConfig
+from daemon.config.places import account_folder, key_file
 from daemon.control.client import ask
 from daemon.control.socket_path import socket_folder
 from daemon.doctor.finding import Finding, ok, problem, warning
@@ -23,20 +24,17 @@ from daemon.guardian.switches import open_switches
 from daemon.journal.keys import KEY_FILE, KEY_SECRET, open_signer, state_folder
 from daemon.journal.lock import LOCK_FILE
 from daemon.kill_latch import LATCH_FILE as KILL_LATCH_FILE
+from daemon.promotion.gate import check_promotion
 from daemon.secrets import find_secret, read_secret
 from daemon.timestamps import iso
 from daemon.trading.recovery import recover_run
 from daemon.trading.state_folder import RUNS_FOLDER, read_latch
 from daemon.trading.venue_opening import secret_names
-from daemon.wiring import is_execution_simulated
+from daemon.wiring import is_execution_simulated, moves_real_money
 
 # A journal may be ahead of the clock by what its last batch took.
 AHEAD_NS_MAX = 100 * NS_PER_MS
 VENUE_S_MAX = 10.0
-
-
-def account_folder(loaded: LoadedConfig) -> Path:
-    return Path(loaded.config.daemon.state_folder).absolute() / loaded.config.run.name
 
 
 def newest_run(account: Path) -> Path | None:
@@ -47,6 +45,18 @@ def newest_run(account: Path) -> Path | None:
     except OSError:
         return None
     return runs / f"{max(numbers):06d}" if numbers else None
+
+
+def look_at_promotion(loaded: LoadedConfig) -> list[Finding]:
+    """Nothing where no real money would move."""
+    area = "promotion"
+    if not moves_real_money(loaded):
+        return []
+    try:
+        check_promotion(loaded, time.time_ns())
+    except TradingdError as error:
+        return [problem(area, str(error), "docs/PROMOTION.md")]
+    return [ok(area, "the configuration may trade live")]
 
 
 def look_at_secrets(loaded: LoadedConfig) -> list[Finding]:
@@ -76,7 +86,7 @@ def _journal_key(loaded: LoadedConfig) -> Finding:
     if named is None and find_secret(KEY_SECRET) is None and not os.environ.get("TRADINGD_JOURNAL_KEY") and not file.exists():
         return ok(area, f"the journal's key will be made in {file.parent} at the first start")
     try:
-        public_key = open_signer(loaded.file.parent / named if named is not None else None).public_key
+        public_key = open_signer(key_file(loaded)).public_key
     except TradingdError as error:
         return problem(area, str(error), "see docs/AUDIT.md, The key")
     return ok(area, f"the journal is signed with the key {public_key[:16]}…")

@@ -7,7 +7,7 @@ itself (manual, forced) is none of ours: its fills are foreign, and only positio
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import partial
@@ -16,7 +16,7 @@ from typing import Any
 
 from core.commands import SubmitOrder
 from core.errors import TradingdError
-from core.events import OrderFilled
+from core.events import CashMoved, OrderFilled
 from core.identifiers import format_order_id, parse_order_id
 from core.instruments import Instrument
 from core.order_store import FOREIGN_ORDER_ID
@@ -57,16 +57,22 @@ class Breach:
 
 # The order's id, side, quantity, price. Venues and adapters name executions each in their own way: what they were is the same.
 Execution = tuple[str, str, int, int]
+# Money that no fill explains: instrument or "", currency, amount in 10^-8.
+Movement = tuple[str, str, int]
 
 
 @dataclass(slots=True)
 class Books:
-    """What our journals say over all runs: ids of orders sent, executions by order and own id, and the state they end in."""
+    """What our journals say over all runs: ids of orders sent, executions by order and own id, and the state they end in.
+
+    `moves`: money that no fill explains, by venue and name.
+    """
 
     sent: Counter[str] = field(default_factory=Counter)
     filled: dict[tuple[str, str], Execution] = field(default_factory=dict)
     state: TraderState | None = None
     problems: list[str] = field(default_factory=list)
+    moves: dict[tuple[str, str], Movement] = field(default_factory=dict)
 
 
 def read_books(loaded: LoadedConfig, account_folder: Path) -> Books:
@@ -99,6 +105,8 @@ def _read_run(journal: Path, prefixes: Mapping[str, str], books: Books) -> None:
                 name = _text(record.client_order_id, record.instrument_id, prefixes)
                 # The Trader takes one that comes again for what it is: here it counts once too.
                 books.filled[name, record.execution_id] = name, record.side.name, record.qty, record.price
+            case CashMoved():
+                books.moves[record.venue, record.movement_id] = record.instrument_id, record.currency, record.amount
             case _:
                 continue
 
@@ -168,9 +176,11 @@ def judge_state(
     instruments: Sequence[Instrument],
     cash: Mapping[str, int],
     foreign: Mapping[str, int],
+    reporting: Collection[str] = (),
 ) -> list[Breach]:
     """Positions, cash and what is open, as the next start would begin with them. `cash`: what the account began with.
 
+    `reporting`: venues whose ledger has all the money that moves without a fill ("cash"), and whose adapter says all of it.
     `foreign`: units by instrument that fills brought which are not ours: counted here where they were adopted, else exactly
     what is missing.
     """
@@ -190,15 +200,36 @@ def judge_state(
         found.append(Breach(Oracle.LEDGER, f"{len(still_open)} orders are open here after everything was cancelled"))
     if any(foreign.values()):
         return found  # what others' fills cost is the venue's to say
-    return found + _judge_cash(state, ledgers, accounts, instruments, cash)
+    moved = {venue: _moves_there(ledgers[venue], accounts[venue], state) for venue in sorted(ledgers.keys() & set(reporting))}
+    for venue, there in moved.items():
+        ours = Counter(each for (name, _), each in books.moves.items() if name == venue and each[2])
+        lost, invented = sorted((there - ours).elements()), sorted((ours - there).elements())
+        if lost:
+            found.append(Breach(Oracle.LEDGER, f"{len(lost)} movements of money at {venue} are not here: {lost[:SHOWN_MAX]}"))
+        if invented:
+            found.append(
+                Breach(Oracle.ONCE, f"{len(invented)} movements of money here are not {venue}'s: {invented[:SHOWN_MAX]}")
+            )
+    return found + _judge_cash(books, state, ledgers, accounts, instruments, cash, moved)
+
+
+def _moves_there(ledger: Mapping[str, Any], account: str, state: TraderState) -> Counter[Movement]:
+    """What the venue has moved since the account began: what was before is in the cash that it began with."""
+    return Counter(
+        (each["instrument_id"], each["currency"], each["amount"])
+        for each in ledger["cash"]
+        if each["account"] == account and each["amount"] and each["ts"] >= state.foreign.begun_ts
+    )
 
 
 def _judge_cash(
+    books: Books,
     state: TraderState,
     ledgers: Mapping[str, dict[str, Any]],
     accounts: Mapping[str, str],
     instruments: Sequence[Instrument],
     cash: Mapping[str, int],
+    moved: Mapping[str, Counter[Movement]],
 ) -> list[Breach]:
     """Cash and what open positions were opened at, together: which fills closed what depends on their order; this does not."""
     by_key = {each.instrument_id: each for each in instruments}
@@ -215,7 +246,14 @@ def _judge_cash(
             there[instrument.settlement_currency] += sign * instrument.notional(fill["price"], signed)
             there[fill["fee_currency"]] -= fill["fee"]
             tolerance[instrument.settlement_currency] += ROUNDING_PER_FILL
+    for moves in moved.values():
+        for (_, currency, amount), count in moves.items():
+            there[currency] += amount * count
     here: dict[str, int] = {name: int(text) - cash.get(name, 0) for name, text in state.cash.items()}
+    for (venue, _), (_, currency, amount) in books.moves.items():
+        if venue not in moved:
+            # Nothing there to hold it against: what fills have paid must be equal without it.
+            here[currency] = here.get(currency, 0) - amount
     for position in state.positions:
         instrument = by_key[position.instrument_id]
         if not position.strategy_id and not instrument.pays_notional:

@@ -68,9 +68,27 @@ def _by_hand(name: str, instrument: str, qty: str, **more: Any) -> Deeds:
     return make
 
 
+def _held(deeds: Deeds) -> Deeds:
+    """Once something is held: money that moves on nothing moves not."""
+
+    def make(scene: Scene) -> list[Deed]:
+        if not scene.position:
+            raise ValueError("nothing is held yet")
+        return deeds(scene)
+
+    return make
+
+
 def _fund(scene: Scene) -> list[Deed]:
+    """Funding of the session, which is settled then; and some coins come."""
     key = scene.instrument.instrument_id
-    return [("fund", {"instrument_id": key, "rate_ppb": rate}) for rate in (100_000, -200_000)]
+    funds: list[Deed] = [("fund", {"instrument_id": key, "rate_ppb": rate}) for rate in (5_000_000, -2_000_000)]
+    coins = {"account": scene.account, "currency": scene.instrument.settlement_currency, "amount": 1_000_000}
+    return [*funds, ("session", {}), ("adjust", coins)]
+
+
+def _finance(scene: Scene) -> list[Deed]:
+    return [("financing", {}), ("transfer", {"account": scene.account, "amount": -5 * 10**8})]
 
 
 def _fund_symbol(scene: Scene) -> list[Deed]:
@@ -108,12 +126,20 @@ def _foreign(deeds: Deeds) -> Plan:
 
 def _binance(*, is_usdm: bool) -> dict[int, Plan]:
     plans = {
+        # What is not found has to be asked about first, and be open, or have ended.
+        20: Plan(times=6, together=(14,)),
+        21: Plan(times=6, together=(14,)),
+        31: Plan(times=1, is_foreign=True, alert_s=ALERT_S),
+        # The venue bans for two minutes at least, and nothing is to be had from it for so long.
+        38: Plan(times=1, dwell_s=125.0, alert_s=ALERT_S),
         53: Plan(cuts=True),
         58: _foreign(_by_hand("manual_order", "symbol", "qty", side="BUY")),
         60: Plan(deeds=one("restart", orders_lost=1), alert_s=ALERT_S),
         62: Plan(deeds=one("halt", symbol="{symbol}"), after=one("open", symbol="{symbol}")),
     }
     if is_usdm:
+        # A listen key is kept every twenty minutes: nobody waits for that.
+        plans[61] = Plan(deeds=one("expire_keys"))
         plans[64] = Plan(deeds=_fund_symbol)
         plans[65] = _foreign(one("liquidate", account="{account}", symbol="{symbol}"))
     return plans
@@ -139,7 +165,7 @@ BY_KIND: dict[str, dict[int, Plan]] = {
         61: Plan(times=1, alert_s=ALERT_S),
         62: Plan(deeds=one("maintenance", is_on=True), after=one("maintenance", is_on=False)),
         63: Plan(deeds=one("halt", instrument_id="{id}"), after=one("open", instrument_id="{id}")),
-        64: Plan(deeds=_fund),
+        64: Plan(deeds=_held(_fund)),
         65: _foreign(one("force", account="{account}", instrument_id="{id}")),
     },
     "binance-spot": _binance(is_usdm=False),
@@ -155,8 +181,10 @@ BY_KIND: dict[str, dict[int, Plan]] = {
         58: _foreign(_by_hand("manual_order", "instrument", "units")),
         60: Plan(deeds=one("lose", account="{account}")),
         62: Plan(deeds=one("halt", instrument="{symbol}"), after=one("resume", instrument="{symbol}")),
-        64: Plan(deeds=one("financing")),
+        64: Plan(deeds=_held(_finance)),
         65: _foreign(one("margin_closeout", account="{account}")),
+        # It is asked whose token it is at the start and behind each reconnect.
+        69: Plan(times=1, cuts=True, alert_s=ALERT_S),
     },
     "ib": {
         58: _foreign(_by_hand("manual_order", "listing", "qty", listing="{id}", side="BUY")),

@@ -27,16 +27,21 @@ class Prober:
         model_config = ConfigDict(extra="forbid", frozen=True)
 
         instrument_ids: list[str] = Field(description="what it trades")
+        book_levels: dict[str, int] = Field(default={}, description="of these instruments it hears the book, so many levels")
         pause_ms: int = Field(default=250, ge=10, le=60_000, description="between two steps")
 
     def __init__(self, params: Params, instruments: Sequence[Instrument]) -> None:
         known = {instrument.instrument_id: instrument for instrument in instruments}
         self._instruments = [known[key] for key in params.instrument_ids]
+        self._levels = params.book_levels
         self._pause_ns = params.pause_ms * NS_PER_MS
         self._step = 0
 
     def subscriptions(self) -> list[Subscription]:
-        return [Subscription(instrument_id=each.instrument_id, quotes="price") for each in self._instruments]
+        return [
+            Subscription(instrument_id=key, quotes="price", book_levels=self._levels.get(key, 0))
+            for key in (each.instrument_id for each in self._instruments)
+        ]
 
     def on_start(self, context: Any) -> None:
         context.set_timer("probe", context.now + self._pause_ns)

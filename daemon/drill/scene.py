@@ -55,6 +55,7 @@ class Scene:
         self.daemon: subprocess.Popen[bytes] | None = None
         self.guardian: subprocess.Popen[bytes] | None = None
         self.killed_ts = 0
+        self.unfinished = 0  # runs that the guardian ended: they have no signed end
 
     def broken(self, oracle: Oracle, text: str) -> None:
         self.notes.breaches.append(Breach(oracle, text))
@@ -136,6 +137,16 @@ class Scene:
             self.broken(Oracle.KILL, f"the kill ended with {code}: {text[-OUTPUT_CHARACTERS:]}")
         await anyio.sleep(SETTLE_S)
 
+    async def take_up(self) -> None:
+        """Where the guardian had to kill the daemon: what it could not hear any more the next start takes up, halted."""
+        if self.daemon is None or self.daemon.poll() != -signal.SIGKILL:
+            return
+        self.notes.said.append("the guardian killed a daemon that did not answer: it was started once more")
+        self.unfinished += 1
+        if await self.start_daemon():
+            await self.become_well(is_foreign=True)
+            await self.end()
+
     async def end(self) -> None:
         """The processes end in order. A daemon that could not have everything verified at its end says so: that is no silence."""
         fine = (ExitCode.OK, ExitCode.HALTED, ExitCode.INTERRUPTED, ExitCode.MISMATCH)
@@ -151,19 +162,23 @@ class Scene:
 
     async def judge(self, *, ended_runs: int | None = None) -> Books:
         """All oracles, by what is left behind. `ended_runs`: so many of the newest runs must have a signed end; None: all."""
+        await self.take_up()
         stage = self.stage
         ledgers = self.ledgers()
         books = read_books(stage.loaded, stage.folder / "state" / stage.name)
         found = judge_books(books, ledgers, self.accounts, self.prefixes)
         foreign = self._foreign_positions(ledgers)
-        found += judge_state(books, ledgers, self.accounts, self.instruments, build_cash(stage.loaded), foreign)
+        reporting = [each.connection.venue for each in stage.simulated if each.profile.reports_cash]
+        found += judge_state(books, ledgers, self.accounts, self.instruments, build_cash(stage.loaded), foreign, reporting)
         self.watcher.look()
         found += self.watcher.breaches(foreign)
         found += self._judge_kill(ledgers)
         found += judge_secrets(stage.folder, [value for name, value in stage.secrets.items() if not name.endswith("key")])
         self.notes.breaches += found
         runs = stage.runs()
-        must_have_ended = runs if ended_runs is None else runs[len(runs) - ended_runs :]
+        # The run that took up what the guardian ended is the newest.
+        finished = runs[: len(runs) - 1 - self.unfinished] + runs[len(runs) - 1 :] if self.unfinished else runs
+        must_have_ended = finished if ended_runs is None else finished[len(finished) - ended_runs :]
         for run in runs:
             code, text = await stage.run("audit", "verify", str(run))
             if code != ExitCode.OK and not (code == ExitCode.UNFINISHED and run not in must_have_ended):

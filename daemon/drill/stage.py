@@ -156,11 +156,14 @@ def _drill_config(loaded: LoadedConfig, stage: Stage, ports: Mapping[str, int]) 
     plain["guardian"] |= {"state_folder": "guardian-state", "heartbeat_timeout": "10s", "required": False}
     plain["guardian"].pop("kill_file", None)
     plain["alerts"] = {"log": ALERTS_FILE, "log_from": "info", "repeat_after": "1s"}
+    keys = [table["instrument_id"] for table in plain["instruments"]["inline"]]
+    heard = {each.connection.venue: each.profile.book_levels for each in stage.simulated}
+    levels = {key: heard[key.rpartition(".")[2]] for key in keys if heard.get(key.rpartition(".")[2])}
     plain["strategies"].append(
         {
             "id": PROBER_ID,
             "class": "daemon.drill.prober:Prober",
-            "params": {"instrument_ids": [table["instrument_id"] for table in plain["instruments"]["inline"]]},
+            "params": {"instrument_ids": keys, "book_levels": levels},
         }
     )
     return plain

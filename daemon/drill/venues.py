@@ -21,14 +21,19 @@ class Profile:
     """An account of a kind's simulator, and its test secrets by part: key, secret, token, and the guardian's.
 
     `settings`: live waits long because venues are slow, and a drill that did would take all day. What is waited for is the same.
+    `reports_cash`: the simulator's ledger has all that moves money without a fill, and the adapter says all of it.
     """
 
     account: str
     secrets: Mapping[str, str] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
+    reports_cash: bool = False
+    book_levels: int = 0  # that the drill's strategy hears, where best prices come by a stream of their own
 
 
-BINANCE = Profile("us", {"key": "us-key", "secret": "us-secret"}, {"recv_window_ms": 1_000, "request_deadline_s": 2.0})
+BINANCE = Profile(
+    "us", {"key": "us-key", "secret": "us-secret"}, {"recv_window_ms": 1_000, "request_deadline_s": 2.0}, book_levels=5
+)
 PROFILES: dict[str, Profile] = {
     "deribit": Profile(
         "main",
@@ -46,7 +51,9 @@ PROFILES: dict[str, Profile] = {
             "stream_late_ms_max": 1_500,
             "silence_s": 12,
             "refused_wait_ms": 2_000,
+            "cash_interval_ms": 3_000,
         },
+        reports_cash=True,
     ),
     "binance-spot": BINANCE,
     "binance-usdm": BINANCE,
@@ -59,6 +66,7 @@ PROFILES: dict[str, Profile] = {
         "101-001-1000001-001",
         {"token": "simulated-token-1"},
         {"request_deadline_s": 2.0, "look_s": 3.0, "not_found_s": 3.0},
+        reports_cash=True,
     ),
     "ib": Profile(
         "DU1000001",
@@ -167,11 +175,16 @@ def open_simulated(connection: Connection, instruments: Sequence[Instrument], *,
 
 
 def known_faults(connection: Connection) -> frozenset[int]:
-    """What its simulator can be armed with. Raises ConfigError where there is none."""
-    return frozenset(open_simulated(connection, (), seed=0, ts=0).venue.faults.known)
+    """What its simulator can be armed with, and our adapter gives an occasion. Raises ConfigError where there is none."""
+    known = frozenset(open_simulated(connection, (), seed=0, ts=0).venue.faults.known)
+    return known - _reasons(connection).keys()
 
 
 def why_not_shown(connection: Connection, number: int) -> str:
-    """In words, of a fault that its simulator does not know."""
+    """In words, of a fault that no drill shows there."""
+    return _reasons(connection).get(number, f"{connection.adapter} has no such thing, or its simulator cannot show it")
+
+
+def _reasons(connection: Connection) -> Mapping[int, str]:
     reasons: Mapping[int, str] = getattr(simulator_of(connection), "NOT_SHOWN", {})
-    return reasons.get(number, f"{connection.adapter} has no such thing, or its simulator cannot show it")
+    return reasons

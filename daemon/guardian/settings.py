@@ -7,6 +7,7 @@ from pathlib import Path
 
 from core.units import NS_PER_SECOND, parse_duration_ns
 from daemon.config.loader import LoadedConfig
+from daemon.config.places import account_folder
 from daemon.guardian.places import KILL_FILE
 
 
@@ -37,13 +38,12 @@ class GuardianSettings:
 def guardian_settings(loaded: LoadedConfig) -> GuardianSettings:
     config = loaded.config
     guardian = config.guardian
-    # As the daemon takes its own folder: from where it is started.
-    account_folder = Path(config.daemon.state_folder).absolute() / config.run.name
+    account = account_folder(loaded)
     return GuardianSettings(
         name=config.run.name,
-        account_folder=account_folder,
+        account_folder=account,
         state_folder=Path(guardian.state_folder).absolute() / config.run.name,
-        kill_file=Path(guardian.kill_file).absolute() if guardian.kill_file is not None else account_folder / KILL_FILE,
+        kill_file=Path(guardian.kill_file).absolute() if guardian.kill_file is not None else account / KILL_FILE,
         is_required=guardian.required,
         heartbeat_timeout_s=seconds(guardian.heartbeat_timeout),
         lost_after_s=seconds(guardian.lost_after),

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from core.errors import StorageError
-from daemon.config.build import expand_path, resolve_path
+from daemon.config.build import expand_path
 from daemon.config.loader import LoadedConfig
+from daemon.config.places import key_file
 from daemon.journal.anchor import AnchorFile, Anchors, AnchorSink, read_anchors
 from daemon.journal.files import DISK, Files
 from daemon.journal.format import JournalHeader
@@ -31,10 +32,9 @@ def open_sealing(loaded: LoadedConfig) -> Sealing:
     folder that refuses the default key costs the signature and not the run.
     """
     audit = loaded.config.audit
-    key_file = resolve_path(loaded, audit.key_file, "audit.key_file") if audit.key_file is not None else None
-    signer, reason = None, ""
+    named, signer, reason = key_file(loaded), None, ""
     try:
-        signer = open_signer(key_file)
+        signer = open_signer(named)
     except StorageError as error:
         reason = str(error)
     anchor = AnchorFile(expand_path(loaded, audit.anchor, "audit.anchor")) if audit.anchor is not None else None

@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 
 import anyio
 
-from core.events import AnyEvent, CancelAllRequested, FlattenRequested, OrderEvent
+from core.events import AnyEvent, CancelAllRequested, CashMoved, FlattenRequested, OrderEvent
 from daemon.trading.session import Session
 
-POLL_S = 0.002
+POLL_S = 0.002  # of a feed that has ended: what is still on its way has to be asked for
 # Before everything is canceled again and the venue is asked, doubled each time: both cost of what a venue grants.
 CANCEL_AGAIN_S, CANCEL_AGAIN_S_MAX = 0.25, 4.0
 FLATTEN_TRIES_MAX = 3
@@ -48,7 +48,8 @@ class Closing:
         pause_s = CANCEL_AGAIN_S
         again_at = anyio.current_time() + pause_s
         while session.has_open_orders:
-            await anyio.sleep(POLL_S)
+            with anyio.move_on_after(again_at - anyio.current_time()):
+                await self._something_came()
             if self.is_stopping:
                 await self.take_answers()
             if anyio.current_time() >= again_at and session.has_open_orders:
@@ -58,12 +59,22 @@ class Closing:
                 self.on_overdue()
                 session.apply(lambda now: [CancelAllRequested(now, now, reason)])
 
+    async def _something_came(self) -> None:
+        """Until an order may have ended."""
+        if not self.is_stopping:
+            await self._session.batch_taken()
+        elif self.has_feed_ended:
+            await anyio.sleep(POLL_S)
+        else:
+            await self._session.inbox.wait()
+
     async def take_answers(self) -> None:
-        """At the end only what concerns orders still counts."""
+        """At the end only what concerns orders and money still counts."""
         session = self._session
         if self.has_feed_ended:
             # A feed that has ended brings nothing by itself: what is still on its way comes when it is asked for.
             await session.adapter.run(session.inbox, lambda _state: None)
-        events: Sequence[AnyEvent] = [event for event in session.inbox.take(BATCH_EVENTS_MAX) if isinstance(event, OrderEvent)]
+        taken = session.inbox.take(BATCH_EVENTS_MAX)
+        events: Sequence[AnyEvent] = [event for event in taken if isinstance(event, OrderEvent | CashMoved)]
         if events:
             session.process(events)

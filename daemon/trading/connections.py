@@ -5,12 +5,14 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Mapping
 
+from core.bars import BarSource
 from core.errors import ConfigError
 from core.identifiers import make_order_id
 from core.strategy import Subscription
 from core.trader import Trader
 from core.venue_adapter import Adapter
 from core.venue_opening import OnFrame, Role, no_frame
+from daemon.bars import heard_at_venue, source_of
 from daemon.config.build import build_instruments
 from daemon.config.loader import LoadedConfig
 from daemon.trading.clock import Clock
@@ -56,7 +58,9 @@ def open_connections(
                     loaded,
                     connection,
                     instruments=trader.instruments,
-                    subscriptions=[each for context in trader.contexts for each in context.subscriptions],
+                    subscriptions=heard_at_venue(
+                        connection, [each for context in trader.contexts for each in context.subscriptions]
+                    ),
                     now=clock.now,
                     on_trouble=on_trouble,
                     on_frame=no_frame if frames_of is None else frames_of(connection.venue),
@@ -83,6 +87,7 @@ def open_watching(
     book_levels: Mapping[str, int],
 ) -> dict[str, Adapter]:
     """Connections that hear everything and send nothing, by venue: whoever trades there is not disturbed. Raises ConfigError.
+    Prints are asked for where a venue has them.
 
     `book_levels`: how deep a book is wanted, by instrument; where none is, the best prices are.
     """
@@ -91,7 +96,7 @@ def open_watching(
             instrument_id=table.instrument_id,
             quotes="off" if book_levels.get(table.instrument_id) else "size",
             book_levels=book_levels.get(table.instrument_id, 0),
-            trades=True,
+            trades=source_of(loaded, table.instrument_id) is BarSource.TRADES,
         )
         for table in loaded.instruments
     ]

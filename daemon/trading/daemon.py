@@ -17,6 +17,7 @@ from typing import Any
 import anyio
 import structlog
 
+from core.bars import NEVER
 from core.enums import TradingState
 from core.errors import RefusedError, TradingdError, TransportError, VenueProtocolError
 from core.events import (
@@ -35,8 +36,10 @@ from core.units import NS_PER_SECOND, parse_duration_ns
 from core.venue_adapter import Adapter, VenueState
 from daemon.api.child import ApiChild
 from daemon.api.settings import api_settings
+from daemon.bars import make_bars
 from daemon.config.effective import effective
 from daemon.config.loader import LoadedConfig
+from daemon.config.places import account_folder
 from daemon.control.server import Handler, open_listener, serve
 from daemon.control.server import Listener as OpenListener
 from daemon.control.socket_path import prepare_folder, socket_of
@@ -51,6 +54,7 @@ from daemon.journal.writer import JournalSettings, JournalWriter, Sync
 from daemon.logging_setup import LogFile, start_logging
 from daemon.run_file import LOG_FILE
 from daemon.trading.answering import Answering
+from daemon.trading.bar_sink import BarSink
 from daemon.trading.clock import Clock, SystemClock
 from daemon.trading.closing import BATCH_EVENTS_MAX, Closing
 from daemon.trading.connecting import open_patiently
@@ -68,7 +72,7 @@ from daemon.trading.state_folder import Latch, StateFolder
 from daemon.trading.tasks import Task, Tasks
 from daemon.trading.wiring import build_bare_trader, check_config, check_state, open_venues
 from daemon.version import VERSION
-from daemon.wiring import build_trader
+from daemon.wiring import build_trader, is_execution_simulated
 
 SEGMENT_BYTES_MAX = 1 << 24  # of a journal: behind a snapshot, a restart reads one segment
 
@@ -135,6 +139,7 @@ class Daemon:
         self._closing: Closing | None = None
         self._reconciling: Reconciling | None = None
         self._last_act: LastAct
+        self._bar_sink: BarSink
 
     @property
     def session(self) -> Session:
@@ -159,8 +164,7 @@ class Daemon:
 
     async def run(self, handler_of: Callable[[Daemon], Handler]) -> ExitCode:
         """Trade until the end. Raises ConfigError, DataError and StorageError where it cannot even begin."""
-        state = Path(self._settings.state_folder).absolute() / self.loaded.config.run.name
-        folder = StateFolder(state, self._files)
+        folder = StateFolder(account_folder(self.loaded), self._files)
         log_file: LogFile | None = None
         try:
             self._point("locked")
@@ -254,6 +258,8 @@ class Daemon:
         loaded = self.loaded
         self.recovered = recover(folder, partial(build_bare_trader, loaded), self._say_records_read, known_anchors(loaded))
         check_state(loaded, self.recovered.state)
+        if self.recovered.previous_run:
+            folder.keep_run(self.recovered.previous_run)
         sealing = open_sealing(loaded)
         if self._on_seal is not None:
             sealing = replace(sealing, anchor=ToldAnchors(sealing.anchor, self._on_seal))
@@ -302,6 +308,9 @@ class Daemon:
                 run_folder / FRAMES_FOLDER, bytes_max=self._settings.frames_bytes_max, on_trouble=self._not_recorded
             )
         session.adapter = self._open_adapter(loaded, trader, clock)
+        subscriptions = [each for context in trader.contexts for each in context.subscriptions]
+        is_simulated = not loaded.config.connections or is_execution_simulated(loaded)
+        self._bar_sink = BarSink(inbox, clock, make_bars(loaded, subscriptions, is_simulated=is_simulated))
         for problem in self.recovered.problems:
             self._log.error("a record of the run before was refused", problem=problem)
         return session, log_file
@@ -341,16 +350,24 @@ class Daemon:
         """Await one event, then take a batch without awaiting."""
         session = self.session
         self._start_trading()
+        loop, inbox = asyncio.get_running_loop(), session.inbox
         while self._stop is None and self._tasks.bug is None and session.storage_failure is None and session.failure is None:
-            with anyio.move_on_after(self._sleep_s_max()):
-                await session.inbox.wait()
+            sleep_s = self._sleep_s_max()
+            alarm = None if sleep_s is None else loop.call_later(sleep_s, inbox.wake)
+            try:
+                await inbox.wait()
+            finally:
+                if alarm is not None:
+                    alarm.cancel()
             session.drain_inbox(BATCH_EVENTS_MAX)
             session.fire_timers()
+            self._bar_sink.tell_due()
             await anyio.sleep(0)
 
     def _sleep_s_max(self) -> float | None:
-        due = self.session.timers.next_ts()
-        return None if due is None else max(due - self.session.clock.now(), 0) / NS_PER_SECOND
+        timer_due = self.session.timers.next_ts()
+        due = self._bar_sink.next_due if timer_due is None else min(timer_due, self._bar_sink.next_due)
+        return None if due == NEVER else max(due - self.session.clock.now(), 0) / NS_PER_SECOND
 
     def _reconnected(self, venue: VenueState) -> None:
         """What is no bug of ours ends the session in order; the feed goes on meanwhile, with the answers to its last orders."""
@@ -368,7 +385,7 @@ class Daemon:
 
     async def _feed(self) -> None:
         try:
-            await self.session.adapter.run(self.session.inbox, self._reconnected)
+            await self.session.adapter.run(self._bar_sink, self._reconnected)
         finally:
             self.closing.has_feed_ended = self._last_act.is_feed_dead = True
         self.stop("stop", SIGNAL_UID, "the feed has ended" if self._error is None else str(self._error))

@@ -11,15 +11,19 @@ from core.venue_adapter import Adapter, EventSink, OnReconnect, VenueState
 from daemon.trading.clock import Clock
 from daemon.trading.simulated_adapter import POLL_S, SimulatedAdapter
 from daemon.trading.together import together
+from sim.driver import Venue
 from sim.live_feed import LiveFeedVenue
 
 
 class FeedPaperAdapter:
     """`watching` brings the market. Orders meet the simulated venue only; as its ledger, they end with this process."""
 
-    def __init__(self, watching: Adapter, venue: LiveFeedVenue, clock: Clock, positions: dict[str, int]) -> None:
+    def __init__(
+        self, watching: Adapter, venue: LiveFeedVenue, clock: Clock, positions: dict[str, int], paying: Venue | None = None
+    ) -> None:
+        """`paying`: the venue with what positions pay, where they pay anything."""
         self._watching = watching
-        self._simulated = SimulatedAdapter(venue, clock, positions)
+        self._simulated = SimulatedAdapter(paying or venue, clock, positions)
         self._market = _Market(venue, clock)
         self.open = watching.open
         self.close = watching.close

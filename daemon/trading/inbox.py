@@ -95,7 +95,8 @@ class Inbox:
     async def wait(self) -> None:
         """Until there is something to take, or `wake` was called."""
         if not self._queue and not self._latest:
-            self._filled = anyio.Event()
+            if self._filled.is_set():
+                self._filled = anyio.Event()
             await self._filled.wait()
 
     def wake(self) -> None:

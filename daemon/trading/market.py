@@ -15,11 +15,13 @@ from core.strategy import Subscription
 from core.units import NS_PER_SECOND, NS_PER_US, format_fixed, parse_fixed
 from daemon.config.loader import LoadedConfig
 from daemon.config.models import BarsData, BinanceData, FlowData, LobsterData, QuotesData, TradesData
+from daemon.funding import funded
 from daemon.sources import locate_in, open_source
 from daemon.wiring import require_extension, simulated_venue, wire_venue
 
 if TYPE_CHECKING:
     from sim.flow_venue import FlowVenue
+    from sim.funding import FundedVenue
     from sim.tape import TapeVenue
 
 Rows = npt.NDArray[Any]
@@ -54,7 +56,7 @@ def open_market(
     life: int,
     marks: Mapping[str, int],
     positions: Mapping[str, int],
-) -> FlowVenue | TapeVenue:
+) -> FlowVenue | TapeVenue | FundedVenue:
     """The venue of the configuration, its market beginning at `now` (ns UTC).
 
     `life` counts the venue's lives from 1: the generated market of each is another one, and begins at the price in `marks`, in
@@ -82,7 +84,7 @@ def open_market(
     for key, position in positions.items():
         # The venue holds reduce-only orders to the position that the account carries over.
         venue.inner.set_position(key, position)
-    return venue
+    return funded(loaded, instruments, venue, now, positions) or venue
 
 
 def _generated_from_now(

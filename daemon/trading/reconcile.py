@@ -18,6 +18,7 @@ from core.enums import OrderStatus, Reason, Side
 from core.events import (
     AnyEvent,
     CancelRejected,
+    CashMoved,
     ForeignFilled,
     ForeignOrderFound,
     OrderAccepted,
@@ -47,8 +48,10 @@ class ForeignPolicy(Enum):
 
 class Kind(Enum):
     FILL = "fill"  # an execution that was not booked
+    CASH = "cash"  # money that was moved and not booked
     ORDER = "order"  # the venue shows an order of ours in another state
     GONE = "gone"  # the venue does not have it
+    CLOSED = "closed"  # the venue shows one that has ended here: older than its end, or a person has to look
     DOUBT = "doubt"  # the venue does not have it yet, and it may still be on its way
     FOREIGN = "foreign"  # not ours, and dealt with by the policy
     PROBLEM = "problem"  # not ours, or impossible: a person has to look
@@ -81,7 +84,8 @@ class Look:
     @property
     def problems(self) -> tuple[str, ...]:
         """What a person has to look at."""
-        return tuple(finding.text for finding in self.findings if finding.kind in (Kind.PROBLEM, Kind.POSITION))
+        kinds = (Kind.PROBLEM, Kind.CLOSED, Kind.POSITION)
+        return tuple(finding.text for finding in self.findings if finding.kind in kinds)
 
     @property
     def texts(self) -> tuple[str, ...]:
@@ -143,6 +147,7 @@ class _Looking:
             if self._venue.instrument_ids is None or order.instrument_id in self._venue.instrument_ids:
                 findings += self._order(order, at_venue.get(order.client_order_id))
         findings += self._positions()
+        findings += self._cash_moves()
         return Look(tuple(findings), tuple(self._adopted))
 
     # Executions.
@@ -217,7 +222,7 @@ class _Looking:
                 yield self._foreign_order(found)
             elif not ours.is_open:
                 text = f"order {ours.client_order_id} is open there, and {ours.status.name} here"
-                yield Finding(Kind.PROBLEM, f"order {ours.client_order_id}", (ours.status,), text)
+                yield Finding(Kind.CLOSED, f"order {ours.client_order_id}", (ours.status,), text)
             else:
                 at_venue[ours.client_order_id] = found
 
@@ -294,6 +299,20 @@ class _Looking:
             if rest:
                 yield Finding(Kind.POSITION, f"position {key}", (rest,), position_text(trader, self._venue, key))
 
+    # Money that no fill explains.
+
+    def _cash_moves(self) -> Iterator[Finding]:
+        trader = self._trader
+        new: dict[tuple[str, str], CashMoved] = {}
+        for moved in self._venue.cash_moves:
+            # What was moved before this account began is in the cash that it began with.
+            if moved.ts_event >= trader.foreign.begun_ts and not trader.cash.is_known(moved):
+                new.setdefault((moved.venue, moved.movement_id), moved)
+        for (venue, name), moved in new.items():
+            text = f"movement {name} of {venue}, {moved.kind.name.lower()} in {moved.currency}, was not booked"
+            event = msgspec.structs.replace(moved, ts_init=self._ts)
+            yield Finding(Kind.CASH, f"movement {venue} {name}", (), text, (event,))
+
 
 def quantity_facts(
     order: Order, leaves_at_venue: int | None, total: int, ts_event: int, ts: int
@@ -356,7 +375,10 @@ def foreign_fill(trader: Trader, fill: OrderFilled, ts: int, policy: ForeignPoli
 def foreign_fill_text(trader: Trader, fill: OrderFilled) -> str:
     instrument = trader.instruments.get(fill.instrument_id)
     qty = str(fill.qty) if instrument is None else instrument.format_qty(fill.qty)
-    of = "an order of ours that is not remembered" if is_numbered_here(trader, fill.client_order_id) else "no order of ours"
+    if trader.orders.get(fill.client_order_id) is not None:
+        of = "an order of ours that asked for less"
+    else:
+        of = "an order of ours that is not remembered" if is_numbered_here(trader, fill.client_order_id) else "no order of ours"
     return f"execution {fill.execution_id} in {fill.instrument_id}, {fill.side.name} {qty}, is of {of}"
 
 

@@ -16,7 +16,16 @@ import structlog
 
 from core.enums import OrderStatus, TradingState
 from core.errors import RefusedError, TransportError, VenueProtocolError
-from core.events import AnyEvent, CancelAllRequested, ForeignOrderFound, OrderEvent, OrderFilled, TradingStateSet, VenueCompared
+from core.events import (
+    AnyEvent,
+    CancelAllRequested,
+    CashMoved,
+    ForeignOrderFound,
+    OrderEvent,
+    OrderFilled,
+    TradingStateSet,
+    VenueCompared,
+)
 from core.order_store import FOREIGN_ORDER_ID
 from core.orders import Order
 from core.units import NS_PER_SECOND, parse_duration_ns
@@ -42,8 +51,9 @@ from daemon.trading.session import Session
 SETTLE_S = 1.0  # within which a fill that the venue has booked is known here too
 FINDINGS_SHOWN_MAX = 100
 TOLD_MAX = 10_000  # foreign orders and fills of which nobody is told twice
-# The kinds that one look cannot be sure of, even at the start: a venue may not find what it has (docs/PAPER.md).
-NEEDS_A_SECOND_LOOK = (Kind.GONE, Kind.POSITION)
+# The kinds that one look cannot be sure of, even at the start: a venue may not find what it has (docs/PAPER.md), and what it said
+# may be older than the end of an order that was heard of since.
+NEEDS_A_SECOND_LOOK = (Kind.GONE, Kind.CLOSED, Kind.POSITION)
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,8 +230,10 @@ class Reconciling:
     def _drain(self) -> None:
         session = self._session
         if self._is_stopping():
-            # The market is not ours any more: only what concerns orders still counts.
-            session.process([event for event in session.inbox.take(len(session.inbox)) if isinstance(event, OrderEvent)])
+            # The market is not ours any more: only what concerns orders and money still counts.
+            session.process(
+                [event for event in session.inbox.take(len(session.inbox)) if isinstance(event, OrderEvent | CashMoved)]
+            )
             return
         while session.drain_inbox(BATCH_EVENTS_MAX):
             pass
@@ -234,7 +246,10 @@ class Reconciling:
         events: Sequence[AnyEvent] = found.events
         adopted = {event.client_order_id for event in events if isinstance(event, ForeignOrderFound)}
         self._adopted += len(adopted)
-        session.apply(lambda now: [*events, VenueCompared(now, now, len(events), len(found.problems))])
+        is_whole = not venue.silent and (
+            venue.instrument_ids is None or venue.instrument_ids >= session.trader.instruments.keys()
+        )
+        session.apply(lambda now: [*events, VenueCompared(now, now, len(events), len(found.problems), is_whole)])
         for order_id, order in found.adopted:
             known = session.trader.orders.get(order_id)
             if known is not None and known.is_open:

@@ -24,6 +24,7 @@ from core.errors import ConfigError, StorageError
 from core.units import NS_PER_DAY
 from daemon.config.build import expand_path
 from daemon.config.loader import LoadedConfig
+from daemon.config.places import account_folder
 from daemon.journal.anchor import Anchors
 from daemon.journal.files import DISK, DiskFiles, Files, make_durable_folder
 from daemon.journal.format import JOURNAL_FOLDER
@@ -108,7 +109,7 @@ def retain_runs(loaded: LoadedConfig, current: int, previous: int, now: int, is_
         age_ns=settings.retention_days * NS_PER_DAY,
         archive=None if archive is None else expand_path(loaded, archive, "daemon.archive") / loaded.config.run.name,
     )
-    runs = Path(settings.state_folder).absolute() / loaded.config.run.name / RUNS_FOLDER
+    runs = account_folder(loaded) / RUNS_FOLDER
     return list(
         retain(
             runs,

@@ -11,7 +11,7 @@ import msgspec
 from core.approved import Approved
 from core.commands import CancelAll, SubmitOrder
 from core.errors import RefusedError, TransportError, VenueProtocolError
-from core.events import OrderFilled
+from core.events import CashMoved, OrderFilled
 from core.venue_adapter import Adapter, EventSink, OnReconnect, VenueOrder, VenueState
 from daemon.trading.together import together
 
@@ -120,13 +120,23 @@ def merged(states: Sequence[VenueState]) -> VenueState:
     """One state of several venues: executions in the order of their stamps, each venue's own order kept."""
     orders: list[VenueOrder] = []
     executions: list[OrderFilled] = []
+    cash_moves: list[CashMoved] = []
     positions: dict[str, int] = {}
     about: set[str] | None = set()
     for state in states:
         orders += state.open_orders
         executions += state.executions
+        cash_moves += state.cash_moves
         positions |= state.positions
         about = None if about is None or state.instrument_ids is None else about | state.instrument_ids
     executions.sort(key=lambda fill: fill.ts_event)
+    cash_moves.sort(key=lambda moved: moved.ts_event)
     slowest_ns = max(state.not_found_ns for state in states)
-    return VenueState(tuple(orders), tuple(executions), positions, None if about is None else frozenset(about), slowest_ns)
+    return VenueState(
+        tuple(orders),
+        tuple(executions),
+        positions,
+        None if about is None else frozenset(about),
+        slowest_ns,
+        cash_moves=tuple(cash_moves),
+    )

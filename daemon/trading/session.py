@@ -120,14 +120,24 @@ class Session:
         self._latched = folder.read_latch()
         self._strategies = trader.risk.states.strategies()  # whose own state is not ACTIVE
         self._point = point
+        self._taken: anyio.Event | None = None  # somebody waits for the next batch
 
     # Events.
+
+    async def batch_taken(self) -> None:
+        """Until the next batch has been taken, whatever is in it."""
+        self._taken = self._taken or anyio.Event()
+        await self._taken.wait()
 
     def process(self, events: Sequence[AnyEvent], *, waits_for_disk: bool = False) -> None:
         """Take a batch; with `waits_for_disk` its orders have left when this returns.
 
         Raises StorageError where the journal or the latch refuses; then none of the batch's orders left.
         """
+        if self._taken is not None:
+            # Whoever waits runs only when this batch has gone the whole way.
+            self._taken.set()
+            self._taken = None
         if self.storage_failure is not None:
             self._drain(events)
             return
@@ -159,9 +169,10 @@ class Session:
 
     def _explained(self, events: Sequence[AnyEvent]) -> Iterator[AnyEvent]:
         """The events, with what is not ours as the policy takes it."""
-        orders = self.trader.orders.orders
+        store = self.trader.orders
+        orders = store.orders
         for event in events:
-            if type(event) is OrderFilled and event.client_order_id not in orders:
+            if type(event) is OrderFilled and (event.client_order_id not in orders or store.exceeds(event)):
                 yield from self.on_foreign_fill(event)
             else:
                 yield event

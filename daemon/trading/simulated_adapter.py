@@ -71,7 +71,7 @@ class SimulatedAdapter:
 
     async def query(self, since_ts: int) -> VenueState:
         await anyio.sleep(0)
-        return self._account.state(self._account.since(since_ts))
+        return self._account.state_since(since_ts)
 
     def _refuse(self, command: SubmitOrder | CancelOrder | ReplaceOrder | CancelAll) -> None:
         """The venue's own limit on what is under way: it answers as a venue does that is too busy."""

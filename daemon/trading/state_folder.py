@@ -4,6 +4,7 @@ state/NAME/lock                 held while a daemon trades this account; a fenci
 state/NAME/.run_number          the last run number given
 state/NAME/trading_state.json   ACTIVE, REDUCING or HALTED, and why
 state/NAME/kill_latch           set by a kill, cleared by a resume (daemon/kill_latch.py)
+state/NAME/promotion.json       what may trade real money here, and why (daemon/promotion)
 state/NAME/runs/000001/journal  one run's journal: begins with what the runs before it left
 state/NAME/runs/000001/snapshot-000000123456.tds   what the journal's first 123,456 records come to
 """
@@ -17,7 +18,9 @@ from pathlib import Path
 from core.enums import TradingState
 from core.errors import StorageError
 from daemon.journal.files import DISK, Files, make_durable_folder
+from daemon.journal.format import JOURNAL_FOLDER, segment_name
 from daemon.journal.lock import LOCK_FILE, WriterLock
+from daemon.journal.reader import segments_of
 from daemon.kill_latch import LATCH_FILE as KILL_LATCH_FILE
 from daemon.kill_latch import KillLatch
 from daemon.run_number import next_run_number
@@ -100,6 +103,25 @@ class StateFolder:
         except OSError as error:
             raise StorageError(f"{folder}: the run folder cannot be made: {error.strerror or error}") from error
         return folder
+
+    def keep_run(self, run_number: int) -> None:
+        """What a killed run has written may be in the system's memory alone: whoever goes on from it makes it durable first.
+
+        Else a power cut could take away what the run after it stands on. Raises StorageError.
+        """
+        folder = self.run_folder(run_number)
+        journal = folder / JOURNAL_FOLDER
+        try:
+            for segment in segments_of(journal):
+                descriptor = self.files.open_to_append(journal / segment_name(segment))
+                try:
+                    self.files.sync(descriptor)
+                finally:
+                    self.files.close(descriptor)
+            for each in (journal, folder):
+                self.files.sync_folder(each)
+        except OSError as error:
+            raise StorageError(f"{journal}: cannot be kept: {error.strerror or error}") from error
 
     def run_numbers(self) -> list[int]:
         """Runs that have a folder, the newest first."""

@@ -20,6 +20,7 @@ from core.venue_switch import VenueSwitch
 from daemon.config.loader import LoadedConfig
 from daemon.config.models_connections import Connection
 from daemon.secrets import read_secret
+from daemon.trading.clock import wall_now
 from daemon.trading.router import venue_of
 
 HASH_LENGTH = 5
@@ -105,6 +106,7 @@ def opening_of(
         subscriptions=[each for each in subscriptions if venue_of(each.instrument_id) == connection.venue],
         order_id_prefix=connection.order_id_prefix or prefix_of(loaded.config.run.name),
         now=now,
+        machine_clock=wall_now,
         on_trouble=on_trouble,
         on_frame=on_frame,
         role=role,

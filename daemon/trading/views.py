@@ -102,7 +102,7 @@ def market_view(trader: Trader, instrument_id: str, levels: int) -> dict[str, An
 
 
 def positions_view(trader: Trader, strategy_id: str = "") -> dict[str, Any]:
-    """The account's positions, those of each strategy, and cash; or those of one strategy alone."""
+    """The account's positions, those of each strategy, cash and what moved it without a fill; or those of one strategy alone."""
     lines = [("", key, position) for key, position in trader.portfolio.by_instrument.items() if not strategy_id]
     by_strategy = sorted(trader.portfolio.by_strategy.items())
     lines += [(*key, position) for key, position in by_strategy if not strategy_id or key[0] == strategy_id]
@@ -119,16 +119,24 @@ def positions_view(trader: Trader, strategy_id: str = "") -> dict[str, Any]:
                 "realized_pnl": money(position.realized_pnl),
                 "unrealized_pnl": None if mark is None else money(position.unrealized_pnl(*mark)),
                 "fees": money(position.fees),
+                "carry": money(position.carry),
                 "currency": position.instrument.settlement_currency,
             }
         )
     if strategy_id:
         return {"positions": positions}
-    return {"positions": positions, "cash": {key: money(amount) for key, amount in sorted(trader.portfolio.cash.items())}}
+    return {
+        "positions": positions,
+        "cash": {key: money(amount) for key, amount in sorted(trader.portfolio.cash.items())},
+        "cash_moved": [
+            {"kind": kind.name.lower(), "currency": currency, "amount": money(amount)}
+            for (kind, currency), amount in sorted(trader.cash.totals.items())
+        ],
+    }
 
 
 def profit_view(trader: Trader, strategy_id: str = "") -> dict[str, dict[str, str]]:
-    """By currency, since the first start: realised, unrealised at the middle where there is a market, fees, and the sum.
+    """By currency, since the first start: realised, unrealised at the middle where there is a market, fees, carry, and the sum.
 
     `strategy_id` "": the account's, with its equity.
     """
@@ -139,19 +147,21 @@ def profit_view(trader: Trader, strategy_id: str = "") -> dict[str, dict[str, st
     totals: dict[str, list[int]] = {}
     for key, position in lines:
         mark = trader.states[key].mark()
-        line = totals.setdefault(position.instrument.settlement_currency, [0, 0, 0])
+        line = totals.setdefault(position.instrument.settlement_currency, [0, 0, 0, 0])
         line[0] += position.realized_pnl
         line[1] += position.unrealized_pnl(*mark) if mark is not None else 0
         line[2] += position.fees
+        line[3] += position.carry
     return {
         currency: {
             "realized_pnl": money(realized),
             "unrealized_pnl": money(unrealized),
             "fees": money(fees),
-            "net_pnl": money(realized + unrealized - fees),
+            "carry": money(carry),
+            "net_pnl": money(realized + unrealized - fees + carry),
             **({} if strategy_id else {"equity": money(trader.equity(currency))}),
         }
-        for currency, (realized, unrealized, fees) in totals.items()
+        for currency, (realized, unrealized, fees, carry) in totals.items()
     }
 
 

@@ -10,6 +10,7 @@ from core.trader_state import TraderState
 from core.venue_adapter import Adapter
 from daemon.api.settings import api_settings
 from daemon.config.loader import LoadedConfig
+from daemon.funding import funded
 from daemon.trading.clock import Clock
 from daemon.trading.connections import FramesOf, Trouble, check_connections, open_connections, open_watching
 from daemon.trading.feed_paper import FeedPaperAdapter
@@ -103,7 +104,9 @@ def open_on_feeds(
     watching = Router(
         open_watching(loaded, clock, frames_of, on_trouble, book_levels), lambda _order_id: None, trader.instruments
     )
-    return FeedPaperAdapter(watching, LiveFeedVenue(inner, clock.now()), clock, positions)
+    venue = LiveFeedVenue(inner, clock.now())
+    paying = funded(loaded, list(trader.instruments.values()), venue, clock.now(), positions)
+    return FeedPaperAdapter(watching, venue, clock, positions, paying)
 
 
 def open_simulated(loaded: LoadedConfig, trader: Trader, clock: Clock) -> SimulatedAdapter:

@@ -1,15 +1,17 @@
-"""A simulated venue's books: open orders by what the venue said of them last, executions, and positions by fills alone. Pure."""
+"""A simulated venue's books: open orders by its last word on them, executions, money moved, positions by fills alone. Pure."""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Mapping
+from typing import TypeVar
 
 from adapters.sim.wire import VENUE_ORDER_ID_MIN, VENUE_ORDER_PREFIX
 from core.commands import SubmitOrder
 from core.enums import Reason, Side
 from core.events import (
     AnyEvent,
+    CashMoved,
     OrderAccepted,
     OrderCanceled,
     OrderExpired,
@@ -21,16 +23,25 @@ from core.events import (
 from core.venue_adapter import VenueOrder, VenueState
 
 EXECUTIONS_KEPT_MAX = 100_000
+MOVEMENTS_KEPT_MAX = 100_000
+
+Told = TypeVar("Told", OrderFilled, CashMoved)
 
 
 class VenueAccount:
     """`positions` is what the account holds as this ledger begins, in units by instrument."""
 
-    def __init__(self, positions: Mapping[str, int], executions: Iterable[tuple[int, OrderFilled]] = ()) -> None:
+    def __init__(
+        self,
+        positions: Mapping[str, int],
+        executions: Iterable[tuple[int, OrderFilled]] = (),
+        cash_moves: Iterable[tuple[int, CashMoved]] = (),
+    ) -> None:
         self.open: dict[int, VenueOrder] = {}
         self.positions: dict[str, int] = dict(positions)
         # With the number of the event that it was, oldest first.
         self.executions: deque[tuple[int, OrderFilled]] = deque(executions, maxlen=EXECUTIONS_KEPT_MAX)
+        self.cash_moves: deque[tuple[int, CashMoved]] = deque(cash_moves, maxlen=MOVEMENTS_KEPT_MAX)
 
     def take(self, order: SubmitOrder) -> None:
         """The order has come in: until the venue says otherwise it is open."""
@@ -47,7 +58,7 @@ class VenueAccount:
         )
 
     def book(self, event: AnyEvent, number: int = 0) -> None:
-        """What happened to an order; `number` is the event's, where events are numbered."""
+        """What happened to an order or to the account's money; `number` is the event's, where events are numbered."""
         match event:
             case OrderRejected(reason=Reason.DUPLICATE_ID):
                 return  # it says nothing about the order that has the id
@@ -56,6 +67,8 @@ class VenueAccount:
                 self.positions[event.instrument_id] = self.positions.get(event.instrument_id, 0) + signed
                 self.executions.append((number, event))
                 self._leave(event.client_order_id, event.leaves_qty)
+            case CashMoved():
+                self.cash_moves.append((number, event))
             case OrderAccepted() | OrderReplaced():
                 self._leave(event.client_order_id, event.leaves_qty, event.price)
             case OrderRestated():
@@ -83,26 +96,39 @@ class VenueAccount:
                 order.reduce_only,
             )
 
-    def state(self, executions: Iterable[OrderFilled]) -> VenueState:
+    def state_since(self, ts: int) -> VenueState:
+        """With executions and movements of money of ts_event at or after `ts`."""
+        return self._state(_since(self.executions, ts), _since(self.cash_moves, ts))
+
+    def state_behind(self, number: int | None) -> VenueState:
+        """With those whose event came after event `number`; None: with none."""
+        if number is None:
+            return self._state((), ())
+        return self._state(_behind(self.executions, number), _behind(self.cash_moves, number))
+
+    def _state(self, executions: Iterable[OrderFilled], cash_moves: Iterable[CashMoved]) -> VenueState:
         """What has come in is in `open` from that moment on: one look says it all."""
-        return VenueState(tuple(self.open.values()), tuple(executions), dict(self.positions), not_found_ns=0)
+        return VenueState(
+            tuple(self.open.values()), tuple(executions), dict(self.positions), not_found_ns=0, cash_moves=tuple(cash_moves)
+        )
 
-    def since(self, ts: int) -> list[OrderFilled]:
-        """Executions with ts_event at or after `ts`, in the order in which they happened."""
-        found: list[OrderFilled] = []
-        for _number, fill in reversed(self.executions):
-            if fill.ts_event < ts:
-                break  # they were booked in the order of their stamps
-            found.append(fill)
-        found.reverse()
-        return found
 
-    def behind(self, number: int) -> list[OrderFilled]:
-        """Executions whose event came after event `number`."""
-        found: list[OrderFilled] = []
-        for each, fill in reversed(self.executions):
-            if each <= number:
-                break
-            found.append(fill)
-        found.reverse()
-        return found
+def _since(told: deque[tuple[int, Told]], ts: int) -> list[Told]:
+    """In the order in which they happened, which is that of their stamps."""
+    found: list[Told] = []
+    for _number, event in reversed(told):
+        if event.ts_event < ts:
+            break
+        found.append(event)
+    found.reverse()
+    return found
+
+
+def _behind(told: deque[tuple[int, Told]], number: int) -> list[Told]:
+    found: list[Told] = []
+    for each, event in reversed(told):
+        if each <= number:
+            break
+        found.append(event)
+    found.reverse()
+    return found

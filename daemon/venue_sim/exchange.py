@@ -1,7 +1,7 @@
 """The simulated venue's protocol: bytes of its connections and time in, bytes for them and lines of its ledger out. Pure.
 
 One account that outlives connections: one connection may trade it, any number may hold its switch. Everything that happens to an
-order is numbered, from 1 in the ledger's life, and goes to whoever trades.
+order, and money that no fill explains, is numbered, from 1 in the ledger's life, and goes to whoever trades.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from adapters.sim.wire import (
     VERSION,
     Answer,
     CancelEverything,
+    CashEvents,
     DeadMan,
     Done,
     FeedEnded,
@@ -44,13 +45,14 @@ from adapters.sim.wire import (
     encode,
 )
 from core.commands import CancelAll, CancelOrder, OrderCommand, ReplaceOrder, SubmitOrder
-from core.enums import OrderType, Reason, Side
+from core.enums import CashKind, OrderType, Reason, Side
 from core.errors import CapacityError, VenueProtocolError
 from core.events import (
     AnyEvent,
     AnyOrderEvent,
     Book,
     CancelRejected,
+    CashMoved,
     GapDetected,
     OrderEvent,
     OrderFilled,
@@ -134,7 +136,7 @@ class Exchange:
     ) -> None:
         self.peers: list[Peer] = []
         self.account = account
-        self.number = number  # of the last order event
+        self.number = number  # of the account's last event
         self.feed_ended = False
         self._life = life
         self._market = market
@@ -198,7 +200,7 @@ class Exchange:
                 self._command(ts, command)
             case Query(request=number, since_ts=since_ts):
                 self._run_market(ts)
-                peer.say(ts, StateReply(number, self.number, self.account.state(self.account.since(since_ts))))
+                peer.say(ts, StateReply(number, self.number, self.account.state_since(since_ts)))
             case CancelEverything(request=number):
                 self._require_switch(peer, request)
                 self._cancel_everything(ts, "the switch")
@@ -256,8 +258,8 @@ class Exchange:
         peer.login = None
         peer.role = login.role
         self._note({"kind": "login", "ts": ts, "role": login.role, "seen": login.last_event})
-        executions = self.account.behind(login.last_event) if login.last_event != FIRST_LOGIN else []
-        peer.say(ts, LoggedIn(self.number, ts, self.account.state(executions)))
+        seen = login.last_event if login.last_event != FIRST_LOGIN else None
+        peer.say(ts, LoggedIn(self.number, ts, self.account.state_behind(seen)))
         if login.role not in HEARING:
             return
         self._say_market(ts, peer, list(self._latest.values()))
@@ -388,16 +390,21 @@ class Exchange:
     def _events(self, ts: int, events: Sequence[AnyEvent]) -> None:
         orders: list[AnyOrderEvent] = []
         seen: list[MarketEvent] = []
+        moved: list[CashMoved] = []
         for event in events:
             if isinstance(event, OrderFilled):
                 # The matching engine counts from 1 in each life of the venue.
                 orders.append(msgspec.structs.replace(event, execution_id=f"{self._life}-{event.execution_id}"))
             elif isinstance(event, OrderEvent):
                 orders.append(event)
+            elif isinstance(event, CashMoved):
+                moved.append(event)
             elif isinstance(event, Quote | Book | Trade | StatusChanged | GapDetected):
                 seen.append(event)
         if orders:
             self._happened(orders)
+        for each in moved:
+            self._moved(each)
         if seen:
             for event in seen:
                 if not isinstance(event, Trade | GapDetected):
@@ -417,6 +424,22 @@ class Exchange:
             for start in range(0, len(events), EVENTS_PER_MESSAGE_MAX):
                 part = tuple(events[start : start + EVENTS_PER_MESSAGE_MAX])
                 peer.say(part[-1].ts_init, OrderEvents(first + start, part))
+
+    def move_cash(self, ts: int, kind: CashKind, currency: str, amount: int, instrument_id: str = "") -> CashMoved:
+        """The venue moves money of the account, > 0 towards it, in 10^-MONEY_SCALE: a deed that no client asked for."""
+        venue = min(self._settings.instrument_ids).rpartition(".")[2]
+        self._run_market(ts)
+        moved = CashMoved(ts, ts, venue, f"M{self.number + 1}", kind, currency, amount, instrument_id)
+        self._moved(moved)
+        return moved
+
+    def _moved(self, moved: CashMoved) -> None:
+        self.number += 1
+        line = _line_of(moved, moved.ts_event)
+        self._note({**line, "number": self.number, "kind": "cash_moved", "cash_kind": moved.kind.name})
+        self.account.book(moved, self.number)
+        for peer in self._hearers():
+            peer.say(moved.ts_init, CashEvents(self.number, (moved,)))
 
     def _say_market(self, ts: int, peer: Peer, events: Sequence[MarketEvent]) -> None:
         for start in range(0, len(events), EVENTS_PER_MESSAGE_MAX):
@@ -446,7 +469,7 @@ def _busy(ts: int, command: OrderCommand, pending: Pending) -> list[AnyOrderEven
             return [CancelRejected(ts, ts, order_id, Reason.FULL) for order_id in pending.scope(command)]
 
 
-def _line_of(record: OrderCommand | AnyOrderEvent, ts: int) -> Line:
+def _line_of(record: OrderCommand | AnyOrderEvent | CashMoved, ts: int) -> Line:
     """A line of the ledger: what it is, when, and its fields; closed sets by their names."""
     kind = record.__struct_config__.tag
     fields = {

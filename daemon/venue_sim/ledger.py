@@ -15,10 +15,10 @@ from typing import Any
 
 import msgspec
 
-from core.enums import LiquiditySide, Side
+from core.enums import CashKind, LiquiditySide, Side
 from core.errors import DataError, StorageError
-from core.events import OrderFilled
-from daemon.venue_sim.account import EXECUTIONS_KEPT_MAX
+from core.events import CashMoved, OrderFilled
+from daemon.venue_sim.account import EXECUTIONS_KEPT_MAX, MOVEMENTS_KEPT_MAX
 
 Line = dict[str, Any]
 LINE_BYTES_MAX = 1 << 16
@@ -80,6 +80,7 @@ class Restored:
     used_ids: dict[int, None] = field(default_factory=dict)
     open_orders: dict[int, int] = field(default_factory=dict)
     executions: deque[tuple[int, OrderFilled]] = field(default_factory=lambda: deque(maxlen=EXECUTIONS_KEPT_MAX))
+    cash_moves: deque[tuple[int, CashMoved]] = field(default_factory=lambda: deque(maxlen=MOVEMENTS_KEPT_MAX))
     positions: dict[str, int] = field(default_factory=dict)
     prices: dict[str, int] = field(default_factory=dict)
 
@@ -90,6 +91,9 @@ class Restored:
         self.ts = max(self.ts, line["ts"])
         if kind == "opened":
             self.sessions += 1
+        if kind == "cash_moved":
+            self._move(line)
+            return
         if "client_order_id" not in line:
             return
         order_id = int(line["client_order_id"])
@@ -105,6 +109,11 @@ class Restored:
                 self.open_orders.pop(order_id, None)
         elif kind in ("accepted", "replaced", "restated") and order_id in self.open_orders:
             self.open_orders[order_id] = line["leaves_qty"]
+
+    def _move(self, line: Line) -> None:
+        fields = {key: value for key, value in line.items() if key not in ("kind", "cash_kind", "number", "ts")}
+        ts = line["ts"]
+        self.cash_moves.append((line["number"], CashMoved(ts, ts, kind=CashKind[line["cash_kind"]], **fields)))
 
     def _fill(self, order_id: int, line: Line) -> None:
         fields = {key: value for key, value in line.items() if key not in ("kind", "number", "ts")}

@@ -80,7 +80,7 @@ def open_venue(
     )
     exchange = Exchange(
         market,
-        VenueAccount(positions, restored.executions),
+        VenueAccount(positions, restored.executions, restored.cash_moves),
         settings,
         ledger.note,
         life=restored.sessions + 1,

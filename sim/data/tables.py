@@ -270,6 +270,12 @@ def _parts(source: TableSource, needed: tuple[str, ...], optional: tuple[str, ..
             progress(row, bytes_read)
 
 
+def frames_of(path: Path) -> Iterator[pl.DataFrame]:
+    """Every row of a table in parts: CSV with a header line, its columns text, or Parquet. Raises DataError."""
+    for frame, _ in _parquet_frames(path) if is_parquet(path) else _csv_frames(path):
+        yield frame
+
+
 def is_parquet(path: Path) -> bool:
     try:
         with path.open("rb") as file:

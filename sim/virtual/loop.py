@@ -119,20 +119,26 @@ class VirtualLoop(asyncio.BaseEventLoop):
     # Turns.
 
     def next_ns(self) -> int | None:
-        return max(self.agenda.ns, self.stalled_until_ns) if self._ready else self.next_timer_ns()
+        if not self._ready:
+            return self.next_timer_ns()
+        now, stalled_until = self.agenda.ns, self.stalled_until_ns
+        return now if now >= stalled_until else stalled_until
 
     def next_timer_ns(self) -> int | None:
         queue = self._queue
-        while queue and queue[0][2].cancelled():
+        while queue and queue[0][2]._cancelled:
             heapq.heappop(queue)
-        return max(queue[0][0], self.stalled_until_ns) if queue and queue[0][0] < _FOREVER_NS else None
+        if not queue or queue[0][0] >= _FOREVER_NS:
+            return None
+        due, stalled_until = queue[0][0], self.stalled_until_ns
+        return due if due >= stalled_until else stalled_until
 
     def turn(self) -> None:
         """As one iteration of any asyncio loop: what is due by now, then everything that was ready when it began."""
         queue, ready, ns = self._queue, self._ready, self.agenda.ns
         while queue and queue[0][0] <= ns:
             handle = heapq.heappop(queue)[2]
-            if not handle.cancelled():
+            if not handle._cancelled:
                 ready.append(handle)
         before, thread = events._get_running_loop(), self._thread_id
         hooks = sys.get_asyncgen_hooks()
@@ -142,7 +148,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         try:
             for _ in range(len(ready)):
                 one = ready.popleft()
-                if not one.cancelled():
+                if not one._cancelled:
                     one._run()
         finally:
             events._set_running_loop(before)

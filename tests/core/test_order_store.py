@@ -190,6 +190,10 @@ def test_31_an_overfill_is_refused_and_changes_nothing() -> None:
     with pytest.raises(StateError, match="exceed"):
         apply(store, filled(qty=3, execution_id="e2"))
     assert everything(store, {}) == before
+    # Whoever asks first need not meet the error; what was booked already exceeds nothing.
+    assert store.exceeds(filled(qty=3, execution_id="e2"))
+    assert not store.exceeds(filled(qty=2, execution_id="e2"))
+    assert not store.exceeds(filled(qty=8, leaves_qty=2))
     assert order.filled_qty == 8
 
 

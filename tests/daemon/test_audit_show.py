@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 from core.commands import CancelAll, CancelOrder, ReplaceOrder, SubmitOrder
-from core.enums import LiquiditySide, MarketStatus, OrderType, Reason, Side, TimeInForce, TradingState
+from core.enums import CashKind, LiquiditySide, MarketStatus, OrderType, Reason, Side, TimeInForce, TradingState
 from core.errors import ConfigError
 from core.events import (
     CancelRejected,
+    CashMoved,
     GapDetected,
     LimitTripped,
     OrderAccepted,
@@ -186,6 +187,15 @@ def test_an_event_that_the_order_could_not_take_is_marked(tmp_path: Path) -> Non
             LimitTripped(1, 2, "m", TradingState.REDUCING, "rejects_max", 21, 20, (("window_ns", 5),)),
             "rejects_max tripped, value 21, bound 20 (made of window_ns 5): strategy m is REDUCING",
         ),
+        (
+            CashMoved(1, 2, "SIM", "M7", CashKind.FUNDING, "USD", -125_000_000, ACME),
+            "funding of ACME.SIM: paid 1.25 USD, movement M7 at SIM",
+        ),
+        (
+            CashMoved(1, 2, "SIM", "M8", CashKind.COMMISSION, "USD", 1, "", ORDER),
+            "commission for order 1-7: received 0.00000001 USD, movement M8 at SIM",
+        ),
+        (CashMoved(1, 2, "SIM", "M9", CashKind.TRANSFER, "USD", 10**11), "transfer: received 1000 USD, movement M9 at SIM"),
         (TradingResumed(1, 2, "looked at it"), "resumed to ACTIVE: looked at it"),
         (
             OrderDenied(1, 2, ORDER, "m", ACME, "trading_state", 2, 0),

@@ -75,6 +75,7 @@ def test_a_session_leaves_a_whole_run_folder(tmp_path: Path) -> None:
     assert folder.parent == tmp_path / "runs"
     assert folder.name == run["run_id"]
     assert sorted(path.name for path in folder.iterdir()) == [
+        "cash.parquet",
         "equity.parquet",
         "fills.parquet",
         "journal",

@@ -42,7 +42,7 @@ def test_parts_become_one_table_in_their_order(tmp_path: Path) -> None:
     for start in (0, 10, 20):
         folder.add_orders([order(number) for number in range(start, start + 10)])
     folder.add_orders([])
-    folder.write_equity([(EquitySample(1, "USD", 5, 4, 3, 2), EquitySample(1, "BTC", 9, 8, 7, 6))])
+    folder.write_equity([(EquitySample(1, "USD", 5, 4, 3, 2, 1), EquitySample(1, "BTC", 9, 8, 7, 6, 5))])
     folder.close_tables()
     assert not (tmp_path / "run").exists()
     assert folder.publish({"run_id": "run-1"}) == tmp_path / "run"
@@ -50,8 +50,9 @@ def test_parts_become_one_table_in_their_order(tmp_path: Path) -> None:
     assert orders["client_order_id"].to_list() == list(range(30))
     assert orders["filled_value"].to_list() == [1 << 70] * 30
     assert pl.read_parquet(tmp_path / "run" / "fills.parquet").schema == pl.Schema(FILL_SCHEMA)
-    assert pl.read_parquet(tmp_path / "run" / "equity.parquet").rows() == [(1, "USD", 5, 4, 3, 2), (1, "BTC", 9, 8, 7, 6)]
+    assert pl.read_parquet(tmp_path / "run" / "equity.parquet").rows() == [(1, "USD", 5, 4, 3, 2, 1), (1, "BTC", 9, 8, 7, 6, 5)]
     assert sorted(path.name for path in (tmp_path / "run").iterdir()) == [
+        "cash.parquet",
         "equity.parquet",
         "fills.parquet",
         "orders.parquet",

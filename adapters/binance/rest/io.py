@@ -16,7 +16,7 @@ from adapters.binance.rest_bodies import ExchangeInfo
 from adapters.http.clock_offset import ClockOffset
 from adapters.http.io import HttpSettings, HttpTransport
 from adapters.http.meters import Meter, SlidingWindow
-from adapters.http.record import HttpRecord
+from adapters.http.record import HttpRecord, unrecorded
 from adapters.http.request import Outcome, Request, Sent, T
 from core.errors import RefusedError, TransportError
 from core.units import NS_PER_MS, NS_PER_SECOND
@@ -40,8 +40,7 @@ def budgets_of(account: Account, share_percent: int, info: ExchangeInfo | None =
 def transport_of(account: Account, clock: ClockOffset, meters: Mapping[str, Meter]) -> HttpTransport:
 
     def keep(record: HttpRecord) -> None:
-        if account.on_frame is not no_frame:
-            account.on_frame(record.ts, SENT if record.kind == "request" else RECEIVED, msgspec.json.encode(record))
+        account.on_frame(record.ts, SENT if record.kind == "request" else RECEIVED, msgspec.json.encode(record))
 
     return HttpTransport(
         account.venue,
@@ -52,7 +51,7 @@ def transport_of(account: Account, clock: ClockOffset, meters: Mapping[str, Mete
         redactor=account.redactor,
         monotonic_ns=now_ns,
         wall_ns=account.now,
-        record=keep,
+        record=unrecorded if account.on_frame is no_frame else keep,
     )
 
 

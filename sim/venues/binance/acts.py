@@ -164,7 +164,10 @@ class Acts:
         self._exchange.force(ts, account, market.listing, "liquidation", tag)
         value = sum(order.value for order in list(self._exchange.orders.values())[before:] if order.origin == "forced")
         fee = market.rules.commission(1, value, LIQUIDATION_FEE_RATE)
-        self._exchange.adjust(ts, account, market.rules.settlement_currency, -fee, "insurance clear")
+        desk, currency = self._desk, market.rules.settlement_currency
+        move = desk.books.move_cash(ts, account, market.listing, currency, -fee, "insurance clear")
+        desk.collect(ts)  # the executions are told first
+        desk.tell(ts, desk.by_account[account.name], desk.writer.account_update(ts, account, "INSURANCE_CLEAR", move))
 
     def _adl(self, ts: int, arguments: Arguments) -> None:
         account, market = self._account(arguments), self._market(arguments)
@@ -184,6 +187,7 @@ class Acts:
             desk.tell(ts, client, desk.writer.account_update(ts, account, "DEPOSIT", move))
         else:
             desk.tell(ts, client, desk.writer.account_position(ts, account, (currency,)))
+            desk.tell(ts, client, desk.writer.balance_update(ts, move))
 
     def _open(self, ts: int, arguments: Arguments) -> None:
         market = self._market(arguments)

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from sim.venues.binance.faults import KNOWN
+from sim.venues.binance.faults import KNOWN, NOT_SHOWN
 from sim.venues.binance.markets import Product
 from sim.venues.binance.venue import BinanceVenue
 from sim.venues.faults import Faults
+
+__all__ = ["KNOWN", "NOT_SHOWN", "open_venue"]
 
 
 def open_venue(*, seed: int, faults: Mapping[int, int], ts: int, product: str) -> BinanceVenue:

@@ -157,6 +157,11 @@ class OrderFaults:
         if faults.fires(27):
             self._hit(call.ts, order, order.leaves_qty)
             raise ApiError(-2011, "Unknown order sent.")
+        if faults.fires(31):
+            price = order.price if order.price is not None else order.listing.reference
+            self._hit(call.ts, order, order.leaves_qty)
+            desk.exchange.overfill(call.ts, order, order.listing.rules.qty_min, price)
+            raise ApiError(-2011, "Unknown order sent.")
         if faults.fires(29):
             raise FakedCancel(self._as_canceled(order, desk.texts[order.listing.name]))
         is_late = faults.fires(25)

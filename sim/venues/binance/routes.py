@@ -15,6 +15,7 @@ from sim.venues.binance.streams import Streams
 from sim.venues.binance.usdm import UsdmOrders
 from sim.venues.binance.usdm_account import UsdmAccount
 from sim.venues.binance.usdm_algo import AlgoService
+from sim.venues.binance.usdm_income import UsdmIncome
 from sim.venues.binance.wire import Params
 
 
@@ -169,7 +170,7 @@ class Usdm:
             ("POST", "/fapi/v1/marginType"): _signed(1, account.set_margin_type),
             ("GET", "/fapi/v1/leverageBracket"): _signed(1, account.brackets),
             ("GET", "/fapi/v1/commissionRate"): _signed(20, account.commission_rate),
-            ("GET", "/fapi/v1/income"): _signed(30, account.income),
+            ("GET", "/fapi/v1/income"): _signed(30, UsdmIncome(desk).rows),
             ("POST", "/fapi/v1/listenKey"): key(lambda call: streams.create_listen_key(call.ts, call.client)),
             ("PUT", "/fapi/v1/listenKey"): key(lambda call: streams.keep_listen_key(call.ts, call.client)),
             ("DELETE", "/fapi/v1/listenKey"): key(lambda call: streams.close_listen_key(call.ts, call.client)),

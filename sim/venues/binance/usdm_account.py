@@ -1,10 +1,10 @@
-"""The futures account: balances, positions, margin, leverage, liquidation price; funding that was paid."""
+"""The futures account: balances, positions, margin, leverage, liquidation price."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from core.units import NS_PER_MS, divide_half_even
+from core.units import divide_half_even
 from sim.venues.binance.desk import Call, Desk
 from sim.venues.binance.markets import USD, Bracket, Market
 from sim.venues.binance.orders import entry_price, money, ms
@@ -253,25 +253,6 @@ class UsdmAccount:
     def commission_rate(self, call: Call) -> dict[str, Any]:
         market = self._desk.market(call.params)
         return {"symbol": market.symbol, "makerCommissionRate": "0.0002", "takerCommissionRate": "0.0005"}
-
-    def income(self, call: Call) -> list[dict[str, Any]]:
-        """Funding and transfers, oldest first."""
-        start = call.params.integer("startTime", 0) * NS_PER_MS
-        kinds = {"funding": "FUNDING_FEE", "adjustment": "TRANSFER"}
-        return [
-            {
-                "symbol": "" if move.listing is None else move.listing.name,
-                "incomeType": kinds.get(move.cause, "TRANSFER"),
-                "income": money(move.amount),
-                "asset": move.currency,
-                "info": move.cause,
-                "time": ms(move.ts),
-                "tranId": 9_000_000 + index,
-                "tradeId": "",
-            }
-            for index, move in enumerate(self._desk.books.moves)
-            if move.account is call.account and move.ts >= start
-        ]
 
 
 def _brackets(market: Market) -> list[dict[str, Any]]:

@@ -119,6 +119,10 @@ class EventWriter:
             rows.append({"a": asset, "f": money(amount - locked), "l": money(locked)})
         return {"e": "outboundAccountPosition", "E": ms(ts), "u": ms(ts), "B": rows}
 
+    @staticmethod
+    def balance_update(ts: int, move: CashMove) -> Event:
+        return {"e": "balanceUpdate", "E": ms(ts), "a": move.currency, "d": money(move.amount), "T": ms(move.ts)}
+
     # Futures.
 
     def _usdm(self, ts: int, order: Order, fill: Fill | None) -> list[Event]:

@@ -6,12 +6,13 @@ hit            venue_order_id or client_order_id, qty: somebody trades against t
 manual         account, instrument_id, side, qty[, price]: the account's owner trades by hand (58)
 manual_cancel  venue_order_id or client_order_id: the account's owner cancels by hand (58)
 force          account, instrument_id[, qty]        a liquidation (65)
-fund           instrument_id, rate_ppb              funding on every position (64)
-adjust         account, currency, amount            cash comes or goes
+fund           instrument_id, rate_ppb              funding on every position (64): the session's
+session                                             the session is settled, as at 08:00 UTC
+adjust         account, currency, amount[, type]    cash comes or goes: a deposit, transfer, withdrawal, correction, …
 mark           instrument_id, price                 the mark price moves, stops with it
 maintenance    is_on                                the venue takes no orders (62)
 halt, open     instrument_id                        trading of one instrument stops, goes on
-settle         instrument_id                        its life is over (62)
+settle         instrument_id[, price]               its life is over (62): what is held is delivered
 restart        orders_lost                          every connection ends, the newest open orders are forgotten (60)
 crowd          is_on                                everybody else pauses, or trades on
 
@@ -152,9 +153,14 @@ def _force(venue: DeribitVenue, ts: int, arguments: Arguments) -> None:
     venue.liquidate(ts, account, name, qty)
 
 
-def _adjust(venue: DeribitVenue, _ts: int, arguments: Arguments) -> None:
-    account, currency = arguments.account(venue), arguments.text("currency")
-    account.cash[currency] = account.cash.get(currency, 0) + arguments.integer("amount")
+def _adjust(venue: DeribitVenue, ts: int, arguments: Arguments) -> None:
+    account, currency, amount = arguments.account(venue), arguments.text("currency"), arguments.integer("amount")
+    venue.engine.wallets.transfer(ts, account, currency, amount, arguments.text("type") if arguments.has("type") else "transfer")
+
+
+def _settle(venue: DeribitVenue, ts: int, arguments: Arguments) -> None:
+    name = arguments.market(venue)
+    venue.settle(ts, name, arguments.integer("price") if arguments.has("price") else None)
 
 
 def _crowd_on(venue: DeribitVenue, ts: int, arguments: Arguments) -> None:
@@ -177,7 +183,8 @@ DEEDS: dict[str, Deed] = {
     "maintenance": lambda venue, ts, found: venue.maintain(ts, found.flag("is_on")),
     "halt": lambda venue, ts, found: venue.open_book(ts, found.market(venue), False),
     "open": lambda venue, ts, found: venue.open_book(ts, found.market(venue), True),
-    "settle": lambda venue, ts, found: venue.settle(ts, found.market(venue)),
+    "session": lambda venue, ts, _found: venue.settle_session(ts),
+    "settle": _settle,
     "restart": lambda venue, ts, found: venue.restart(ts, found.integer("orders_lost")),
     "crowd": _crowd_on,
 }

@@ -13,6 +13,7 @@ from native.book import NativeBook
 from native.book_types import Flag, Kind, OrderType, Report, SelfTrade, TimeInForce
 from sim.venues.deribit.ledger import Account, Fill, Ledger, VenueOrder, book_fill
 from sim.venues.deribit.markets import Market
+from sim.venues.deribit.wallet import Wallets
 from sim.venues.deribit.wire import RpcError, invalid
 from sim.venues.faults import Faults
 
@@ -63,6 +64,7 @@ class Engine:
         self.markets = markets
         self.faults = faults
         self.ledger = Ledger()
+        self.wallets = Wallets(self.ledger)
         self.changed: dict[int, VenueOrder] = {}
         self.fills: list[Fill] = []
         self.touched: dict[str, Market] = {}
@@ -337,7 +339,7 @@ class Engine:
             )
             self.ledger.fills.append(fill)
             self.fills.append(fill)
-            book_fill(fill)
+            self.wallets.traded(ts, fill, book_fill(fill))
             if order.state == "filled":
                 del self._live[order.number]
 

@@ -19,11 +19,19 @@ TRADING_SCOPE = "account:read_write trade:read_write wallet:read"
 
 @dataclass(slots=True)
 class Holding:
-    """A position: `size` in units, signed; value_open and realized in 10^-8 of the settlement currency."""
+    """A position: `size` in units, signed; money in 10^-8 of the settlement currency.
+
+    `settled`: what of the open position's gain is in the balance already. `session_gain`: what was gained since the session was
+    settled, funding included, `interest`: the funding alone, `interest_new`: of it what came since the last row of the log.
+    """
 
     size: int = 0
     value_open: int = 0
     realized: int = 0
+    settled: int = 0
+    session_gain: int = 0
+    interest: int = 0
+    interest_new: int = 0
 
 
 @dataclass(slots=True)
@@ -35,7 +43,10 @@ class Account:
     fees: dict[str, int] = field(default_factory=dict)
     pool: int = 0  # credits * 10^9
     engine: int = 0
+    log_credits: int = 0  # of the transaction log, which has its own: requests * 10^9
     credits_ts: int = 0
+    log: list[dict[str, Any]] = field(default_factory=list)  # the transaction log, the oldest first
+    wallet: dict[str, int] | None = None  # its running balance, 10^-8; None: nobody keeps a log (the crowd)
 
     def holding(self, name: str) -> Holding:
         return self.holdings.setdefault(name, Holding())
@@ -181,6 +192,7 @@ class Ledger:
 
     orders: list[VenueOrder] = field(default_factory=list)
     fills: list[Fill] = field(default_factory=list)
+    cash: list[dict[str, Any]] = field(default_factory=list)  # money that moved without a fill
 
     def orders_labelled(self, account: Account, label: str) -> list[VenueOrder]:
         return [order for order in self.orders if order.account is account and order.label == label]
@@ -199,6 +211,7 @@ def ledger_as_plain(ledger: Ledger, accounts: Iterable[Account]) -> dict[str, An
             account.name: {f"{name}.DERIBIT": held.size for name, held in account.holdings.items()} for account in named.values()
         },
         "balances": {account.name: dict(account.cash) for account in named.values()},
+        "cash": list(ledger.cash),
     }
 
 
@@ -236,8 +249,8 @@ def _fill_as_plain(fill: Fill) -> dict[str, Any]:
     }
 
 
-def book_fill(fill: Fill) -> None:
-    """Move the account's position and cash by one fill."""
+def book_fill(fill: Fill) -> bool:
+    """Move the account's position and cash by one fill; whether it has closed something."""
     order = fill.order
     account, rules = order.account, order.market.rules
     currency = rules.settlement_currency
@@ -249,15 +262,19 @@ def book_fill(fill: Fill) -> None:
     if holding.size and (holding.size > 0) != (signed > 0):
         closing = min(abs(signed), abs(holding.size)) * (1 if signed > 0 else -1)
         value_closed = holding.value_open * -closing // holding.size
+        settled = holding.settled * -closing // holding.size
         gain = rules.profit(value_closed, rules.notional(fill.price, -closing))
         holding.value_open -= value_closed
         holding.size += closing
         holding.realized += gain
+        holding.settled -= settled
+        holding.session_gain += gain - settled
         account.cash[currency] = account.cash.get(currency, 0) + gain
     opening = signed - closing
     if opening:
         holding.size += opening
         holding.value_open += rules.notional(fill.price, opening)
+    return closing != 0
 
 
 def average_price(market: Market, holding: Holding) -> msgspec.Raw:

@@ -14,6 +14,7 @@ from sim.venues.deribit.engine import STOPS, TIME_IN_FORCE, Engine, NewOrder
 from sim.venues.deribit.ledger import Account, Fill, Key, VenueOrder
 from sim.venues.deribit.markets import Market
 from sim.venues.deribit.streams import Streams, portfolio_json, position_json, public_trade
+from sim.venues.deribit.wallet import ROWS_DEFAULT, ROWS_MAX, page_of
 from sim.venues.deribit.wire import Params, RpcError, invalid
 from sim.venues.faults import Faults
 
@@ -101,6 +102,7 @@ class Methods:
             "private/get_position": self._get_position,
             "private/get_positions": self._get_positions,
             "private/get_account_summary": self._get_account_summary,
+            "private/get_transaction_log": self._get_transaction_log,
         }
 
     # The session.
@@ -474,6 +476,14 @@ class Methods:
             for market in self._engine.markets.values()
             if currency in ("any", market.rules.settlement_currency) and account.holding(market.name).size
         ]
+
+    def _get_transaction_log(self, _ts: int, connection: Connection, params: Params) -> dict[str, Any]:
+        count = params.integer("count", ROWS_DEFAULT)
+        if not 1 <= count <= ROWS_MAX:
+            raise invalid("count", f"must be 1 to {ROWS_MAX}")
+        continuation = params.integer("continuation") if params.has("continuation") else None
+        start_ms, end_ms = params.integer("start_timestamp"), params.integer("end_timestamp")
+        return page_of(self._account(connection), params.text("currency"), start_ms, end_ms, count, continuation)
 
     def _get_account_summary(self, _ts: int, connection: Connection, params: Params) -> dict[str, Any]:
         return portfolio_json(self._account(connection), params.text("currency"))

@@ -34,6 +34,7 @@ PROCESSING_US = 120
 UNKNOWN_CODE = 19_999
 TAKERS_NUMBER = 1 << 32
 SLOW_METHODS = (b'"private/buy"', b'"private/sell"', b'"private/edit"', b'"private/edit_by_label"')
+LOG_METHOD = "private/get_transaction_log"
 ORDER_METHODS = ENGINE_METHODS - {"private/close_position"}
 
 
@@ -47,6 +48,7 @@ class Limits:
     refill_per_s: int = 10_000
     engine_burst: int = 20
     engine_per_s: int = 5
+    log_burst: int = 2  # requests for the transaction log, which refill by one a second
 
 
 class DeribitVenue:
@@ -97,7 +99,9 @@ class DeribitVenue:
         """`cash` in 10^-8 of each currency."""
         account = Account(number=len(self.accounts) + 2, name=name, cash=dict(cash))
         account.pool, account.engine = self.limits.pool * NS_PER_SECOND, self.limits.engine_burst * NS_PER_SECOND
+        account.log_credits = self.limits.log_burst * NS_PER_SECOND
         account.credits_ts = self.now
+        self.engine.wallets.open(account)
         self.accounts[client_id] = account
         self.add_key(account, client_id, client_secret)
         return account
@@ -263,6 +267,10 @@ class DeribitVenue:
         account.credits_ts = ts
         account.pool = min(account.pool + elapsed * limits.refill_per_s, limits.pool * NS_PER_SECOND)
         account.engine = min(account.engine + elapsed * limits.engine_per_s, limits.engine_burst * NS_PER_SECOND)
+        account.log_credits = min(account.log_credits + elapsed, limits.log_burst * NS_PER_SECOND)
+        if method == LOG_METHOD:
+            account.log_credits -= NS_PER_SECOND
+            return account.log_credits >= 0
         if method in ENGINE_METHODS:
             if self.faults.fires(46):
                 account.engine = 0
@@ -332,6 +340,7 @@ class DeribitVenue:
             crowd.step(self, ts)
         while self._day_end_ts <= ts:
             self.engine.end_of_day(self._day_end_ts)
+            self.settle_session(self._day_end_ts)
             self._day_end_ts += NS_PER_DAY
             self.publish(ts)
         for connection in list(self.connections.values()):
@@ -428,15 +437,21 @@ class DeribitVenue:
         self.publish(ts)
 
     def fund(self, ts: int, name: str, rate: int) -> None:
-        """Funding on every open position: longs pay `rate` (10^-9 of the notional) to shorts; negative the other way round."""
+        """Funding on every open position: longs pay `rate` (10^-9 of the notional) to shorts; negative the other way round.
+
+        It is the session's, and in the balance once that is settled.
+        """
         self._pass(ts)
         market = self.markets[name]
-        currency = market.rules.settlement_currency
-        for account in (*self.accounts.values(), self._crowd, self._takers):
-            size = account.holding(name).size
+        for account in self.accounts.values():
+            held = account.holdings.get(name)
+            size = 0 if held is None else held.size
             if size and market.mark:
-                payment = market.rules.notional(market.mark, size) * rate // 10**9
-                account.cash[currency] = account.cash.get(currency, 0) - payment
+                self.engine.wallets.accrue(account, market, -(market.rules.notional(market.mark, size) * rate // 10**9))
+
+    def settle_session(self, ts: int) -> None:
+        """Gains and funding of the session go into the balances: 08:00 UTC, or whenever somebody says so."""
+        self.engine.wallets.settle(ts, self.accounts.values(), self.markets.values())
 
     def maintain(self, ts: int, is_on: bool) -> None:
         """Maintenance begins or ends (fault 62)."""
@@ -451,15 +466,22 @@ class DeribitVenue:
         state = {"instrument_name": name, "state": "open" if is_open else "closed", "timestamp": ts // 1_000_000}
         self.streams.instrument(ts, self.connections.values(), self.markets[name], state)
 
-    def settle(self, ts: int, name: str) -> None:
-        """The instrument's life is over: its orders leave, nothing trades any more."""
+    def settle(self, ts: int, name: str, price: int | None = None) -> None:
+        """The instrument's life is over: its orders leave, nothing trades any more, and positions are delivered.
+
+        `price` as Wallets.deliver has it; None: at the mark, or an option's index.
+        """
         self._pass(ts)
         market = self.markets[name]
-        for account in (*self.accounts.values(), self._crowd, self._takers):
+        everybody = (*self.accounts.values(), self._crowd, self._takers)
+        for account in everybody:
             for order in self.engine.open_orders(account):
                 if order.market is market:
                     self.engine.cancel(ts, order, "settlement")
         market.is_open = False
+        last = market.index if market.kind == "option" else market.mark or market.last
+        if last or price is not None:
+            self.engine.wallets.deliver(ts, everybody, market, last if price is None else price)
         self.publish(ts)
 
     def restart(self, ts: int, orders_lost: int) -> None:

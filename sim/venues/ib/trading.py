@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import deque
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 
@@ -26,6 +27,7 @@ PERM_FIRST = 1_000_000_000
 COMMISSION_DELAY_NS = 2 * NS_PER_MS
 LATE_NS = 60 * NS_PER_SECOND
 LATE_COMMISSION_NS = 3 * NS_PER_SECOND
+LOST_CANCEL_NS = 3 * NS_PER_SECOND  # a cancel that is never done is pending so long
 # What a refusal of the exchange is called here.
 CODES = {
     Reason.BAD_TICK: (110, "The price does not conform to the minimum price variation for this contract."),
@@ -59,6 +61,7 @@ class OrderDesk:
         self.next_order_id = 1
         self._perms = PERM_FIRST
         self.is_told = True  # False: the gateway has lost its servers and hears nothing
+        self._lost_cancels: deque[tuple[int, Ticket]] = deque()
 
     # What clients ask.
 
@@ -212,6 +215,7 @@ class OrderDesk:
         for hearer in self._hearers(order):
             self._say(hearer, answers.order_status(order, "PendingCancel"), ts)
         if self._faults.fires(29):
+            self._lost_cancels.append((ts + LOST_CANCEL_NS, ticket_of(order)))
             return order
         leaves = order.leaves_qty
         self._exchange.cancel(ts, order, "client")
@@ -240,6 +244,8 @@ class OrderDesk:
 
     def tell(self, ts: int) -> None:
         """What has changed since the last time, to those who hear of it."""
+        while self._lost_cancels and self._lost_cancels[0][0] <= ts:
+            self._lost_cancels.popleft()[1].is_ending = False
         for change in self._exchange.take_changes():
             order = change.order if isinstance(change, Fill) else change
             if order.tag is None:

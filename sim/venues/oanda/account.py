@@ -5,6 +5,7 @@ Everything that happens to an account is a transaction, from 1 without a gap; th
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -29,6 +30,10 @@ class Trade(msgspec.Struct):
     price: int
     opened_ts: int
     digits: int
+
+
+# What so many units of a trade owe or are owed up to a moment, 10^-8 of the home currency.
+Interest = Callable[[Listing, Trade, int, int], int]
 
 
 class Ticket(msgspec.Struct):
@@ -66,6 +71,7 @@ class AccountBook:
         self.orders: dict[str, Order] = {}  # by every number that they ever had
         self.realized = 0
         self.financing = 0
+        self._financing_due = 0
         self._batch = ""
 
     @property
@@ -108,13 +114,13 @@ class AccountBook:
         self.orders[made["id"]] = order
         return made
 
-    def filled(self, ts: int, order: Order, fill: Fill) -> Transaction:
-        """The exchange has booked it already."""
+    def filled(self, ts: int, order: Order, fill: Fill, profit: int, interest: Interest) -> Transaction:
+        """The exchange has booked it already. `profit` in the home currency; `interest` of what it closes is not booked yet."""
         ticket, pair = _ticket(order), _pair(order.listing)
         units = fill.qty if order.side is Side.BUY else -fill.qty
         number = str(len(self.transactions) + 1)
-        parts = self._move(ts, order.listing, units, fill.price, number)
-        self.realized += fill.profit
+        parts = self._move(ts, order.listing, units, fill.price, number, interest)
+        self.realized += profit
         made = self.write(
             ts,
             "ORDER_FILL",
@@ -125,8 +131,9 @@ class AccountBook:
             requestedUnits=str(order.qty if order.side is Side.BUY else -order.qty),
             price=text.number(fill.price, pair.digits),
             fullVWAP=text.number(fill.price, pair.digits),
-            pl=text.money(fill.profit),
-            financing="0.0000",
+            pl=text.money(profit),
+            quotePL=text.money(fill.profit),
+            financing=text.money(self._financing_due),
             commission=text.money(fill.fee),
             guaranteedExecutionFee="0.0000",
             accountBalance=text.money(self.balance()),
@@ -136,7 +143,13 @@ class AccountBook:
         assert made["id"] == number
         return made
 
-    def _move(self, ts: int, listing: Listing, units: int, price: int, number: str) -> dict[str, Any]:
+    def take_financing(self) -> int:
+        """What the fill that was written last has to pay or to get beside its profit."""
+        due, self._financing_due = self._financing_due, 0
+        self.financing += due
+        return due
+
+    def _move(self, ts: int, listing: Listing, units: int, price: int, number: str, interest: Interest) -> dict[str, Any]:
         """The oldest trades of the other side are closed first; what is left opens one."""
         pair, left = _pair(listing), units
         closed: list[dict[str, str]] = []
@@ -146,12 +159,14 @@ class AccountBook:
                 break
             size = min(abs(left), abs(trade.units)) * (1 if left > 0 else -1)
             profit = listing.rules.notional(price - trade.price, -size)
+            financing = interest(listing, trade, size, ts)
+            self._financing_due += financing
             part = {
                 "tradeID": trade.id,
                 "units": str(size),
                 "price": text.number(price, pair.digits),
                 "realizedPL": text.money(profit),
-                "financing": "0.0000",
+                "financing": text.money(financing),
             }
             trade.units += size
             left -= size

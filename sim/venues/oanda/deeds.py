@@ -25,6 +25,9 @@ _KEYS = {
     "financing": set(),
     "margin_closeout": {"account"},
     "transfer": {"account", "amount"},
+    "adjustment": {"account", "amount"},
+    "dividend": {"account", "instrument", "amount"},
+    "reset": {"account"},
     "lose": {"account"},
     "coarsen": set(),
 }
@@ -68,9 +71,20 @@ def _act(engine: Engine, ts: int, name: str, arguments: dict[str, Any]) -> None:
         case "financing":
             engine.finance(ts)
         case "margin_closeout":
-            engine.force(ts, _book(engine, arguments))
+            book = _book(engine, arguments)
+            if not book.trades:
+                raise ValueError(f"margin_closeout: {book.name} holds nothing")
+            engine.force(ts, book)
         case "transfer":
-            _transfer(engine, ts, _book(engine, arguments), int(arguments["amount"]))
+            _transfer(engine, ts, _book(engine, arguments), int(arguments["amount"]), "CLIENT_FUNDING")
+        case "adjustment":
+            _transfer(engine, ts, _book(engine, arguments), int(arguments["amount"]), "ADJUSTMENT")
+        case "dividend":
+            _dividend(engine, ts, _book(engine, arguments), _listing(engine, arguments), int(arguments["amount"]))
+        case "reset":
+            book = _book(engine, arguments)
+            book.begin_batch()
+            engine.told.append((book, book.write(ts, "RESET_RESETTABLE_PL")))
         case "lose":
             exchange.lose(ts, exchange.open_orders(_book(engine, arguments).account))
         case _:
@@ -95,11 +109,24 @@ def _by_hand(engine: Engine, ts: int, arguments: dict[str, Any]) -> None:
     engine.dealer.refill(ts, listing)
 
 
-def _transfer(engine: Engine, ts: int, book: AccountBook, amount: int) -> None:
-    engine.exchange.adjust(ts, book.account, HOME, amount, "transfer")
+def _transfer(engine: Engine, ts: int, book: AccountBook, amount: int, reason: str) -> None:
+    engine.exchange.adjust(ts, book.account, HOME, text.rounded(amount), "transfer")
     book.begin_batch()
-    fields = {"amount": text.money(amount), "fundingReason": "CLIENT_FUNDING", "accountBalance": text.money(book.balance())}
+    fields = {"amount": text.money(amount), "fundingReason": reason, "accountBalance": text.money(book.balance())}
     engine.told.append((book, book.write(ts, "TRANSFER_FUNDS", **fields)))
+
+
+def _dividend(engine: Engine, ts: int, book: AccountBook, listing: Listing, amount: int) -> None:
+    """`amount` in the home currency."""
+    engine.exchange.books.move_cash(ts, book.account, listing, HOME, text.rounded(amount), "dividend")
+    book.begin_batch()
+    fields = {
+        "instrument": listing.name,
+        "dividendAdjustment": text.money(amount),
+        "accountBalance": text.money(book.balance()),
+        "openTradeDividendAdjustments": [],
+    }
+    engine.told.append((book, book.write(ts, "DIVIDEND_ADJUSTMENT", **fields)))
 
 
 def coarsen(engine: Engine) -> None:

@@ -6,11 +6,11 @@ from collections.abc import Iterable
 from typing import Any
 
 from core.enums import MarketStatus, OrderType, Reason, Side, TimeInForce
-from core.units import POW10, divide_half_even
+from core.units import NS_PER_SECOND, POW10, divide_half_even
 from sim.venues.exchange.exchange import Exchange
 from sim.venues.exchange.model import Account, Fill, Happened, Listing, NewOrder, NoFunds, Order, Refused, State
 from sim.venues.oanda import text
-from sim.venues.oanda.account import AccountBook, Ticket, Transaction, terms_of
+from sim.venues.oanda.account import AccountBook, Ticket, Trade, Transaction, terms_of
 from sim.venues.oanda.dealer import Dealer
 from sim.venues.oanda.pairs import HOME, RATE_SCALE, Pair
 from sim.venues.oanda.requests import REJECTS, Asked, BadRequest, read_order
@@ -21,11 +21,17 @@ _AT_TRIGGER = {Reason.REDUCE_ONLY: "POSITION_CLOSEOUT_FAILED", Reason.NO_LIQUIDI
 
 
 class Engine:
-    """`tells_rest`: what is left of an order that may not rest gets a cancel behind the fill; else nobody speaks of it."""
+    """`tells_rest`: what is left of an order that may not rest gets a cancel behind the fill; else nobody speaks of it.
 
-    def __init__(self, pairs: Iterable[Pair], seed: int, *, tells_rest: bool = False) -> None:
+    `by_second`: trades pay for each second, when they are closed; else positions pay at the end of the day.
+    """
+
+    def __init__(self, pairs: Iterable[Pair], seed: int, *, tells_rest: bool = False, by_second: bool = False) -> None:
         self.exchange = Exchange([pair.listing() for pair in pairs], settle=self._settle)
         self.dealer = Dealer(self.exchange, seed)
+        self.by_second = by_second
+        # What the home currency is worth in each pair, as of the last `flush`: a profit is booked at the rate that is written.
+        self._rates = {name: quoted.mid for name, quoted in self.dealer.quotes.items()}
         self.books: dict[str, AccountBook] = {}
         self.told: list[tuple[AccountBook, Transaction]] = []  # what the streams have not been given yet
         self.tells_rest = tells_rest
@@ -45,16 +51,19 @@ class Engine:
         return book
 
     def _settle(self, listing: Listing, amount: int) -> tuple[int, str]:
-        """Everything is booked in the home currency, at the middle of now."""
+        """Everything is booked in the home currency, in whole steps of the money that is written."""
+        return text.rounded(self._at_home(listing, amount)), HOME
+
+    def _at_home(self, listing: Listing, amount: int) -> int:
         quote = _pair(listing).quote
         if quote == HOME:
-            return amount, HOME
-        for name, quoted in self.dealer.quotes.items():
+            return amount
+        for name, mid in self._rates.items():
             scale = POW10[_pair(self.exchange.listings[name]).digits]
             if name == f"{quote}_{HOME}":
-                return divide_half_even(amount * quoted.mid, scale), HOME
+                return divide_half_even(amount * mid, scale)
             if name == f"{HOME}_{quote}":
-                return divide_half_even(amount * scale, quoted.mid), HOME
+                return divide_half_even(amount * scale, mid)
         raise AssertionError(f"nobody says what {quote} is worth")
 
     # What clients ask for. Each returns (status, body).
@@ -291,9 +300,14 @@ class Engine:
             else:
                 self._changed(ts, book, order, change)
             self.told += [(book, made) for made in book.transactions[before:]]
+        self._rates = {name: quoted.mid for name, quoted in self.dealer.quotes.items()}
 
     def _filled(self, ts: int, book: AccountBook, order: Order, fill: Fill) -> None:
-        made = book.filled(ts, order, fill)
+        made = book.filled(ts, order, fill, self._settle(order.listing, fill.profit)[0], self._interest)
+        financing = book.take_financing()
+        if financing:
+            self.exchange.books.move_cash(ts, book.account, order.listing, HOME, financing, "financing")
+            made["accountBalance"] = text.money(book.balance())
         self._fill_ids[fill.number] = made["id"]
         ticket = _ticket(order)
         ticket.end_state, ticket.end_transaction = "FILLED", made["id"]
@@ -357,8 +371,20 @@ class Engine:
 
     # What the venue does by itself.
 
+    def _interest(self, listing: Listing, trade: Trade, units: int, ts: int) -> int:
+        """What so much of a trade owes or is owed for the seconds since it was opened; 0 where a day is paid at once."""
+        if not self.by_second:
+            return 0
+        pair = _pair(listing)
+        value = abs(listing.rules.notional(trade.price, units))
+        rate = pair.long_rate if trade.units > 0 else pair.short_rate
+        seconds = (ts - trade.opened_ts) // NS_PER_SECOND
+        return self._settle(listing, divide_half_even(value * rate * seconds, RATE_SCALE * DAYS_OF_YEAR * 86_400))[0]
+
     def finance(self, ts: int) -> None:
         """17:00 in New York: each position pays or earns a day of its value's interest."""
+        if self.by_second:
+            return
         for book in self.books.values():
             parts, total = [], 0
             for name, listing in self.exchange.listings.items():
@@ -367,9 +393,9 @@ class Engine:
                     amount = self.financing_of(listing, held)
                     parts.append({"instrument": name, "financing": text.money(amount), "openTradeFinancings": []})
                     total += amount
+                    self.exchange.books.move_cash(ts, book.account, listing, HOME, amount, "financing")
             if not parts:
                 continue
-            self.exchange.adjust(ts, book.account, HOME, total, "financing")
             book.financing += total
             book.begin_batch()
             self._write(

@@ -150,7 +150,7 @@ def _prices(engine: Engine, ts: int, query: Query) -> dict[str, Any]:
 
 
 def _transactions(more: list[str], query: Query, book: AccountBook) -> dict[str, Any]:
-    kinds = {kind for each in query.get("type", []) for kind in each.split(",")}
+    kinds = _kinds(query)
     match more:
         case []:
             return _pages(query, book)
@@ -174,6 +174,7 @@ def _pages(query: Query, book: AccountBook) -> dict[str, Any]:
         raise Refusal(400, "Invalid value specified for 'pageSize'")
     begin, end = _time(query, "from", book.times[0]), _time(query, "to", book.times[-1])
     kinds = query.get("type", [])
+    _kinds(query)
     inside = [place + 1 for place, ts in enumerate(book.times) if begin <= ts <= end]
     suffix = f"&type={kinds[0]}" if kinds else ""
     pages = []
@@ -182,6 +183,32 @@ def _pages(query: Query, book: AccountBook) -> dict[str, Any]:
             last = min(first + size - 1, inside[-1])
             pages.append(f"{HOST}/v3/accounts/{book.name}/transactions/idrange?from={first}&to={last}{suffix}")
     return {"from": text.time(begin), "to": text.time(end), "pageSize": size, "count": len(inside), "pages": pages}
+
+
+# Words of the filter that stand for several kinds (documented); what belongs to which is the simulator's reading.
+_GROUPS = {
+    "FUNDING": {"TRANSFER_FUNDS", "TRANSFER_FUNDS_REJECT", "DAILY_FINANCING", "DIVIDEND_ADJUSTMENT"},
+    "ADMIN": {"CREATE", "CLOSE", "REOPEN", "CLIENT_CONFIGURE", "CLIENT_CONFIGURE_REJECT", "RESET_RESETTABLE_PL"},
+}
+_FILTERS = frozenset(
+    {
+        *_GROUPS,
+        *(kind for group in _GROUPS.values() for kind in group if kind != "DIVIDEND_ADJUSTMENT"),
+        "ORDER",
+        "ORDER_FILL",
+        "ORDER_CANCEL",
+        "MARKET_ORDER",
+        "LIMIT_ORDER",
+        "STOP_ORDER",
+    }
+)
+
+
+def _kinds(query: Query) -> set[str]:
+    words = {word for each in query.get("type", []) for word in each.split(",")}
+    if not words <= _FILTERS:
+        raise Refusal(400, "Invalid value specified for 'type'")
+    return set().union(*(_GROUPS.get(word, {word}) for word in words))
 
 
 def _of_kinds(found: list[Transaction], kinds: set[str]) -> list[Transaction]:

@@ -10,17 +10,22 @@ from core.units import NS_PER_SECOND, format_fixed
 _DECIMAL = re.compile(r"(-?)(\d{1,15})(?:\.(\d{1,12}))?")
 _TIME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(?:Z|\+00:00)")
 MONEY_DIGITS = 4
+MONEY_STEP = 10**4  # 10^-8
 
 
 def number(value: int, digits: int) -> str:
     return format_fixed(value, digits)
 
 
+def rounded(value: int) -> int:
+    """10^-8 of a currency to the nearest that can be written."""
+    whole = (abs(value) + MONEY_STEP // 2) // MONEY_STEP * MONEY_STEP
+    return -whole if value < 0 else whole
+
+
 def money(value: int) -> str:
     """10^-8 of a currency, in four decimals, to the nearest."""
-    half = 10**4 // 2
-    rounded = (abs(value) + half) // 10**4
-    return format_fixed(-rounded if value < 0 else rounded, MONEY_DIGITS)
+    return format_fixed(rounded(value) // MONEY_STEP, MONEY_DIGITS)
 
 
 def time(ts: int) -> str:

@@ -44,9 +44,10 @@ class OandaVenue:
         connections_per_s: int = CONNECTIONS_PER_S,
         tells_rest: bool = False,
         keeps_week: bool = True,
+        by_second: bool = False,
     ) -> None:
         self.faults = Faults(KNOWN, seed, faults)
-        self.engine = Engine(pairs, seed, tells_rest=tells_rest)
+        self.engine = Engine(pairs, seed, tells_rest=tells_rest, by_second=by_second)
         self.streams = Streams(self.engine, self.faults)
         self._keeps_week = keeps_week
         self._requests_per_s = requests_per_s

@@ -114,6 +114,7 @@ class SmallVenue:
             "PUT listenKey": lambda: {"listenKey": LISTEN_KEY},
             "GET openOrders": lambda: [row for row in self.model.orders.values() if row["status"] in ("NEW", "PARTIALLY_FILLED")],
             "GET openAlgoOrders": list,
+            "GET income": list,
             "GET positionRisk": lambda: self.positions,
             "GET depth": self.stream.snapshot,
             "GET userTrades": lambda: self._trades(params),

@@ -11,6 +11,7 @@ import pytest
 
 from adapters.binance.codec import BinanceCodec
 from adapters.binance.endpoints import TABLES, Product, Security
+from adapters.binance.income_log import IncomePage
 from adapters.http.request import Answer, Intent, Outcome, Request, Wire
 from core.commands import ReplaceOrder
 from core.enums import OrderType, Side, TimeInForce
@@ -190,6 +191,16 @@ CALLS: list[tuple[Product, Call, str, str, dict[str, str], Intent, int]] = [
     (USDM, lambda c: c.open_orders(), "GET", "/fapi/v1/openOrders", {}, Q, 40),
     (USDM, lambda c: c.open_conditional("BTCUSDT"), "GET", "/fapi/v1/openAlgoOrders", SYMBOL, Q, 1),
     (USDM, lambda c: c.trades_between("BTCUSDT", STAMP_MS, STAMP_MS + 5), "GET", "/fapi/v1/userTrades", BETWEEN, Q, 5),
+    (
+        USDM,
+        lambda c: c.income(IncomePage(STAMP_MS, STAMP_MS + 5, 2)),
+        "GET",
+        "/fapi/v1/income",
+        {"startTime": str(STAMP_MS), "endTime": str(STAMP_MS + 5), "page": "2", "limit": "1000"},
+        Q,
+        30,
+    ),
+    (USDM, lambda c: c.query_venue_conditional(9, "BTCUSDT"), "GET", "/fapi/v1/algoOrder", {"algoId": "9"}, Q, 1),
     (USDM, lambda c: c.futures_account(), "GET", "/fapi/v3/account", {}, Q, 5),
     (USDM, lambda c: c.positions(), "GET", "/fapi/v3/positionRisk", {}, Q, 5),
     (USDM, lambda c: c.position_mode(), "GET", "/fapi/v1/positionSide/dual", {}, Q, 30),
@@ -211,6 +222,14 @@ def test_every_other_request(
     wire = request.build(STAMP)
     assert (wire.method, wire.target.partition("?")[0], params_of(request)) == (method, path, params)
     assert (request.intent, dict(request.costs)["weight"], dict(request.costs)["raw"]) == (intent, weight, 1)
+
+
+@pytest.mark.parametrize(
+    ("product", "count", "weights"), [(USDM, 39, [1] * 78), (USDM, 40, [40, 40]), (SPOT, 13, [6] * 13), (SPOT, 14, [80])]
+)
+def test_open_orders_are_asked_for_by_symbol_as_long_as_that_is_cheaper(product: Product, count: int, weights: list[int]) -> None:
+    asked = codec(product).all_open([f"S{index}USDT" for index in range(count)])
+    assert [dict(request.costs)["weight"] for request in asked] == weights
 
 
 def test_every_endpoint_of_the_tables_is_used() -> None:

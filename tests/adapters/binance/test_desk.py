@@ -205,16 +205,52 @@ def test_an_order_that_was_taken_must_be_told_by_the_stream(is_told: str) -> Non
     assert under.debts.is_overdue(LATE_NS) is (is_told == "never")
 
 
+CANCELED = OrderCanceled(STAMP, NOW, ORDER_ID, 250, Reason.REQUESTED)
+DONE_SHOWS_NS = UnknownLimits().done_shows_ns
+
+
 def test_an_order_that_was_canceled_and_ended_otherwise_ends_once() -> None:
     under = desk()
     placed(under)
-    (ask,) = under.send(CancelOrder(NOW, ORDER_ID), NOW).asks
-    canceled = OrderCanceled(STAMP, NOW, ORDER_ID, 250, Reason.REQUESTED)
-    assert react(under, ask, sent(ask, 200, order_body(status="CANCELED"))).facts == (canceled,)
+    canceled = decode_user(encoded(order_update(x="CANCELED", X="CANCELED")))
+    assert under.heard(canceled, NOW).facts == (CANCELED,)
     expired = decode_user(encoded(order_update(x="TRADE_PREVENTION", X="EXPIRED_IN_MATCH")))
     assert under.heard(expired, NOW) == Reaction()
-    again = decode_user(encoded(order_update(x="CANCELED", X="CANCELED")))
-    assert under.heard(again, NOW).facts == (canceled,)
+    assert under.heard(canceled, NOW).facts == (CANCELED,)
+
+
+def cancel_answered_as_done(under: OrderDesk) -> None:
+    placed(under)
+    (ask,) = under.send(CancelOrder(NOW, ORDER_ID), NOW).asks
+    assert react(under, ask, sent(ask, 200, order_body(status="CANCELED"))) == Reaction()
+
+
+def test_a_cancel_that_is_answered_as_done_is_done_when_the_stream_says_so() -> None:
+    under = desk()
+    cancel_answered_as_done(under)
+    assert under.heard(decode_user(encoded(order_update(x="CANCELED", X="CANCELED"))), NOW).facts == (CANCELED,)
+    assert len(under.unknown) == 0
+
+
+def test_a_cancel_that_is_answered_as_done_and_that_no_stream_tells_of_is_asked_about() -> None:
+    under = desk()
+    cancel_answered_as_done(under)
+    (question,) = under.due(NS_PER_SECOND).asks
+    # A server that is behind shows it as open.
+    assert react(under, question, sent(question, 200, order_body(), NS_PER_SECOND), NS_PER_SECOND) == Reaction()
+    (question,) = under.due(DONE_SHOWS_NS).asks
+    answer = sent(question, 200, order_body(status="CANCELED"), DONE_SHOWS_NS)
+    assert react(under, question, answer, DONE_SHOWS_NS).facts == (ACCEPTED, CANCELED)
+
+
+def test_a_cancel_that_is_answered_as_done_and_never_done_is_refused_in_the_end() -> None:
+    under = desk()
+    cancel_answered_as_done(under)
+    (question,) = under.due(DONE_SHOWS_NS).asks
+    undone = CancelRejected(NOW, NOW, ORDER_ID, Reason.NONE)
+    answer = sent(question, 200, order_body(), DONE_SHOWS_NS)
+    assert react(under, question, answer, DONE_SHOWS_NS).facts == (ACCEPTED, undone)
+    assert len(under.unknown) == 0
 
 
 def test_a_refused_cancel_of_an_order_that_is_not_open_is_a_question() -> None:
@@ -323,8 +359,10 @@ def test_spot_lists_what_it_canceled() -> None:
     placed(under, SPOT)
     (ask,) = under.send(CancelAll(NOW, COIN), NOW).asks
     rows = [order_body(status="CANCELED", price="61837.50"), order_body(status="CANCELED", clientOrderId="web", orderId=5)]
-    (fact,) = react(under, ask, sent(ask, 200, rows)).facts
-    assert fact == OrderCanceled(STAMP, NOW, ORDER_ID, 25000, Reason.REQUESTED)
+    assert react(under, ask, sent(ask, 200, rows)) == Reaction(must_recover=True)
+    (question,) = under.due(NS_PER_SECOND).asks
+    facts = react(under, question, sent(question, 200, rows[0], NS_PER_SECOND), NS_PER_SECOND).facts
+    assert facts[1:] == (OrderCanceled(STAMP, NOW, ORDER_ID, 25000, Reason.REQUESTED),)
 
 
 def test_orders_of_a_run_before_can_be_canceled() -> None:
@@ -345,6 +383,9 @@ def test_an_order_that_was_adopted_goes_by_our_id_here_and_by_its_own_there(name
     assert wire.method == "DELETE"
     assert path.partition("?")[0] == wire.target.partition("?")[0]
     assert path.partition("?")[2] in wire.target
+    react(under, ask, failed(Progress.ANSWERING, "reset", sent_ns=1))
+    (question,) = under.due(NS_PER_SECOND).asks
+    assert path.rpartition("&")[2].rpartition("?")[2] in question.request.build(STAMP).target
     (fact,) = under.send(ReplaceOrder(NOW, ORDER_ID, 1, 618375), NOW).facts
     assert fact == ReplaceRejected(NOW, NOW, ORDER_ID, Reason.BAD_FIELD)
     if name == "77":

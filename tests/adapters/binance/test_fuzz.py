@@ -15,11 +15,12 @@ from typing import Any
 import pytest
 
 from adapters.binance import rest_bodies as bodies
+from adapters.binance.cash_moves import balance_moved, income_moved
 from adapters.binance.endpoints import Product
 from adapters.binance.instrument_rules import meters_of, symbol_rules
 from adapters.binance.market_feed import MarketFeed
 from adapters.binance.outcomes import judge, read_signals
-from adapters.binance.user_stream import AlgoUpdate, ExecutionReport, OrderTradeUpdate, decode_user
+from adapters.binance.user_stream import AlgoUpdate, BalanceUpdate, ExecutionReport, OrderTradeUpdate, decode_user
 from adapters.binance.wire import decode as decode_market
 from adapters.http.request import Answer, Outcome
 from core.errors import RefusedError, VenueProtocolError
@@ -102,6 +103,16 @@ TRADE = {
     "side": "BUY",
     "maker": True,
 }
+INCOME = {
+    "symbol": "BTCUSDT",
+    "incomeType": "FUNDING_FEE",
+    "income": "-0.01000000",
+    "asset": "USDT",
+    "info": "FUNDING_FEE",
+    "time": STAMP_MS,
+    "tranId": 427980082597228605,
+    "tradeId": "",
+}
 POSITION = {"symbol": "BTCUSDT", "positionSide": "BOTH", "positionAmt": "-0.025", "updateTime": 1}
 
 
@@ -114,6 +125,8 @@ def user_stream(payload: bytes) -> None:
             events(USDM).order_update(message, NOW)
         case AlgoUpdate():
             events(USDM).algo_update(message, NOW)
+        case BalanceUpdate():
+            balance_moved("BINANCE", message, NOW)
 
 
 def one_order(payload: bytes) -> None:
@@ -166,6 +179,11 @@ def positions(payload: bytes) -> None:
     events(USDM).positions(bodies.read_positions(payload))
 
 
+def payments(payload: bytes) -> None:
+    for row in bodies.read_income(payload):
+        income_moved("BINANCE", row, INSTRUMENTS[USDM], NOW)
+
+
 FEED = MarketFeed(
     {"BTCUSDT": INSTRUMENTS[Product.USDM]["BTCUSDT"]},
     [Subscription(instrument_id="BTCUSDT-PERP.BINANCE", quotes="packet", book_levels=5, trades=True)],
@@ -212,10 +230,11 @@ REPORTS = [
     order_update(**FILL),
     {"e": "ALGO_UPDATE", "E": 5, "T": STAMP_MS, "o": ALGO},
 ]
+BALANCE = {"e": "balanceUpdate", "E": STAMP_MS, "a": "BTC", "d": "-100.00000000", "T": STAMP_MS}
 MARKET = [market.SPOT_DEPTH, market.FUTURES_DEPTH, market.SPOT_TICKER, market.COIN_TICKER, market.SPOT_TRADE, market.SNAPSHOT]
 KEY = {"listenKey": "pqia91ma19a5s61cv6a81va65sdf19v8"}
 TARGETS: list[tuple[Callable[[bytes], None], list[Any]]] = [
-    (user_stream, [*REPORTS, *(frame for frame, _ in FRAMES)]),
+    (user_stream, [*REPORTS, BALANCE, *(frame for frame, _ in FRAMES)]),
     (one_order, [order_body(), order_body(status="CANCELED"), order_body(origClientOrderId=WIRE_ID, transactTime=STAMP_MS)]),
     (many_orders, [[order_body(), order_body(side="SELL")]]),
     (algo_orders, [[ALGO_BODY]]),
@@ -223,6 +242,7 @@ TARGETS: list[tuple[Callable[[bytes], None], list[Any]]] = [
     (rules, [INFO]),
     (verdicts, [order_body(), {"code": -2010, "msg": "Duplicate order sent."}, {"code": 200, "msg": "done"}]),
     (positions, [[POSITION]]),
+    (payments, [[INCOME, {**INCOME, "incomeType": "TRANSFER", "symbol": "", "tranId": "9689322392"}]]),
     (small_bodies, [KEY, {"symbol": "BTCUSDT", "countdownTime": "5"}, PERMISSIONS]),
     (market_data, [json.loads(frame) for frame in MARKET]),
     (live_feed, [json.loads(frame) for frame in MARKET]),

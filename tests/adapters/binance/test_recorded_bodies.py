@@ -59,6 +59,7 @@ READERS: dict[str, Callable[[bytes], Any]] = {
     "UsdFutures/Trading/GetUserTrades": bodies.read_trades,
     "UsdFutures/Trading/GetPositions": bodies.read_positions,
     "UsdFutures/Account/GetAccountInfoV3": bodies.read_futures_account,
+    "UsdFutures/Account/GetIncomeHistory": bodies.read_income,
     "UsdFutures/Account/StartUserStream": bodies.read_listen_key,
     "UsdFutures/Account/KeepAliveUserStream": bodies.read_done,
     "UsdFutures/Account/StopUserStream": bodies.read_done,

@@ -265,3 +265,16 @@ def test_two_spot_instruments_of_one_base_are_refused() -> None:
 def test_what_could_be_sold_of_a_balance() -> None:
     spot = INSTRUMENTS[SPOT]["BTCUSDT"]
     assert [whole_lots(spot, amount) for amount in (0, 999, 1000, 1999, 123_456_789)] == [0, 0, 1, 1, 123_456]
+
+
+@pytest.mark.parametrize(("symbol", "second_look"), [("BTCUSDT", "openOrders BTCUSDT"), ("DOGEUSDT", "openOrders")])
+def test_the_whole_account_is_looked_at_now_and_then_or_as_long_as_others_have_orders(symbol: str, second_look: str) -> None:
+    answers = {"GET openOrders": [order_body(symbol=symbol)], "GET openAlgoOrders": []}
+
+    async def look_twice(switch: BinanceSwitch) -> None:
+        for _ in range(2):
+            assert len(await switch.open_orders()) == 1
+
+    _, seen = at_switch(USDM, answers, look_twice)
+    orders = [name.removeprefix("GET ") for name in names(seen) if name.startswith("GET openOrders")]
+    assert orders == ["openOrders", second_look]

@@ -32,7 +32,7 @@ FRAMES: list[tuple[dict[str, Any], UserMessage]] = [
         {"e": "outboundAccountPosition", "E": 5, "u": 4, "B": [{"a": "ETH", "f": "10000.0", "l": "0.0"}]},
         AccountPosition(5, 4, [BalanceRow("ETH", "10000.0", "0.0")]),
     ),
-    ({"e": "balanceUpdate", "E": 5, "a": "BTC", "d": "-100.0", "T": 4}, BalanceUpdate(5, "BTC", "-100.0", 4)),
+    ({"e": "balanceUpdate", "E": 5, "a": "BTC", "d": "-100.0", "T": 10**12}, BalanceUpdate(5, "BTC", "-100.0", 10**12)),
     (
         {
             "e": "ACCOUNT_UPDATE",

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from adapters.binance import outcomes
+from adapters.binance import income_log, outcomes
 from adapters.binance.desk import OrderDesk, Reaction
 from adapters.binance.endpoints import Product
+from adapters.binance.income_log import IncomeLog
 from adapters.binance.trade_log import TradeLog
 from adapters.binance.unknown_orders import UnknownOrders
 from core.enums import Reason
@@ -74,6 +75,16 @@ def a_fill_is_told_as_often_as_it_is_heard(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(OrderDesk, "_is_told", lambda _self, _fill: False)
 
 
+def what_fills_bear_is_booked_once_more(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(income_log, "is_of_a_fill", lambda _row: False)
+
+
+def payments_are_asked_for_from_now_on(patch: pytest.MonkeyPatch) -> None:
+    begin = IncomeLog.begin
+    patch.setattr(income_log, "READ_AGAIN_MS", 0)
+    patch.setattr(IncomeLog, "begin", lambda self, _since_ms, now_ms: begin(self, now_ms - 1_500, now_ms))
+
+
 BREAKS: list[tuple[Break, Product, dict[int, int]]] = [
     (lost_means_refused, USDM, {2: 300_000}),
     (lost_means_refused, SPOT, {4: 300_000}),
@@ -81,6 +92,8 @@ BREAKS: list[tuple[Break, Product, dict[int, int]]] = [
     (one_early_look_is_proof, SPOT, {20: 700_000, 2: 300_000, 42: 700_000}),
     (executions_are_asked_for_from_now_on, USDM, {}),
     (a_fill_is_told_as_often_as_it_is_heard, USDM, {22: 500_000}),
+    (what_fills_bear_is_booked_once_more, USDM, {}),
+    (payments_are_asked_for_from_now_on, USDM, {59: 700_000}),
 ]
 
 

@@ -18,6 +18,7 @@ from core.commands import CancelAll, CancelOrder, ReplaceOrder, SubmitOrder
 from core.enums import OrderType, Side, TimeInForce
 from core.errors import TransportError
 from core.events import (
+    CashMoved,
     OrderAccepted,
     OrderCanceled,
     OrderEvent,
@@ -26,7 +27,7 @@ from core.events import (
     OrderRejected,
 )
 from core.identifiers import format_order_id, make_order_id
-from core.units import NS_PER_SECOND
+from core.units import NS_PER_MS, NS_PER_SECOND
 from core.venue_adapter import VenueState
 from core.venue_opening import Environment, VenueOpening
 from daemon.trading.venue_opening import venue_defaults
@@ -48,7 +49,7 @@ NAMES = {Product.SPOT: "spot", Product.USDM: "usdm"}
 TRADING_S, CALM_S = 25.0, 240.0
 ENDS = (OrderRejected, OrderCanceled, OrderExpired)
 # Of orders, answers, streams; all of them leave the adapter's books and the venue's equal once it is calm.
-FAULTS = (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 14, 15, 20, 22, 24, 25, 26, 27, 29, 35, 37, 39, 40, 41, 42, 43, 61)
+FAULTS = (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 14, 15, 20, 22, 24, 25, 26, 27, 29, 35, 37, 39, 40, 41, 42, 43, 59, 61)
 
 
 class _Clock:
@@ -109,7 +110,7 @@ class World:
             with anyio.move_on_after(CALM_S):
                 while len(adapter._desk.unknown) or not adapter._user.session.may_place:
                     await anyio.sleep(1.0)
-            await anyio.sleep(40.0)
+            await anyio.sleep(65.0)  # longer than the income history may go unasked
             state = await adapter.query(0)
             await anyio.sleep(1.0)
             wrong = self._audit(adapter, state)
@@ -159,11 +160,21 @@ class World:
                 )
             case 7 if chance.random() < 0.1:
                 adapter.send(approve(CancelAll(ts, None)))
+            case 7 if chance.random() < 0.3:
+                self._move_cash()
         exchange = self.venue.desk.exchange
         ours = list(exchange.open_orders(exchange.accounts["us"]))
         if ours and chance.random() < 0.3 and self.served is not None:
             order = chance.choice(ours)
             self.served.act("hit", {"client_order_id": order.client_id, "qty": chance.randint(1, order.leaves_qty)})
+
+    def _move_cash(self) -> None:
+        assert self.served is not None
+        if self.product is Product.USDM and self.chance.random() < 0.7:
+            self.served.act("fund", {"symbol": "BTCUSDT", "rate_ppb": self.chance.randint(-300_000, 300_000)})
+        else:
+            amount = self.chance.choice((1, -1)) * self.chance.randint(1, 10**9)
+            self.served.act("deposit", {"currency": "USDT", "amount": amount})
 
     def _place(self, adapter: BinanceAdapter, ts: int) -> None:
         order_id = make_order_id(3, len(self.sent) + 1)
@@ -224,6 +235,7 @@ class World:
             for key, fill in theirs.items()
             if asked.get(key) != (fill["qty"], fill["price"], fill["fee"])
         ]
+        wrong += self._audit_cash(ledger, last)
         at_venue = {order["client_order_id"]: order for order in orders}
         shown = {order.client_order_id: order.leaves_qty for order in last.open_orders}
         for order_id in self.sent:
@@ -239,6 +251,22 @@ class World:
             if any(isinstance(event, OrderRejected) for event in ends) and order is not None:
                 wrong.append(f"{order_id} is called refused, and the venue has it: {order}")
         wrong += [f"{order_id} is unknown still" for order_id in adapter._desk.unknown.order_ids()]
+        return wrong
+
+    def _audit_cash(self, ledger: dict[str, Any], last: VenueState) -> list[str]:
+        """What moved without a fill. Spot's is told by its stream alone: what is missed there is not found."""
+        theirs = Counter(
+            (each["currency"], each["amount"], each["ts"] // NS_PER_MS, each["instrument_id"])
+            for each in ledger["cash"]
+            if each["account"] == "us"
+        )
+        told = Counter(event.movement_id for event in self.sink.of(CashMoved))
+        wrong = [f"movement {key} was told {count} times" for key, count in told.items() if count > 1]
+        by_name = {event.movement_id: event for event in (*last.cash_moves, *self.sink.of(CashMoved))}
+        ours = Counter((each.currency, each.amount, each.ts_event // NS_PER_MS, each.instrument_id) for each in by_name.values())
+        wrong += [f"movement {key} is not at the venue" for key in ours - theirs]
+        if self.product is Product.USDM or not self.faults.fired:
+            wrong += [f"movement {key} is not known" for key in theirs - ours]
         return wrong
 
 

@@ -12,7 +12,7 @@ from adapters.ccxt_any.reports import book_sides, order_report, position_qty, pu
 from core.errors import VenueProtocolError
 from tests.adapters.ccxt_any.test_reports import ORDER, STAMP_MS, TRADE, UNITS
 
-ROWS_IN_SUITE, ROWS_SLOW = 20_000, 200_000  # for each of five readers
+ROWS_IN_SUITE, ROWS_SLOW = 20_000, 1_000_000  # for each of five readers
 BOOK = {"bids": [["99.5", "1"], ["98", "2"]], "asks": [["101", "1"], ["102.5", "3"]], "timestamp": STAMP_MS}
 PRINT = {"id": "7", "price": "100", "amount": "2", "timestamp": STAMP_MS, "side": "buy"}
 POSITION = {"contracts": "3", "side": "long"}

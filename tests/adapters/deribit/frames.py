@@ -95,6 +95,17 @@ HEARTBEAT = b'{"jsonrpc":"2.0","method":"heartbeat","params":{"type":"heartbeat"
 TEST_REQUEST = b'{"jsonrpc":"2.0","method":"heartbeat","params":{"type":"test_request"}}'
 REFUSAL = b'{"jsonrpc":"2.0","id":8,"error":{"code":10028,"message":"too_many_requests","data":null},"usIn":1,"usOut":2}'
 
+LOG_ROW = (
+    '{"username":"TestUser","user_seq":6008,"user_id":7,"type":"settlement","trade_id":null,"total_interest_pl":0.00001243,'
+    '"timestamp":1613659544153,"side":"long","session_upl":0.00220172,"session_rpl":-0.00004467,"price":51807.07,'
+    '"position":1520,"order_id":null,"interest_pl":0.00000993,"instrument_name":"BTC-PERPETUAL","id":61311,"currency":"BTC",'
+    '"commission":null,"change":0.00215706,"cashflow":0.00215706,"balance":3003.72270418,"amount":1520}'
+)
+DELIVERY_ROW = (
+    '{"id":61312,"currency":"BTC","timestamp":1613659544154,"type":"delivery","instrument_name":"BTC-PERPETUAL",'
+    '"side":"close sell","amount":1520,"price":51807.07,"change":0.001,"commission":0.0,"trade_id":null}'
+)
+
 FRAMES: dict[str, bytes] = {
     "book snapshot": BOOK_SNAPSHOT,
     "book change": BOOK_CHANGE,
@@ -117,6 +128,7 @@ FRAMES: dict[str, bytes] = {
     "stop": answered(f'{{"order":{STOP},"trades":[{TRADE}]}}'),
     "orders": answered(f"[{ORDER},{STOP}]"),
     "trades page": answered(f'{{"trades":[{TRADE}],"has_more":false}}'),
+    "transaction log": answered(f'{{"logs":[{DELIVERY_ROW},{LOG_ROW}],"continuation":61310}}'),
     "positions": answered(f"[{POSITION}]"),
     "instrument": answered(INSTRUMENT),
     "instruments": answered(f"[{INSTRUMENT},{OPTION}]"),

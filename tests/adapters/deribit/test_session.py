@@ -58,7 +58,7 @@ def test_nothing_private_before_auth_and_no_order_before_the_truth() -> None:
     world.keeps_frames = True
     world.begin()
     order = world.submit(BTC, Side.BUY, 10, BID)
-    assert methods(world)[:13] == [
+    assert methods(world)[:14] == [
         "public/auth",
         "public/set_heartbeat",
         "private/enable_cancel_on_disconnect",
@@ -71,6 +71,7 @@ def test_nothing_private_before_auth_and_no_order_before_the_truth() -> None:
         "private/get_user_trades_by_currency_and_time",
         "private/get_open_orders",
         "private/get_positions",
+        "private/get_transaction_log",  # no order waits for it
         "private/buy",
     ]
     assert order.status is OrderStatus.ACCEPTED
@@ -126,6 +127,41 @@ def test_a_token_is_refreshed_before_it_ends() -> None:
     assert len(refreshes) == 5
     assert world.session.phase is Phase.READY
     assert (world.reconnects, world.facts) == (0, [])
+
+
+@pytest.mark.parametrize("lost", ["request", "answer"])
+def test_a_refresh_that_is_lost_costs_neither_the_connection_nor_an_order(lost: str) -> None:
+    """With the answer the next refresh token is lost: the one that is known is refused then, and the credentials are shown."""
+    world = ready()
+    order = world.submit(BTC, Side.BUY, 10, BID)
+    world.keeps_frames = True
+    receive, arrive = world.venue.receive, world.arrive
+    dropped: list[bytes] = []
+
+    def is_first(what: str, payload: bytes, mark: bytes) -> bool:
+        is_it = what == lost and mark in payload and not dropped
+        dropped.extend([payload] if is_it else [])
+        return is_it
+
+    def deaf(ts: int, number: int, payload: str | bytes) -> None:
+        data = payload.encode() if isinstance(payload, str) else payload
+        if not is_first("request", data, b'"refresh_token"'):
+            receive(ts, number, payload)
+
+    def mute(connection: int, payload: bytes) -> None:
+        if not is_first("answer", payload, b'"access_token"'):
+            arrive(connection, payload)
+
+    world.venue.receive = deaf  # type: ignore[method-assign]
+    world.arrive = mute  # type: ignore[method-assign]
+    world.rest(1_800 * S)
+    assert len(dropped) == 1
+    assert (world.session.phase, world.reconnects, order.status) == (Phase.READY, 0, OrderStatus.ACCEPTED)
+    grants = [json.loads(payload)["params"]["grant_type"] for way, _, payload in world.frames if b"public/auth" in payload]
+    second = "refresh_token" if lost == "request" else "client_signature"
+    assert grants[:2] == ["refresh_token", "refresh_token"]
+    assert second in grants[1:3]
+    agree(world)
 
 
 def test_heartbeats_are_answered_for_hours_without_an_order() -> None:
@@ -301,6 +337,17 @@ def test_refusals_of_the_venue_and_of_our_own() -> None:
     rejected = [order for order in (crossing, off_tick, odd_lot, not_there) if order.status is OrderStatus.REJECTED]
     assert reasons[0] is Reason.POST_ONLY
     assert len(rejected) == len(reasons)
+    agree(world)
+
+
+def test_a_reject_of_a_rare_kind_is_a_reject() -> None:
+    world = ready()
+    world.keeps_frames = True
+    order = world.submit(BTC, Side.SELL, 10, BID, reduce_only=True, time_in_force=TimeInForce.IOC)
+    assert (world.names_of(order), order.status) == (["OrderRejected"], OrderStatus.REJECTED)
+    assert any(b'"code":11030' in payload for _, _, payload in world.frames)
+    # Nobody asks what became of it.
+    assert methods(world) == ["private/sell"]
     agree(world)
 
 

@@ -15,7 +15,8 @@ from msgspec import Raw
 from adapters.deribit import wire
 from adapters.deribit.book import DeribitBook
 from adapters.deribit.exact import exact, rounded_money
-from adapters.deribit.instruments import read_instrument
+from adapters.deribit.instruments import VenueInstrument, read_instrument
+from adapters.deribit.log_rows import meaning_of
 from adapters.deribit.outcomes import REJECTED, UNPROVEN, outcome_of_error, reason_of_error
 from adapters.http.request import Outcome
 from core.enums import Reason
@@ -33,6 +34,7 @@ from tests.adapters.deribit.frames import (
 )
 
 RESULTS: tuple[Any, ...] = (
+    wire.LogResult,
     wire.AuthResult,
     wire.OrderResult,
     wire.Order,
@@ -75,6 +77,7 @@ def test_every_frame_is_what_it_is() -> None:
                 "stop",
                 "orders",
                 "trades page",
+                "transaction log",
                 "positions",
                 "instrument",
                 "instruments",
@@ -277,6 +280,15 @@ def mutated(draw: random.Random, frame: bytes) -> bytes:
     return bytes(data)
 
 
+def _known() -> dict[str, VenueInstrument]:
+    venue = read_instrument(wire.decode_result(wire.InstrumentResult, Raw(INSTRUMENT.encode())))
+    assert venue is not None
+    return {venue.name: venue}
+
+
+KNOWN = _known()
+
+
 def read_everything(payload: bytes, book: DeribitBook) -> None:
     """Every decoder that this frame could reach."""
     message = wire.decode(payload)
@@ -290,6 +302,9 @@ def read_everything(payload: bytes, book: DeribitBook) -> None:
                 continue
             if isinstance(found, wire.InstrumentResult):
                 read_instrument(found)
+            elif isinstance(found, wire.LogResult):
+                for row in found.logs:
+                    meaning_of(0, row, KNOWN)
 
 
 def fuzz(count: int, seed: int) -> int:

@@ -395,6 +395,14 @@ class World:
         if self.random.random() < 0.05:
             self.venue.crowd_cancel_all(self.now, name)
             self.open_market()
+        kind = self.random.random()
+        if kind < 0.03:
+            self.venue.fund(self.now, name, self.random.randrange(-400_000, 400_000))
+        elif kind < 0.04:
+            self.venue.settle_session(self.now)
+        elif kind < 0.045:
+            amount = self.random.randrange(-(10**6), 10**6)
+            self.venue.act(self.now, "adjust", {"account": "us", "currency": "BTC", "amount": amount})
         self.deliver()
         self.at(self.now + self.random.randrange(20 * MS, 600 * MS), self.churn)
 

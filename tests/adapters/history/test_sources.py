@@ -5,22 +5,29 @@ from __future__ import annotations
 import hashlib
 import io
 import zipfile
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
 from itertools import pairwise
+from pathlib import Path
+from random import Random
+from tempfile import TemporaryDirectory
 from typing import Any
+from unittest.mock import AsyncMock
 
 import httpx
 import pytest
 import respx
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from adapters.history import binance_archive
 from adapters.history.alpha_vantage import AlphaVantage, read_series
 from adapters.history.binance_archive import BinanceArchive, read_archive
 from adapters.history.calendar import days, months
 from adapters.history.io import HistoryClient, ask_yfinance
 from adapters.history.polygon import Polygon
-from adapters.history.tables import Ask, Kind, Row, Source, decimal_text, read_json
+from adapters.history.tables import COLUMNS, Ask, Door, Kind, Row, Source, StatusError, decimal_text, read_json
 from adapters.history.theta import Theta, read_page
 from adapters.history.yahoo import Yahoo, read_csv
 from core.errors import ConfigError, RefusedError, TransportError, VenueProtocolError
@@ -39,11 +46,23 @@ def ask(symbol: str, start: str, end: str, kind: Kind = Kind.BARS, **more: Any) 
 
 
 async def fetch(source: Source, origin: str, what: Ask, secrets: dict[str, str] | None = None) -> list[Row]:
-    client = HistoryClient(secrets=secrets or {}, origin=origin, requests_per_minute=0)
-    try:
-        return [row for unit in source.units(what) for row in await source.fetch(client.get, what, unit)]
-    finally:
-        await client.aclose()
+    rows: list[Row] = []
+    with TemporaryDirectory() as folder:
+        client = HistoryClient(secrets=secrets or {}, origin=origin, requests_per_minute=0, folder=Path(folder))
+        door = Door(client.get, client.download)
+        try:
+            for unit in source.units(what):
+                async for chunk in source.fetch(door, what, unit):
+                    assert tuple(chunk.columns) == COLUMNS[what.kind]
+                    rows += chunk.rows()
+        finally:
+            await client.aclose()
+        assert not list(Path(folder).iterdir()), "what was downloaded lies about"
+    return rows
+
+
+def read_all(kind: Kind, body: bytes) -> list[Row]:
+    return [row for chunk in read_archive(kind, "x.zip", io.BytesIO(body)) for row in chunk.rows()]
 
 
 def zipped(text: str) -> bytes:
@@ -106,14 +125,161 @@ async def test_a_file_of_binance_with_another_hash_is_refused() -> None:
     ],
 )  # fmt: skip
 def test_the_archives_files(kind: Kind, text: str, row: Row) -> None:
-    assert list(read_archive(kind, "x.zip", zipped(text))) == [row]
+    assert read_all(kind, zipped(text)) == [row]
+
+
+NUMBERS = st.sampled_from(
+    ["1", "0.10", "-3.5", "007", "1e-7", "", "x", "1.", ".5", "NaN", "1" * 20, "0." + "0" * 31 + "1", "1_0", '"1"']
+)
+STAMPS = st.sampled_from(["1704067200000", "1735689600000000", "5", "", "-1", "1e3", "1" * 17])
+WORDS = st.sampled_from(["true", "False", "TRUE", "yes", ""])
+
+
+@st.composite
+def lines_of(draw: st.DrawFn, kind: Kind) -> str:
+    """Mostly plain lines, as the archive writes them, and some that are anything but."""
+    is_odd = draw(st.integers(0, 3)) == 0
+    numbers = NUMBERS if is_odd else st.sampled_from(["1", "0.10", "42283.58000000", "0"])
+    stamp = draw(STAMPS if is_odd else st.sampled_from(["1704067200000", "1735689600000000", "5"]))
+    values = [draw(numbers) for _ in range(5)]
+    match kind:
+        case Kind.BARS:
+            fields = [stamp, *values, "9", "9"]
+        case Kind.TRADES:
+            fields = [draw(st.sampled_from(["1", "", "x1"])), *values[:4], stamp, draw(WORDS if is_odd else st.just("true"))]
+        case Kind.QUOTES:
+            fields = ["1", *values[:4], stamp, "5"]
+    cut = draw(st.sampled_from([0, 0, 0, 0, 0, 1])) if is_odd else 0
+    return ",".join(fields[: len(fields) - cut])
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.data(), st.sampled_from(list(Kind)), st.sampled_from(["\n", "\r\n"]), st.booleans(), st.integers(40, 400))
+def test_columns_say_what_lines_say(data: st.DataObject, kind: Kind, ending: str, has_end: bool, block_bytes: int) -> None:
+    """The archive is read column by column, in blocks; the same rows, or a refusal, come line by line."""
+    lines = [data.draw(lines_of(kind)) for _ in range(data.draw(st.integers(1, 12)))]
+    text = ending.join(lines) + (ending if has_end else "")
+
+    def read(is_by_line: bool) -> list[Row] | None:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(binance_archive, "BLOCK_BYTES", 1 << 20 if is_by_line else block_bytes)
+            if is_by_line:
+                patch.setattr(binance_archive, "_read_columns", lambda _kind, _block: None)
+            try:
+                return read_all(kind, zipped(text))
+            except VenueProtocolError:
+                return None
+
+    assert read(is_by_line=False) == read(is_by_line=True)
+
+
+def test_a_plain_file_is_read_by_columns_and_a_fault_has_its_line() -> None:
+    plain = SPOT_2024 * 3
+    assert binance_archive._read_columns(Kind.BARS, plain.encode()) is not None
+    for number, fault in enumerate(("x,1,1,1,1,1\n", "1704067200000,1,1,1,1\n", "1704067200000,1,1,y,1,1\n"), start=4):
+        with pytest.raises(VenueProtocolError, match=rf"x\.zip:{number}: "):
+            read_all(Kind.BARS, zipped(plain + SPOT_2024 * (number - 4) + fault))
+
+
+MUTATIONS = 3_000
+
+
+def test_damaged_archives_are_refused_or_read() -> None:
+    """Bytes of a real zip, turned: what is not read is a VenueProtocolError and nothing else."""
+    whole = zipped(SPOT_2024 * 40)
+    random = Random(7)
+    for number in range(MUTATIONS):
+        body = bytearray(whole)
+        for _ in range(random.randint(1, 3)):
+            body[random.randrange(len(body))] = random.randrange(256)
+        try:
+            read_all(Kind.BARS, bytes(body[: random.choice((len(body), len(body), random.randrange(len(body)))) or None]))
+        except VenueProtocolError:
+            continue
+        except BaseException as error:
+            raise AssertionError(f"mutation {number} of Random(7): {bytes(body).hex()}") from error
+
+
+@pytest.mark.anyio
+@respx.mock
+async def test_only_a_file_that_is_not_there_is_no_data() -> None:
+    what = ask("BTCUSDT", "2024-01-01", "2024-01-02", Kind.TRADES)
+    zips = respx.get(url__regex=r".*\.zip$").mock(return_value=httpx.Response(404))
+    assert await fetch(BinanceArchive(), "https://data.binance.vision", what) == []
+    zips.mock(return_value=httpx.Response(403, text="not from your country"))
+    with pytest.raises(StatusError, match="403: not from your country"):
+        await fetch(BinanceArchive(), "https://data.binance.vision", what)
+    zips.mock(return_value=httpx.Response(200, content=zipped(SPOT_2024)))
+    respx.get(url__regex=r".*CHECKSUM$").mock(return_value=httpx.Response(404))
+    with pytest.raises(VenueProtocolError, match="SHA-256 is not"):
+        await fetch(BinanceArchive(), "https://data.binance.vision", what)
+
+
+class Cut(httpx.AsyncByteStream):
+    """Some bytes, and then the connection is gone."""
+
+    def __init__(self, body: bytes, *, is_cut: bool) -> None:
+        self._body, self._is_cut = body, is_cut
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        yield self._body
+        if self._is_cut:
+            raise httpx.ReadError("gone")
+
+
+@pytest.mark.anyio
+async def test_a_download_goes_on_where_it_was_cut_off(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("adapters.history.io.anyio.sleep", AsyncMock())
+    whole = bytes(range(256)) * 40
+    asked: list[str | None] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(request.headers.get("range"))
+        since = int((asked[-1] or "bytes=0-")[len("bytes=") : -1])
+        match len(asked):
+            case 1:
+                return httpx.Response(200, stream=Cut(whole[:1_000], is_cut=True))
+            case 2:  # another part than the one that was asked for
+                return httpx.Response(206, headers={"content-range": "bytes 5-9/10240"}, stream=Cut(b"xxxxx", is_cut=False))
+            case 3:
+                return httpx.Response(200, stream=Cut(whole[:3_000], is_cut=True))
+            case _:
+                headers = {"content-range": f"bytes {since}-{len(whole) - 1}/{len(whole)}"}
+                return httpx.Response(206, headers=headers, stream=Cut(whole[since:], is_cut=False))
+
+    sizes: list[int] = []
+    client = HistoryClient(
+        secrets={},
+        origin="https://x.example",
+        requests_per_minute=0,
+        folder=tmp_path,
+        arrived=sizes.append,
+        transport=httpx.MockTransport(answer),
+    )
+    async with client.download("https://x.example/a/b.zip") as path:
+        assert path.read_bytes() == whole
+    assert asked == [None, "bytes=1000-", None, "bytes=3000-"]
+    assert sizes == [1_000, 3_000, len(whole)]
+    assert not list(tmp_path.iterdir())
+    # Left by a process that was killed when all had come: its end is where the file ends.
+    (tmp_path / "b.zip.download").write_bytes(whole)
+
+    def end(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(416) if "range" in request.headers else httpx.Response(200, stream=Cut(whole, is_cut=False))
+
+    transport = httpx.MockTransport(end)
+    again = HistoryClient(secrets={}, origin="https://x.example", requests_per_minute=0, folder=tmp_path, transport=transport)
+    async with again.download("https://x.example/a/b.zip") as path:
+        assert path.read_bytes() == whole
+    await client.aclose()
+    await again.aclose()
 
 
 @given(st.binary(max_size=400), st.sampled_from(list(Kind)), st.booleans())
 def test_what_is_none_of_its_files_is_refused(data: bytes, kind: Kind, is_zipped: bool) -> None:
     body = zipped(data.decode("latin-1")) if is_zipped else data
     try:
-        rows = list(read_archive(kind, "x.zip", body))
+        rows = read_all(kind, body)
     except VenueProtocolError:
         return
     assert all(isinstance(row[0], int) for row in rows)
@@ -249,6 +415,10 @@ def test_yahoos_floats_are_rounded_and_holes_left_out() -> None:
             read_csv(body, 2)
 
 
+def no_download(url: str) -> AbstractAsyncContextManager[Path]:
+    raise AssertionError(f"yfinance has no files: {url}")
+
+
 @pytest.mark.anyio
 async def test_yahoos_table_comes_as_csv_and_an_empty_one_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     pandas, yfinance = pytest.importorskip("pandas"), pytest.importorskip("yfinance")
@@ -257,10 +427,12 @@ async def test_yahoos_table_comes_as_csv_and_an_empty_one_is_an_error(monkeypatc
     monkeypatch.setattr(yfinance.Ticker, "history", lambda _self, **_options: frame)
     what = ask("AAPL", "2024-01-02", "2024-01-03")
     (unit,) = Yahoo().units(what)
-    assert await Yahoo().fetch(ask_yfinance, what, unit) == [(at("2024-01-02T14:30:00"), "1.50", "1.50", "1.50", "1.50", "3")]
+    door = Door(ask_yfinance, no_download)
+    (chunk,) = [chunk async for chunk in Yahoo().fetch(door, what, unit)]
+    assert chunk.rows() == [(at("2024-01-02T14:30:00"), "1.50", "1.50", "1.50", "1.50", "3")]
     monkeypatch.setattr(yfinance.Ticker, "history", lambda _self, **_options: frame.iloc[:0])
     with pytest.raises(TransportError, match="nothing came"):
-        await Yahoo().fetch(ask_yfinance, what, unit)
+        _ = [chunk async for chunk in Yahoo().fetch(door, what, unit)]
 
 
 @pytest.mark.anyio
@@ -278,9 +450,9 @@ async def test_a_source_that_is_busy_is_asked_again_and_its_key_is_in_no_message
         httpx.ConnectError(f"no route to ?apiKey={KEY}"),
     ]
     respx.get(url__startswith="https://x.example/").mock(side_effect=[*busy, httpx.Response(200, content=b"[]")])
-    client = HistoryClient(secrets={"apiKey": KEY}, origin="https://x.example", requests_per_minute=0)
+    client = HistoryClient(secrets={"apiKey": KEY}, origin="https://x.example", requests_per_minute=0, folder=Path("/nowhere"))
     assert await client.get("https://x.example/a", {}) == b"[]"
-    assert waited == [7.0, 4.0, 8.0]
+    assert [wait for wait in waited if wait] == [7.0, 4.0, 8.0]
     respx.get(url__startswith="https://x.example/").mock(side_effect=httpx.ConnectError(f"no route to ?apiKey={KEY}"))
     with pytest.raises(TransportError) as lost:
         await client.get("https://x.example/a", {})

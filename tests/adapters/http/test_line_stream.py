@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adapters.http.io import HttpSettings, HttpTransport
-from adapters.http.line_stream import WAITING_LINES_MAX, LineCutter, Lines, RefusedStream
+from adapters.http.line_stream import WAITING_LINES_MAX, LineCutter, Lines, LineStream, RefusedStream
 from adapters.http.record import HttpRecord
 from adapters.http.request import Intent
 from core.errors import TransportError, VenueProtocolError
@@ -218,10 +218,12 @@ def test_a_slow_reader_stops_the_venue_and_loses_nothing() -> None:
         await conversation.send(b"0\r\n\r\n")
 
     async def client(http: HttpTransport, server: Loopback) -> None:
-        async with http.open_stream(request(server.origin, intent=Intent.QUERY, cost=0), silence_timeout_s=1.5) as lines:
-            while not lines._is_paused:  # type: ignore[attr-defined]
+        async with http.open_stream(request(server.origin, intent=Intent.QUERY, cost=0), silence_timeout_s=20) as lines:
+            assert isinstance(lines, LineStream)
+            while not lines._is_paused:
                 await anyio.sleep(0.01)
-            await anyio.sleep(1.7)  # longer than the silence that is allowed: it is this side that does not listen
+            lines._heard -= 3600.0  # longer than the silence that is allowed: it is this side that does not listen
+            lines._watch()
             found, end = await all_of(lines)
         assert [int(line) for line in found] == list(range(total))
         assert end == "the venue has ended the stream"

@@ -50,3 +50,17 @@ def test_a_short_word_is_not_taken_for_a_secret() -> None:
 
 def test_the_limit_of_a_record_is_far_above_an_order() -> None:
     assert RECORD_BYTES_MAX >= 1 << 16
+
+
+PIECES = st.sampled_from(["a", "token=x", 'token": "', '"', "\n", SECRET, "=", "&", " ", "api_key=", "\\"])
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["Authorization", "X-Other", "Date"]), st.lists(PIECES, max_size=5).map("".join)), max_size=5
+    )
+)
+def test_headers_together_are_cut_as_each_by_itself(headers: list[tuple[str, str]]) -> None:
+    redactor = Redactor([SECRET])
+    alone = tuple((name, "***" if name == "Authorization" else redactor.text(value)) for name, value in headers)
+    assert redactor.headers(headers) == alone

@@ -120,8 +120,8 @@ def test_the_other_requests() -> None:
             CODEC.account(),
             CODEC.instruments(["EUR_USD", "USD_JPY"]),
             CODEC.transactions_since(7),
-            CODEC.fills(3, 9),
-            CODEC.fill_pages(1_790_000_000_000_000_000, 1_000),
+            CODEC.booked(3, 9),
+            CODEC.booked_pages(1_790_000_000_000_000_000, 1_000),
         )
     ]
     account = f"/v3/accounts/{ACCOUNT}"
@@ -130,8 +130,9 @@ def test_the_other_requests() -> None:
         account,
         f"{account}/instruments?instruments=EUR_USD%2CUSD_JPY",
         f"{account}/transactions/sinceid?id=7",
-        f"{account}/transactions/idrange?from=3&to=9&type=ORDER_FILL",
-        f"{account}/transactions?from=2026-09-21T14%3A13%3A20.000000000Z&type=ORDER_FILL&pageSize=1000",
+        f"{account}/transactions/idrange?from=3&to=9&type=ORDER_FILL%2CDAILY_FINANCING%2CTRANSFER_FUNDS%2CFUNDING%2CADMIN",
+        f"{account}/transactions?from=2026-09-21T14%3A13%3A20.000000000Z&type=ORDER_FILL%2CDAILY_FINANCING%2CTRANSFER_FUNDS%2CFUNDING%2CADMIN"
+        "&pageSize=1000",
     ]
     stream = built(CODEC.price_stream(["EUR_USD"]))
     assert (stream.origin, stream.target) == (STREAM, f"{account}/pricing/stream?instruments=EUR_USD&snapshot=true")

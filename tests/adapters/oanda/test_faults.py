@@ -327,17 +327,6 @@ def test_rules_that_change_are_told_and_their_orders_refused() -> None:
     world.end()
 
 
-def test_money_that_moves_without_a_fill_is_told() -> None:
-    world = begun()
-    world.settle(world.submit(1_000))
-    world.act("financing")
-    world.act("transfer", account=ACCOUNT, amount=-5 * 10**8)
-    world.run_for(S)
-    told = [trouble for trouble in world.troubles if "not in our books" in trouble]
-    assert [text.split()[1:3] for text in told] == [["DAILY_FINANCING", "-0.0952"], ["TRANSFER_FUNDS", "-5.0000"]]
-    ended(world)
-
-
 # Restarts, room, watching.
 
 

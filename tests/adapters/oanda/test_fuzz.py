@@ -39,12 +39,21 @@ CREATE = {
 FILL = {
     "id": "8", "accountID": "a", "batchID": "8", "time": TIME, "type": "ORDER_FILL", "orderID": "7", "clientOrderID": "t-3-1",
     "instrument": "EUR_USD", "units": "60", "price": "1.10000", "fullVWAP": "1.10000", "commission": "0.0100",
+    "pl": "0.0002", "quotePL": "0.0002", "financing": "-0.0001",
     "reason": "LIMIT_ORDER", "tradeOpened": {"tradeID": "8", "units": "40", "price": "1.10000"},
     "tradesClosed": [{"tradeID": "2", "units": "20", "price": "1.10001"}],
 }  # fmt: skip
 CANCEL = {
     "id": "9", "accountID": "a", "batchID": "9", "time": TIME, "type": "ORDER_CANCEL", "orderID": "7", "clientOrderID": "t-3-1",
     "reason": "TIME_IN_FORCE_EXPIRED",
+}  # fmt: skip
+FINANCING = {
+    "id": "10", "accountID": "a", "batchID": "10", "time": TIME, "type": "DAILY_FINANCING", "financing": "-0.5100",
+    "positionFinancings": [{"instrument": "EUR_USD", "financing": "-0.5000"}, {"instrument": "XAU_USD", "financing": "0.0200"}],
+}  # fmt: skip
+TRANSFER = {
+    "id": "11", "accountID": "a", "batchID": "11", "time": TIME, "type": "TRANSFER_FUNDS", "amount": "-3.0000",
+    "fundingReason": "ADJUSTMENT",
 }  # fmt: skip
 PRICE = {
     "type": "PRICE", "time": TIME, "instrument": "EUR_USD", "tradeable": True, "status": "tradeable",
@@ -136,7 +145,7 @@ DECODERS: dict[str, tuple[Callable[[bytes], None], tuple[bytes, ...]]] = {
     "price": (price, (encoded(PRICE), b'{"type":"HEARTBEAT","time":"x"}')),
     "account": (account, (encoded(ACCOUNT),)),
     "instruments": (listed, (encoded(INSTRUMENTS),)),
-    "since": (since, (encoded({"transactions": [CREATE, FILL, CANCEL], "lastTransactionID": "9"}),)),
+    "since": (since, (encoded({"transactions": [CREATE, FILL, CANCEL, FINANCING, TRANSFER], "lastTransactionID": "11"}),)),
     "pages": (pages, (b'{"pages":["https://x/idrange?from=1&to=9"],"lastTransactionID":"9","count":9}',)),
     "deal": (
         deal,

@@ -278,4 +278,6 @@ def test_the_books_are_those_of_the_venue_after_a_day_of_trading(world: World) -
     # A point of one unit is 10^-5 dollars. What was realized is what was got, less what is still in the position.
     spent = sum(qty * fill.price * 1_000 for qty, fill in zip(signed, fills, strict=True))
     held = world.book.account.holding(world.venue.engine.exchange.listings["EUR_USD"])
-    assert world.venue.ledger()["balances"][ACCOUNT]["USD"] - BALANCE == held.value_open - spent
+    # OANDA books whole ten-thousandths of a dollar for each fill.
+    difference = world.venue.ledger()["balances"][ACCOUNT]["USD"] - BALANCE - (held.value_open - spent)
+    assert abs(difference) <= len(fills) * 10**4 // 2

@@ -59,7 +59,7 @@ def test_each_environment_opens_its_own_accounts() -> None:
         ({"environment": Environment.TEST}, "address: the venue's own endpoints"),
         ({"address": ""}, "address: this key is missing"),
         ({"address": "10.0.0.1:80"}, "is not this machine"),
-        ({"account": "main/../x"}, "account: .*reads unlike"),
+        ({"account": "101-001/../x"}, "account: .*reads unlike"),
         ({"settings": settings(surprise=1)}, "settings: .*surprise"),
         ({"settings": settings(requests_per_s=30)}, "must leave something of requests_per_s"),
         ({"settings": settings(look_s=0.0)}, "look_s must be more than 0"),

@@ -6,11 +6,12 @@ from hypothesis import strategies as st
 
 from adapters.sim import wire
 from core.commands import CancelAll, CancelOrder, OrderCommand, ReplaceOrder, SubmitOrder
-from core.enums import AggressorSide, LiquiditySide, MarketStatus, OrderType, Reason, Side, TimeInForce
+from core.enums import AggressorSide, CashKind, LiquiditySide, MarketStatus, OrderType, Reason, Side, TimeInForce
 from core.events import (
     AnyOrderEvent,
     Book,
     CancelRejected,
+    CashMoved,
     GapDetected,
     OrderAccepted,
     OrderCanceled,
@@ -74,6 +75,18 @@ fills = st.builds(
     numbers,
     st.sampled_from(("USD", "BTC")),
 )
+movements = st.builds(
+    CashMoved,
+    stamps,
+    stamps,
+    st.just("SIM"),
+    st.text(min_size=1, max_size=20),
+    st.sampled_from(CashKind),
+    st.sampled_from(("USD", "BTC")),
+    numbers,
+    st.just("") | names,
+    quantities,
+)
 reasons = st.sampled_from(Reason)
 order_events: st.SearchStrategy[AnyOrderEvent] = st.one_of(
     fills,
@@ -111,6 +124,7 @@ states = st.builds(
     st.dictionaries(names, numbers),
     st.none() | st.frozensets(names),
     quantities,
+    cash_moves=st.lists(movements, max_size=3).map(tuple),
 )
 
 requests: st.SearchStrategy[wire.Request] = st.one_of(
@@ -134,6 +148,7 @@ answers: st.SearchStrategy[wire.Answer] = st.one_of(
     st.builds(wire.LoggedIn, quantities, stamps, states),
     st.builds(wire.LoginRefused, texts),
     st.builds(wire.OrderEvents, quantities, st.lists(order_events, max_size=4).map(tuple)),
+    st.builds(wire.CashEvents, quantities, st.lists(movements, max_size=4).map(tuple)),
     st.builds(wire.MarketEvents, quantities, st.lists(market_events, max_size=4).map(tuple)),
     st.builds(wire.StateReply, numbers, quantities, states),
     st.builds(wire.Done, numbers),

@@ -12,12 +12,13 @@ from adapters.sim import wire
 from adapters.sim.session import TradeSession
 from adapters.sim.wire import Frames, decode_request, encode
 from core.commands import CancelAll, CancelOrder, OrderCommand, ReplaceOrder, SubmitOrder
-from core.enums import LiquiditySide, OrderType, Reason, Side
+from core.enums import CashKind, LiquiditySide, OrderType, Reason, Side
 from core.errors import RefusedError, TransportError, VenueProtocolError
 from core.events import (
     AnyEvent,
     AnyOrderEvent,
     CancelRejected,
+    CashMoved,
     GapDetected,
     OrderAccepted,
     OrderCanceled,
@@ -140,9 +141,25 @@ def test_a_state_is_about_our_instruments_and_a_login_goes_on_from_the_last_even
     assert Talk().connect().last_event == wire.FIRST_LOGIN
 
 
+def test_money_counts_in_one_series_with_orders_and_comes_again_with_a_state(talk: Talk) -> None:
+    moved = CashMoved(1, 1, "SIM", "M2", CashKind.FUNDING, "USD", -5, KEY)
+    talk.session.take_login_state()
+    talk.happens(OrderAccepted(1, 1, 1, 100, 5))
+    assert talk.hear(wire.CashEvents(2, (moved,))) == [moved]
+    talk.number = 2
+    talk.session.lost(2)
+    assert talk.connect(VenueState((), (), {}, cash_moves=(moved,))).last_event == 2
+    state = talk.session.take_login_state()
+    assert state is not None
+    assert state.cash_moves == (moved,)
+    with pytest.raises(VenueProtocolError, match="event 3 of the account is missing: 4 came"):
+        talk.hear(wire.CashEvents(4, (moved,)))
+
+
 @pytest.mark.parametrize(
     "answer",
     [
+        wire.CashEvents(2, (CashMoved(1, 1, "SIM", "M1", CashKind.FUNDING, "USD", -5),)),
         wire.OrderEvents(2, (OrderAccepted(1, 1, 1, 100, 5),)),
         wire.OrderEvents(0, (OrderAccepted(1, 1, 1, 100, 5),)),
         wire.OrderEvents(1, (OrderRejected(1, 1, 1, Reason.DUPLICATE_ID),)),
@@ -162,7 +179,7 @@ def test_what_came_before_a_contradiction_counts(talk: Talk) -> None:
     talk.session.take_login_state()
     first = wire.OrderEvents(1, (fill(1, 4),))
     assert talk.hear(first, wire.OrderEvents(7, (fill(1, 3),))) == [fill(1, 4)]
-    with pytest.raises(VenueProtocolError, match="order event 2 is missing"):
+    with pytest.raises(VenueProtocolError, match="event 2 of the account is missing"):
         talk.session.tick(2)
     talk.number = 1
     talk.session.lost(3)

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from adapters.sim import wire
 from adapters.sim.wire import Frames, decode_answer, decode_request, encode
 from core.commands import CancelOrder
-from core.enums import LiquiditySide, Side
+from core.enums import CashKind, LiquiditySide, Side
 from core.errors import VenueProtocolError
-from core.events import Book, OrderFilled, Quote
+from core.events import Book, CashMoved, OrderFilled, Quote
 from core.venue_adapter import VenueOrder, VenueState
 from tests.adapters.sim.records import answers, requests
 
@@ -99,6 +99,7 @@ def test_a_message_of_anything_at_all_is_a_message_or_the_other_sides_fault(tag:
 
 
 FILL = OrderFilled(1, 1, 5, "ACME.SIM", "1-1", Side.BUY, 100, 10, 0, LiquiditySide.MAKER, 0, "USD")
+MOVED = CashMoved(1, 1, "SIM", "M1", CashKind.FUNDING, "USD", -5)
 
 
 @pytest.mark.parametrize(
@@ -126,6 +127,9 @@ def test_requests_that_cannot_be(message: wire.Request) -> None:
         wire.OrderEvents(1, (msgspec.structs.replace(FILL, ts_event=-1),)),
         wire.OrderEvents(1, (msgspec.structs.replace(FILL, price=1 << 63),)),
         wire.OrderEvents(1, (FILL,) * (wire.EVENTS_PER_MESSAGE_MAX + 1)),
+        wire.CashEvents(1, (msgspec.structs.replace(MOVED, movement_id=""),)),
+        wire.CashEvents(1, (msgspec.structs.replace(MOVED, amount=1 << 63),)),
+        wire.LoggedIn(0, 0, VenueState((), (), {}, cash_moves=(msgspec.structs.replace(MOVED, venue=""),))),
         wire.MarketEvents(1, (Quote(1, 1, "ACME.SIM", 1, -1, 2, 1),)),
         wire.MarketEvents(1, (Book(1, 1, "ACME.SIM", ((5, 1), (6, 1)), ()),)),
         wire.MarketEvents(1, (Book(1, 1, "ACME.SIM", ((5, 1), (5, 1)), ()),)),

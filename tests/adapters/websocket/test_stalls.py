@@ -11,6 +11,8 @@ import pytest
 from tests.adapters.websocket.server import TEXT, frame, handshake_answer
 from tests.adapters.websocket.test_link import connect
 
+SILENCE_S = 1.5  # so long the other side's thread may be off the processor
+
 
 @pytest.mark.parametrize("use_uvloop", [False, True])
 def test_a_loop_that_stood_still_takes_nobody_for_silent(use_uvloop: bool) -> None:
@@ -32,10 +34,10 @@ def test_a_loop_that_stood_still_takes_nobody_for_silent(use_uvloop: bool) -> No
     thread.start()
 
     async def run() -> None:
-        link = await connect(f"ws://127.0.0.1:{listener.getsockname()[1]}/", silence_timeout_s=1.0)
+        link = await connect(f"ws://127.0.0.1:{listener.getsockname()[1]}/", silence_timeout_s=SILENCE_S)
         assert await link.receive() == "beat"
         for _ in range(2):
-            threading.Event().wait(1.4)  # the loop is blocked on purpose
+            threading.Event().wait(SILENCE_S + 0.3)  # the loop is blocked on purpose
             await anyio.sleep(0.2)
             assert link.is_open
         is_over.set()

@@ -12,7 +12,7 @@ import pytest
 
 from core.enums import InstrumentClass, TradingState
 from core.instruments import Instrument
-from core.trader_state import PositionRecord, TraderState
+from core.trader_state import ForeignRecord, PositionRecord, TraderState
 from daemon.drill.auditor import Books, Oracle, judge_books, judge_secrets, judge_state
 
 KEY = "ACME.VENUE"
@@ -90,10 +90,12 @@ def books() -> Books:
     return Books(Counter({"us-1-1": 1, "us-1-2": 1}), filled, state)
 
 
-def judged(there: dict[str, Any], here: Books, foreign: dict[str, int] | None = None) -> list[Oracle]:
+def judged(
+    there: dict[str, Any], here: Books, foreign: dict[str, int] | None = None, reporting: tuple[str, ...] = ()
+) -> list[Oracle]:
     ledgers = {"VENUE": there}
     found = judge_books(here, ledgers, ACCOUNTS, PREFIXES)
-    found += judge_state(here, ledgers, ACCOUNTS, [INSTRUMENT], {"USD": 1_000 * MONEY}, foreign or {})
+    found += judge_state(here, ledgers, ACCOUNTS, [INSTRUMENT], {"USD": 1_000 * MONEY}, foreign or {}, reporting)
     return [breach.oracle for breach in found]
 
 
@@ -184,6 +186,29 @@ def test_foreign_fills_are_counted_or_are_exactly_what_is_missing() -> None:
     assert judged(there, books(), {KEY: 10}) == []
     there["positions"]["main"][KEY] = 35
     assert judged(there, books(), {KEY: 10}) == [Oracle.LEDGER]
+
+
+def with_funding(*, booked: int) -> tuple[dict[str, Any], Books]:
+    """The venue has moved 3 of ours twice, and 4 before the account began; `booked` of the three are in our books."""
+    there, here = ledger(), books()
+    move = {"account": "main", "instrument_id": KEY, "currency": "USD", "amount": -3, "ts": 9, "cause": "funding"}
+    there["cash"] = [{**move, "amount": -4, "ts": 0}, move, move, {**move, "account": "other"}]
+    assert here.state is not None
+    here.moves = {("VENUE", f"M{number}"): (KEY, "USD", -3) for number in range(booked)}
+    cash = {"USD": str(1_000 * MONEY - 10 - 3 * booked)}
+    here.state = msgspec.structs.replace(here.state, cash=cash, foreign=ForeignRecord(begun_ts=5))
+    return there, here
+
+
+@pytest.mark.parametrize(
+    ("booked", "oracles"),
+    [(2, []), (1, [Oracle.LEDGER]), (0, [Oracle.LEDGER, Oracle.LEDGER]), (3, [Oracle.ONCE]), (9, [Oracle.ONCE, Oracle.LEDGER])],
+)
+def test_money_that_moves_without_a_fill_is_held_against_the_venues(booked: int, oracles: list[Oracle]) -> None:
+    """Of the sum two fills leave a tolerance of 4: less than that, only the movements themselves show."""
+    there, here = with_funding(booked=booked)
+    assert judged(there, here, reporting=("VENUE",)) == oracles
+    assert judged(there, here) == [], "a venue that does not report it is not held to it"
 
 
 def test_a_secret_is_found_wherever_it_was_written(tmp_path: Path) -> None:

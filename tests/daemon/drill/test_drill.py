@@ -102,7 +102,7 @@ def test_each_deed_is_known_where_it_is_done(venue: str) -> None:
         simulated.venue.advance(ts)
         by_hand = plan_of(58, connection.adapter).deeds
         assert by_hand is not None
-        scene = Scene(instrument, symbol, simulated.account, 0)
+        scene = Scene(instrument, symbol, simulated.account, 1)
         for make in (by_hand, plan.deeds, plan.after):
             for name, arguments in make(scene) if make is not None else ():
                 simulated.venue.act(ts, name, arguments)
@@ -175,9 +175,9 @@ def test_an_order_whose_answer_is_lost_is_found_out(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(SECONDS_MAX)
-def test_an_adapter_that_books_what_is_no_fill_is_found_out(tmp_path: Path) -> None:
+def test_an_adapter_that_books_fees_as_rebates_is_found_out(tmp_path: Path) -> None:
     broken = str(Path(__file__).parent / "broken")
-    arguments = ("--venue", "DERIBIT", "--alone", "--fault", "23", "--keep", "kept")
+    arguments = ("--venue", "DERIBIT", "--alone", "--fault", "22", "--keep", "kept")
     code, found = drill(*arguments, cwd=tmp_path, python_path=broken)
     (verdict,) = found["drills"]
     assert (code, verdict["result"]) == (ExitCode.MISMATCH, "BROKEN"), verdict

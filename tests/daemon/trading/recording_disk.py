@@ -67,6 +67,13 @@ class RecordingDisk(DiskFiles):
                 self.names_before[folder, path.name] = inode
                 self.files_before[inode] = path.read_bytes()
 
+    def take_over(self, before: RecordingDisk) -> None:
+        """Go on where another process's view of the same disk has ended: what it did not sync is not synced yet."""
+        assert before.root == self.root
+        self.steps = before.steps
+        self.names_before, self.files_before = before.names_before, before.files_before
+        self._inodes, self._next = before._inodes, before._next
+
     def note(self, what: str, value: Any) -> None:
         self.steps.append(Note(what, value))
 

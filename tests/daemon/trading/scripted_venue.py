@@ -13,9 +13,9 @@ from pydantic import BaseModel, ConfigDict
 
 from core.approved import Approved
 from core.commands import CancelAll, CancelOrder, SubmitOrder
-from core.enums import LiquiditySide, Reason, Side
+from core.enums import CashKind, LiquiditySide, Reason, Side
 from core.errors import TransportError
-from core.events import AnyEvent, OrderAccepted, OrderCanceled, OrderFilled, Quote
+from core.events import AnyEvent, CashMoved, OrderAccepted, OrderCanceled, OrderFilled, Quote
 from core.instruments import Instrument
 from core.order_store import FOREIGN_ORDER_ID
 from core.strategy import Subscription
@@ -54,6 +54,7 @@ class ScriptedVenue:
         self.not_found_ns = not_found_ns
         self.orders: dict[str, VenueOrder] = {}  # by the venue's name
         self.executions: list[OrderFilled] = []
+        self.cash_moves: list[CashMoved] = []
         self.position = 0
         self.sent: list[Any] = []
         self.adopted: dict[str, int] = {}
@@ -94,6 +95,20 @@ class ScriptedVenue:
             del self.orders[name]
         order_id = self.adopted.get(name) or order.client_order_id or FOREIGN_ORDER_ID
         return self._book(order_id, order.side, order.price or PRICE, qty, left, is_streamed=not self.loses_fills)
+
+    def move_cash(self, amount: int, *, is_streamed: bool = True, ts: int | None = None) -> CashMoved:
+        """Funding of the instrument."""
+        now = self.clock.now() if ts is None else ts
+        name = f"m{len(self.cash_moves) + 1}"
+        moved = CashMoved(now, now, "SIM", name, CashKind.FUNDING, "USD", amount, INSTRUMENT)
+        self.cash_moves.append(moved)
+        if is_streamed:
+            self._events.append(moved)
+        return moved
+
+    def fill_again(self, fill: OrderFilled, qty: int) -> OrderFilled:
+        """More of an order that is done."""
+        return self._book(fill.client_order_id, fill.side, fill.price, qty, 0, is_streamed=True)
 
     def drop(self, name: str) -> None:
         """The order is gone, and the stream does not say."""
@@ -163,4 +178,11 @@ class ScriptedVenue:
         if not self.is_reachable:
             raise TransportError("the venue cannot be reached")
         executions = [fill for fill in self.executions if fill.ts_event >= since_ts]
-        return VenueState(tuple(self.orders.values()), tuple(executions), {INSTRUMENT: self.position}, None, self.not_found_ns)
+        return VenueState(
+            tuple(self.orders.values()),
+            tuple(executions),
+            {INSTRUMENT: self.position},
+            None,
+            self.not_found_ns,
+            cash_moves=tuple(moved for moved in self.cash_moves if moved.ts_event >= since_ts),
+        )

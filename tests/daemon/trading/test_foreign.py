@@ -182,6 +182,25 @@ def test_by_default_what_is_not_ours_halts(tmp_path: Path, monkeypatch: pytest.M
     assert "foreign" in run.watcher.kinds()
 
 
+def test_more_than_an_order_asked_for_halts_and_ends_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def story(run: Running) -> None:
+        run.venue.tell(BUY_ONE)
+        await run.until(lambda: run.venue.orders)
+        (name,) = run.venue.orders
+        fill = run.venue.fill(name, run.venue.orders[name].leaves_qty)
+        await run.until(lambda: position(run)[0])
+        before = position(run)
+        run.venue.say(fill)  # once more: known
+        run.venue.fill_again(fill, qty=2)
+        await run.until(lambda: run.trader.risk.trading_state is TradingState.HALTED)
+        assert "is of an order of ours that asked for less" in run.daemon.session.latched.reason
+        assert (position(run), run.daemon.session.failure) == (before, None)
+        assert (await run.daemon.reconciling.ask()).differences != ()
+
+    run = play(tmp_path, monkeypatch, story)
+    assert run.end is ExitCode.MISMATCH, "the positions differ at the end"
+
+
 def test_what_halted_under_one_policy_is_taken_over_by_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The way out of a halt for a trade by hand: start again with `adopt`."""
     venues: list[ScriptedVenue] = []

@@ -9,7 +9,7 @@ import anyio
 import pytest
 
 from core.enums import OrderStatus, Reason, Side, TradingState
-from core.events import OrderCanceled, OrderDenied, OrderFilled, OrderOutcomeUnknown, VenueCompared
+from core.events import CashMoved, OrderCanceled, OrderDenied, OrderFilled, OrderOutcomeUnknown, VenueCompared
 from daemon.exit_codes import ExitCode
 from daemon.replay import replay
 from tests.daemon.trading.daemon_harness import Running, play
@@ -62,6 +62,40 @@ def test_a_fill_that_the_stream_lost_is_booked_once(tmp_path: Folder, monkeypatc
     assert len([record for record in run.records() if isinstance(record, OrderFilled)]) == 2
     assert run.trader.risk.trading_state is TradingState.ACTIVE
     check_replay(run)
+
+
+def test_money_that_the_stream_lost_is_booked_once(tmp_path: Folder, monkeypatch: Patch) -> None:
+    async def story(run: Running) -> None:
+        before = run.trader.portfolio.cash["USD"]
+        lost = run.venue.move_cash(-700, is_streamed=False)
+        run.venue.move_cash(-9, ts=1)  # what the stream says happens now, whatever a venue dates it
+        await run.until(lambda: run.trader.cash.booked == 1)
+        assert run.trader.portfolio.cash["USD"] == before - 9
+        found = await run.daemon.reconciling.ask()
+        assert found.facts == ("movement m1 of SIM, funding in USD, was not booked",)
+        assert run.trader.portfolio.cash["USD"] == before - 709
+        # It comes after all.
+        run.venue.say(lost)
+        await run.until(lambda: run.trader.cash.duplicates == 1)
+        assert (await run.daemon.reconciling.ask()).facts == ()
+        # What is agreed on is not asked for again.
+        assert run.trader.foreign.agreed_fill_ts == lost.ts_event
+
+    run = play(tmp_path, monkeypatch, story)
+    moved = [record.movement_id for record in run.records() if isinstance(record, CashMoved)]
+    assert moved == ["m2", "m1", "m1"]
+    assert run.trader.portfolio.by_instrument["ACME.SIM"].carry == -709
+    check_replay(run)
+
+
+def test_money_that_is_older_than_the_account_is_in_the_cash_that_it_began_with(tmp_path: Folder, monkeypatch: Patch) -> None:
+    async def story(run: Running) -> None:
+        run.venue.move_cash(-700, is_streamed=False, ts=run.trader.foreign.begun_ts - 1)
+        run.venue.move_cash(-30, is_streamed=False, ts=run.trader.foreign.begun_ts)
+        found = await run.daemon.reconciling.ask()
+        assert found.facts == ("movement m2 of SIM, funding in USD, was not booked",)
+
+    check_replay(play(tmp_path, monkeypatch, story))
 
 
 def test_an_order_that_the_venue_lost_is_ended_by_a_record(tmp_path: Folder, monkeypatch: Patch) -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from adapters.sim import wire
 from adapters.sim.wire import Frames, decode_answer, encode
 from core.commands import CancelAll, CancelOrder, OrderCommand, ReplaceOrder, SubmitOrder
-from core.enums import OrderType, Reason, Side
+from core.enums import CashKind, OrderType, Reason, Side
 from core.errors import CapacityError
 from core.events import CancelRejected, OrderAccepted, OrderCanceled, OrderEvent, OrderFilled, OrderRejected, Quote
 from core.units import INT64_MAX
@@ -158,6 +158,36 @@ def test_a_reconnect_gets_the_executions_behind_the_last_event_seen() -> None:
         _, (logged_in, *_) = place.connect(last_event=seen)
         assert isinstance(logged_in, wire.LoggedIn)
         assert [fill.client_order_id for fill in logged_in.state.executions] == expected, seen
+
+
+def test_money_that_moves_is_told_kept_and_told_again() -> None:
+    place = Place()
+    peer, _ = place.connect()
+    switch, _ = place.connect("switch")
+    place.send(peer, buy(1))
+    moved = place.exchange.move_cash(place.ts, CashKind.FUNDING, "USD", -7, INSTRUMENT)
+    assert (moved.venue, moved.movement_id) == ("SIM", "M2")
+    assert [answer for answer in place.heard(peer) if isinstance(answer, wire.CashEvents)] == [wire.CashEvents(2, (moved,))]
+    assert place.heard(switch) == []
+    assert place.lines[-1] == {
+        "kind": "cash_moved",
+        "ts": place.ts,
+        "number": 2,
+        "venue": "SIM",
+        "movement_id": "M2",
+        "cash_kind": "FUNDING",
+        "currency": "USD",
+        "amount": -7,
+        "instrument_id": INSTRUMENT,
+        "client_order_id": 0,
+    }
+    for since_ts, expected in ((place.ts, (moved,)), (place.ts + 1, ())):
+        (reply,) = (each for each in place.say(peer, wire.Query(1, since_ts)) if isinstance(each, wire.StateReply))
+        assert (reply.number, reply.state.cash_moves) == (2, expected)
+    for seen, expected in ((wire.FIRST_LOGIN, ()), (1, (moved,)), (2, ())):
+        _, (logged_in, *_) = place.connect(last_event=seen)
+        assert isinstance(logged_in, wire.LoggedIn)
+        assert logged_in.state.cash_moves == expected, seen
 
 
 @pytest.mark.parametrize(

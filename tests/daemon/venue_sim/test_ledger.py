@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from core.errors import ConfigError, DataError, StorageError
+from core.errors import ConfigError, DataError, StorageError, TransportError
 from core.events import OrderFilled
 from daemon.config.loader import load_config
 from daemon.venue_sim.account import VenueAccount
@@ -29,7 +29,11 @@ def lived(folder: Path, seed: int) -> tuple[World, Path]:
     for _ in range(120):
         if world.peer is None:
             world.connect()
-        world.turn()
+        try:
+            world.turn()
+        except TransportError:
+            # A login of ours that came while the one before was still there.
+            world.cut()
     path = folder / "ledger.jsonl"
     ledger = LedgerFile(path)
     for line in [{"kind": "opened", "ts": 1, "venue": "SIM", "life": 1}, *world.lines]:
@@ -46,6 +50,9 @@ def test_the_file_says_what_the_venue_knew(tmp_path: Path, seed: int) -> None:
     assert found.number == world.exchange.number
     assert found.positions.get(INSTRUMENT, 0) == account.positions[INSTRUMENT]
     assert found.open_orders == {order_id: order.leaves_qty for order_id, order in account.open.items()}
+    assert [(number, moved.movement_id, moved.kind, moved.amount) for number, moved in found.cash_moves] == [
+        (number, moved.movement_id, moved.kind, moved.amount) for number, moved in account.cash_moves
+    ]
     stamped = [(number, fill) for number, fill in account.executions]
     assert [(number, _without_stamp(fill)) for number, fill in found.executions] == [
         (number, _without_stamp(fill)) for number, fill in stamped
@@ -90,6 +97,7 @@ def test_the_next_life_goes_on_where_the_last_one_ended(tmp_path: Path) -> None:
     account = opened.exchange.account
     assert account.open == {}
     assert account.positions[INSTRUMENT] == world.exchange.account.positions[INSTRUMENT]
+    assert account.cash_moves == before.cash_moves
     assert opened.exchange.number == before.number + len(before.open_orders)
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     assert [line["client_order_id"] for line in lines if line.get("reason") == "CLOSED"] == list(before.open_orders)

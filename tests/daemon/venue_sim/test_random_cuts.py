@@ -15,9 +15,9 @@ import pytest
 
 from adapters.sim.session import TradeSession
 from core.approved import Approved
-from core.enums import OrderStatus, Side, TradingState
+from core.enums import CashKind, OrderStatus, Side, TradingState
 from core.errors import TransportError
-from core.events import AnyEvent, OrderFilled, Quote, Started, StateRestored, TradingStateSet
+from core.events import AnyEvent, CashMoved, OrderFilled, Quote, Started, StateRestored, TradingStateSet
 from core.restore import capture
 from core.strategy import Subscription
 from core.trader import Trader
@@ -30,6 +30,7 @@ from tests.daemon.trading.harness import load
 from tests.daemon.venue_sim.random_market import INSTRUMENT, RandomMarket
 
 STEPS = 400
+MONEY_PER_POINT = 10**6  # prices are cents, money 10^-8
 STEP_NS_MAX = 4_000_000
 SETTINGS = Settings(
     account="main", tokens={"trade": ("",), "switch": ("",), "watch": ("",)}, instrument_ids=frozenset((INSTRUMENT,))
@@ -65,18 +66,22 @@ class World:
 
     def __init__(self, folder: Path, seed: int) -> None:
         self.draw = random.Random(seed)
+        self.money_draw = random.Random(f"money {seed}")
         self.ts = 1_000_000_000
         self.market = RandomMarket(self.draw)
         self.lines: list[dict[str, Any]] = []
         self.exchange = Exchange(self.market, VenueAccount({INSTRUMENT: 0}), SETTINGS, self.lines.append)
         self.session = TradeSession(account="main", token="", instrument_ids=[INSTRUMENT], subscriptions=[SUBSCRIPTION])
         self.trader = self.make_trader(folder)
+        self.cash_start = self.trader.portfolio.cash["USD"]
         self.peer: Peer | None = None
         self.to_venue = bytearray()
         self.to_us = bytearray()
         self.is_sending = False
+        self.has_begun = False  # what was moved before the first login is in the cash that the account began with
         self.stale: tuple[Peer, bytes] | None = None
         self.booked: list[tuple[int, str]] = []
+        self.moved: list[str] = []  # movements of money, as they were booked
         self.cuts = self.unknown = 0
 
     def make_trader(self, folder: Path) -> Trader:
@@ -92,8 +97,10 @@ class World:
 
     def step_trader(self, event: AnyEvent) -> None:
         event = msgspec.structs.replace(event, ts_init=self.ts)
-        before = self.trader.portfolio.fills_booked
+        before, moved_before = self.trader.portfolio.fills_booked, self.trader.cash.booked
         made = self.trader.step(event)
+        if isinstance(event, CashMoved) and self.trader.cash.booked != moved_before:
+            self.moved.append(event.movement_id)
         if isinstance(event, OrderFilled) and self.trader.portfolio.fills_booked != before:
             self.booked.append((event.client_order_id, event.execution_id))
         for command in made:
@@ -145,12 +152,14 @@ class World:
 
     def turn(self) -> None:
         self.ts += self.draw.randrange(1, STEP_NS_MAX)
+        if self.has_begun and self.money_draw.random() < 0.05:
+            self.exchange.move_cash(self.ts, CashKind.FUNDING, "USD", self.money_draw.randint(-1_000, 1_000), INSTRUMENT)
         if self.peer is None:
             if self.draw.random() < 0.5:
                 self.connect()
             self.exchange.advance(self.ts)
             return
-        if self.draw.random() < 0.03:
+        if self.draw.random() < 0.05:
             self.cut()
             return
         self.exchange.advance(self.ts)
@@ -169,7 +178,7 @@ class World:
         state = self.session.take_login_state()
         if state is not None:
             self.reconcile(state)
-            self.is_sending = True
+            self.is_sending = self.has_begun = True
         for event in events:
             self.step_trader(event)
         self.deliver_stale()
@@ -210,6 +219,14 @@ def check(world: World) -> None:
     filled = [(line["client_order_id"], line["execution_id"]) for line in world.lines if line["kind"] == "filled"]
     assert sorted(world.booked) == sorted(filled)
     assert len(set(filled)) == len(filled)
+    moved = [line for line in world.lines if line["kind"] == "cash_moved"]
+    assert sorted(world.moved) == sorted(line["movement_id"] for line in moved)
+    paid = sum(
+        line["price"] * line["qty"] * MONEY_PER_POINT * (-1) ** line["side"].startswith("B")
+        for line in world.lines
+        if line["kind"] == "filled"
+    )
+    assert world.trader.portfolio.cash["USD"] == world.cash_start + paid + sum(line["amount"] for line in moved)
     submitted = [line["client_order_id"] for line in world.lines if line["kind"] == "submit"]
     assert len(set(submitted)) == len(submitted)
     assert (
@@ -236,4 +253,5 @@ def test_a_wire_that_breaks_anywhere_loses_and_repeats_nothing(tmp_path: Path, s
         raise
     assert world.cuts > 0
     assert world.booked
+    assert world.moved
     assert world.unknown > 0

@@ -368,8 +368,14 @@ def test_funding_moves_cash_from_longs_to_shorts(venue: DeribitVenue) -> None:
     them.sell(1_000, 50_000.0)
     before = [dict(account.cash) for account in venue.accounts.values()]
     venue.fund(venue.now, PERPETUAL, 100_000)  # 0.01 % of 0.02 BTC
-    moved = [account.cash["BTC"] - cash["BTC"] for account, cash in zip(venue.accounts.values(), before, strict=True)]
-    assert moved == [-200, 200]
+
+    def moved() -> list[int]:
+        return [account.cash["BTC"] - cash["BTC"] for account, cash in zip(venue.accounts.values(), before, strict=True)]
+
+    assert moved() == [0, 0]
+    venue.settle_session(venue.now)
+    assert moved() == [-200, 200]
+    assert [row["amount"] for row in venue.ledger()["cash"]] == [-200, 200]
 
 
 def test_an_options_fee_is_a_share_of_the_coin_and_capped(venue: DeribitVenue) -> None:

@@ -30,7 +30,7 @@ def on_virtual_loop(program: Program) -> list[Any]:
 
 
 class SkippingSelector(selectors.DefaultSelector):
-    """Does not wait for the next timer: its clock is there at once, and no stall of the machine comes between two of them."""
+    """Does not wait for a timer that is next: its clock is there at once, and no stall comes between two timers."""
 
     now_s = 0.0
 

@@ -20,12 +20,14 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from functools import partial
 
+from tests.sim.whole.guarded import begin_process, run_guarded
 from tests.sim.whole.verdict import STEPS, Verdict
 from tests.sim.whole.world import VENUES, run_world
 
 SEEDS = 10_000
 WORLDS_PER_PROCESS = 500  # then a new one takes over: what leaks in so many is no matter
 VIOLATED_MAX = 5  # then no more worlds are begun
+TOLD_S = 10.0  # between two signs of progress
 NS_PER_HOUR = 3_600 * 10**9
 
 
@@ -41,6 +43,7 @@ class Total:
     fills: int = 0
     lives: int = 0
     fired: Counter[str] = field(default_factory=Counter)
+    venues: Counter[str] = field(default_factory=Counter)
     violated: list[Verdict] = field(default_factory=list)
 
     def add(self, verdict: Verdict) -> None:
@@ -51,8 +54,18 @@ class Total:
         self.fills += verdict.fills
         self.lives += verdict.lives
         self.fired.update(verdict.fired)
+        self.venues.update(verdict.venues)
         if verdict.violations:
             self.violated.append(verdict)
+
+    def progress(self, worlds: int) -> str:
+        found = self.as_json()
+        seconds = time.perf_counter() - self.began
+        left_min = (worlds - self.worlds) * seconds / self.worlds / 60
+        rates = (
+            f"{found['worlds_per_s']} worlds, {found['events_per_s']:,} events, {found['venue_hours_per_s']} venue-hours a second"
+        )
+        return f"{self.worlds:,} of {worlds:,} worlds, {len(self.violated)} violated; {rates}; {left_min:.0f} min left"
 
     def as_json(self) -> dict[str, object]:
         seconds = time.perf_counter() - self.began
@@ -66,34 +79,42 @@ class Total:
             "orders": self.orders,
             "fills": self.fills,
             "lives": self.lives,
+            "venues": dict(sorted(self.venues.items())),
             "fired": dict(sorted(self.fired.items())),
         }
 
 
 def smallest(verdict: Verdict, venues: tuple[str, ...]) -> Verdict:
     """The same world with as few steps as still violate it."""
+    begin_process()
     for steps in range(verdict.steps):
-        found = run_world(verdict.seed, steps=steps, venues=venues)
+        found = run_guarded(verdict.seed, steps=steps, venues=venues)
         if found.violations:
             return found
     return verdict
 
 
 def report(verdict: Verdict, venues: tuple[str, ...]) -> str:
-    chosen = "" if venues == tuple(VENUES) else f" ARGS='--venues {','.join(venues)}'"
+    chosen = f" ARGS='{_chosen(venues).strip()}'" if _chosen(venues) else ""
     lines = "".join(f"\n    {each[:1_000]}" for each in verdict.violations)
     return f"seed {verdict.seed}: {lines}\n  again: make sim SEED={verdict.seed} STEPS={verdict.steps}{chosen}"
 
 
+def _chosen(venues: tuple[str, ...]) -> str:
+    return "" if venues == tuple(VENUES) else f" --venues {','.join(venues)}"
+
+
 def verdicts(seeds: Iterable[int], steps: int, venues: tuple[str, ...], workers: int) -> Iterator[Verdict]:
     """As they come, in any order."""
-    run = partial(run_world, steps=steps, venues=venues)
+    run = partial(run_guarded, steps=steps, venues=venues)
     if workers == 1:
         yield from map(run, seeds)
         return
     # Spawned, not forked: each world begins in a process that knows nothing.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context, max_tasks_per_child=WORLDS_PER_PROCESS) as pool:
+    with ProcessPoolExecutor(
+        workers, mp_context=context, initializer=begin_process, max_tasks_per_child=WORLDS_PER_PROCESS
+    ) as pool:
         try:
             for done in as_completed([pool.submit(run, seed) for seed in seeds]):
                 yield done.result()
@@ -102,19 +123,24 @@ def verdicts(seeds: Iterable[int], steps: int, venues: tuple[str, ...], workers:
 
 
 def many(arguments: argparse.Namespace, venues: tuple[str, ...]) -> int:
+    begin_process()
     total, told = Total(), time.perf_counter()
-    for verdict in verdicts(
-        range(arguments.first, arguments.first + arguments.seeds), arguments.steps, venues, arguments.workers
-    ):
-        total.add(verdict)
-        if verdict.violations:
-            print(report(smallest(verdict, venues), venues), file=sys.stderr, flush=True)
-            if len(total.violated) >= VIOLATED_MAX:
-                print(f"{VIOLATED_MAX} worlds were violated: the others are left", file=sys.stderr)
-                break
-        if time.perf_counter() - told > 10 and not arguments.json:
-            told = time.perf_counter()
-            print(f"{total.worlds:,} of {arguments.seeds:,} worlds", file=sys.stderr, flush=True)
+    first, left = arguments.first, set(range(arguments.first, arguments.first + arguments.seeds))
+    is_cut = False
+    try:
+        for verdict in verdicts(sorted(left), arguments.steps, venues, arguments.workers):
+            total.add(verdict)
+            left.discard(verdict.seed)
+            if verdict.violations:
+                print(report(smallest(verdict, venues), venues), file=sys.stderr, flush=True)
+                if len(total.violated) >= arguments.violations:
+                    print(f"{len(total.violated)} worlds were violated: the others are left", file=sys.stderr)
+                    break
+            if time.perf_counter() - told > TOLD_S:
+                told = time.perf_counter()
+                print(total.progress(arguments.seeds), file=sys.stderr, flush=True)
+    except KeyboardInterrupt:
+        is_cut = True
     found = total.as_json()
     if arguments.json:
         print(json.dumps(found))
@@ -122,8 +148,12 @@ def many(arguments: argparse.Namespace, venues: tuple[str, ...]) -> int:
         print(f"{total.worlds:,} worlds in {found['seconds']} s, {len(total.violated)} violated")
         print(f"{found['events_per_s']:,} simulated events and {found['venue_hours_per_s']} venue-hours a second")
         print(f"{total.lives:,} lives of the daemon, {total.orders:,} orders, {total.fills:,} fills")
+        print("by venue: " + ", ".join(f"{venue} {count:,}" for venue, count in sorted(total.venues.items())))
         print("went wrong: " + ", ".join(f"{what} {times:,}" for what, times in sorted(total.fired.items())))
-    return 1 if total.violated else 0
+    if left:
+        again = f"--first {min(left)} --seeds {first + arguments.seeds - min(left)}"
+        print(f"every seed below {min(left)} is done; go on with: make sim ARGS='{again}{_chosen(venues)}'", file=sys.stderr)
+    return 1 if total.violated or is_cut else 0
 
 
 def one(arguments: argparse.Namespace, venues: tuple[str, ...]) -> int:
@@ -143,6 +173,7 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=SEEDS, help=f"how many (default {SEEDS:,})")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes")
     parser.add_argument("--venues", default=",".join(VENUES), help=f"of {','.join(VENUES)}: each world has some of these")
+    parser.add_argument("--violations", type=int, default=VIOLATED_MAX, help=f"then the others are left (default {VIOLATED_MAX})")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     venues = tuple(arguments.venues.split(","))

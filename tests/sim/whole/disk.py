@@ -18,27 +18,34 @@ class Killed(BaseException):
 class Disk(RecordingDisk):
     """One process's view of the files below `root`. After `die` nothing that it is told changes anything.
 
-    `die_at_call`: the process ends in the place of that call, counted from 1. `refuse_ppm`: calls that fail with ENOSPC or EIO.
+    `die_at_call`: the process ends in the place of that call, counted from 1. `refuse`: calls that fail with ENOSPC or EIO.
     """
 
     def __init__(self, root: Path, chance: random.Random, on_death: Callable[[], None]) -> None:
         super().__init__(root, self._before)
         self.calls = 0
         self.die_at_call: int | None = None
-        self.refusals_left = 0
+        self.refused = 0
+        self._refusals_left = 0
+        self._refused_kinds: tuple[str, ...] = ()
         self.is_dead = False
         self._chance = chance
         self._on_death = on_death
 
-    def _before(self, _kind: str) -> None:
+    def refuse(self, calls: int, kinds: tuple[str, ...] = ()) -> None:
+        """The next `calls` of these kinds fail; of any kind where none is named. 0: no more."""
+        self._refusals_left, self._refused_kinds = calls, kinds
+
+    def _before(self, kind: str) -> None:
         if self.is_dead:
             raise OSError(errno.EIO, "the process is dead")
         self.calls += 1
         if self.calls == self.die_at_call:
             self._on_death()
             raise Killed
-        if self.refusals_left:
-            self.refusals_left -= 1
+        if self._refusals_left and (not self._refused_kinds or kind in self._refused_kinds):
+            self._refusals_left -= 1
+            self.refused += 1
             raise OSError(self._chance.choice((errno.ENOSPC, errno.EIO)), "the disk refuses")
 
     def die(self) -> None:

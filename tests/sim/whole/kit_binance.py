@@ -14,6 +14,8 @@ from tests.sim.whole.venue_kit import Ledger
 ACCOUNT = "us"
 SYMBOLS = ("BTCUSDT", "ETHUSDT")
 STEP_NS = 1_000_000_000
+# A minute for the request budget, and the income history asked once more.
+REST_NS = 65_000_000_000
 FAULTS = (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 14, 15, 20, 22, 23, 24, 25, 26, 27, 29, 32, 34, 35, 37, 39, 40, 41, 42, 43)
 FAULTS_OF_DATA = (49, 50, 51, 53, 54, 55, 56, 59, 61, 62)
 
@@ -25,6 +27,12 @@ def _somebody_trades(random: Random, _ledger: Ledger) -> tuple[str, dict[str, An
 
 def _streams_end(random: Random, _ledger: Ledger) -> tuple[str, dict[str, Any]]:
     return ("shutdown", "cut")[random.below(2)], {}
+
+
+def _money_moves(random: Random, _ledger: Ledger) -> tuple[str, dict[str, Any]]:
+    if random.below(4):
+        return "fund", {"symbol": SYMBOLS[random.below(2)], "rate_ppb": random.below(600_000) - 300_000}
+    return "deposit", {"currency": "USDT", "amount": 1 + random.below(10**9)}
 
 
 def _name_executions(ledger: Ledger) -> None:
@@ -94,6 +102,7 @@ SPOT = Spec(
     faults=(*FAULTS, *FAULTS_OF_DATA),
     deeds=(_somebody_trades, _streams_end),
     name_executions=_name_executions,
+    rest_ns=REST_NS,
     prepare=_prepare,
 )
 USDM = Spec(
@@ -115,8 +124,9 @@ USDM = Spec(
     cash={"USDT": "100000"},
     secrets={"BINANCE_KEY": "us-key", "BINANCE_SECRET": "us-secret"},
     faults=(*FAULTS, *FAULTS_OF_DATA),
-    deeds=(_somebody_trades, _streams_end),
+    deeds=(_somebody_trades, _streams_end, _money_moves),
     name_executions=_name_executions,
+    rest_ns=REST_NS,
     prepare=_prepare,
 )
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from sim.venues.deribit.crowd import Crowd
 from sim.venues.deribit.venue import DeribitVenue
+from sim.venues.faults import Random
 from sim.virtual.agenda import Agenda
 from tests.sim.whole.kit_simulated import SimulatedKit, Spec
+from tests.sim.whole.venue_kit import Ledger
 
 PORT = 7002
 INVERSE, LINEAR = "BTC-PERPETUAL.DERIBIT", "ETH_USDC-PERPETUAL.DERIBIT"
@@ -24,6 +28,21 @@ def _prepare(simulator: DeribitVenue, seed: int) -> None:
         if f"{name}.DERIBIT" not in (INVERSE, LINEAR):
             market.mark = 0
     simulator.market_crowd = SlowCrowd(seed, simulator.now)
+
+
+def _funding(random: Random, _ledger: Ledger) -> tuple[str, dict[str, Any]]:
+    """Of the session: it is money once that is settled."""
+    return "fund", {"instrument_id": (INVERSE, LINEAR)[random.below(2)], "rate_ppb": random.below(2_000_000) - 1_000_000}
+
+
+def _session_ends(_random: Random, _ledger: Ledger) -> tuple[str, dict[str, Any]]:
+    return "session", {}
+
+
+def _money_comes_or_goes(random: Random, _ledger: Ledger) -> tuple[str, dict[str, Any]]:
+    kind = ("deposit", "withdrawal", "transfer", "correction")[random.below(4)]
+    amount = random.below(2_000) - 1_000
+    return "adjust", {"account": "main", "currency": ("BTC", "USDC")[random.below(2)], "amount": amount, "type": kind}
 
 
 SPEC = Spec(
@@ -115,7 +134,7 @@ position_qty_max = "0.040"
         59,
         61,
     ),
-    deeds=(),
+    deeds=(_funding, _funding, _session_ends, _money_comes_or_goes),
     prepare=_prepare,
 )
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from sim.venues.faults import Random
 from sim.venues.oanda.opening import ACCOUNTS
+from sim.venues.oanda.venue import OandaVenue
 from sim.virtual.agenda import Agenda
 from tests.sim.whole.kit_simulated import SimulatedKit, Spec
 from tests.sim.whole.venue_kit import Ledger
@@ -34,6 +35,25 @@ def _fills_a_part(random: Random, ledger: Ledger) -> tuple[str, dict[str, Any]] 
 
 def _cut(_random: Random, _ledger: Ledger) -> tuple[str, dict[str, Any]]:
     return "cut", {"account": ACCOUNT}
+
+
+def _day_ends(_random: Random, _ledger: Ledger) -> tuple[str, dict[str, Any]]:
+    """Positions pay or earn a day's interest; nothing happens where trades pay for each second."""
+    return "financing", {}
+
+
+def _money_comes_or_goes(random: Random, _ledger: Ledger) -> tuple[str, dict[str, Any]]:
+    name = ("transfer", "adjustment")[random.below(2)]
+    return name, {"account": ACCOUNT, "amount": (random.below(2_000) - 1_000) * 10**5}
+
+
+def _dividend(random: Random, _ledger: Ledger) -> tuple[str, dict[str, Any]]:
+    return "dividend", {"account": ACCOUNT, "instrument": "EUR_USD", "amount": (random.below(200) - 100) * 10**4}
+
+
+def _prepare(simulator: OandaVenue, seed: int) -> None:
+    """In one of three worlds trades pay for each second that they were open."""
+    simulator.engine.by_second = seed % 3 == 0
 
 
 SPEC = Spec(
@@ -88,7 +108,8 @@ position_qty_max = "20000"
     cash={"USD": "100000"},
     secrets={"OANDA_TOKEN": TOKEN},
     faults=(1, 2, 3, 4, 5, 8, 9, 10, 11, 14, 15, 20, 22, 24, 35, 37, 39, 40, 41, 42, 43, 49, 50, 51, 54, 55, 56, 62),
-    deeds=(_market_moves, _fills_a_part, _cut),
+    deeds=(_market_moves, _fills_a_part, _cut, _day_ends, _money_comes_or_goes, _dividend),
+    prepare=_prepare,
 )
 
 

@@ -13,6 +13,7 @@ import anyio
 
 from adapters.sim.address import Address
 from adapters.sim.wire import VENUE_ORDER_ID_MIN
+from core.enums import CashKind
 from core.errors import TransportError
 from core.identifiers import format_order_id
 from daemon.venue_sim.account import VenueAccount
@@ -64,6 +65,8 @@ class SimKit:
         )
         self.market = RandomMarket(random.Random(seed))
         self.exchange = Exchange(self.market, VenueAccount({INSTRUMENT: 0}), settings, self._lines.append)
+        # Of its own: what else happens in the world does not depend on it.
+        self._money = random.Random(f"money {seed}")
         self._ends: dict[int, tuple[Peer, asyncio.Transport]] = {}
 
     def config(self) -> str:
@@ -75,7 +78,13 @@ class SimKit:
         self._agenda.after(TURN_NS, self._turn)
 
     def act(self, random: Random) -> str:
-        return "nothing"
+        """Money moves without a fill: of the instrument, or of the account."""
+        draw = self._money
+        kind = draw.choice((CashKind.FUNDING, CashKind.DIVIDEND, CashKind.INTEREST, CashKind.TRANSFER))
+        instrument_id = INSTRUMENT if kind in (CashKind.FUNDING, CashKind.DIVIDEND) else ""
+        moved = self.exchange.move_cash(self._agenda.ns, kind, "USD", draw.randint(-(10**9), 10**9), instrument_id)
+        self._flush()
+        return f"{self.venue}: {moved.kind.name} of {moved.amount}"
 
     def calm(self) -> None:
         """It does nothing wrong by itself."""
@@ -154,6 +163,18 @@ class SimKit:
             "fills": fills,
             "positions": {self.account: dict(self.exchange.account.positions)},
             "balances": {},
+            "cash": [
+                {
+                    "account": self.account,
+                    "instrument_id": line["instrument_id"],
+                    "currency": line["currency"],
+                    "amount": line["amount"],
+                    "ts": line["ts"],
+                    "cause": line["cash_kind"],
+                }
+                for line in self._lines
+                if line["kind"] == "cash_moved"
+            ],
         }
 
     def _order(self, line: dict[str, Any]) -> dict[str, Any]:

@@ -48,7 +48,16 @@ class Watcher:
 class Process:
     """Made, it begins at once. `end` is its exit code or what it raised."""
 
-    def __init__(self, agenda: Agenda, network: Network, loaded: LoadedConfig, root: Path, chance: random.Random) -> None:
+    def __init__(
+        self,
+        agenda: Agenda,
+        network: Network,
+        loaded: LoadedConfig,
+        root: Path,
+        chance: random.Random,
+        disk_before: Disk | None = None,
+    ) -> None:
+        """`disk_before`: of the process before it on the same machine, which has not lost its power since."""
         self.agenda = agenda
         self.network = network
         self.state = State.ALIVE
@@ -56,7 +65,10 @@ class Process:
         self.failures: list[str] = []
         self.watcher = Watcher(agenda)
         self.has_been_live = False
+        self.has_seen_wrong_clock = False
         self.disk = Disk(root, chance, self._die)
+        if disk_before is not None:
+            self.disk.take_over(disk_before)
         self.loop = VirtualLoop(agenda, network, "daemon")
         self.daemon = Daemon(loaded, quiet=True, files=self.disk, listeners=[self.watcher])
         self._task = self.loop.create_task(self.daemon.run(self._handler_of))

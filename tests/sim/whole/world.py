@@ -19,7 +19,7 @@ from pathlib import Path
 from unittest.mock import patch
 
 from core.enums import TradingState
-from core.errors import RefusedError, StorageError, TransportError, VenueProtocolError
+from core.errors import ConfigError, RefusedError, StorageError, TransportError, VenueProtocolError
 from daemon.config.loader import LoadedConfig, load_config
 from daemon.exit_codes import ExitCode
 from daemon.kill_latch import LATCH_FILE, KillLatch
@@ -31,6 +31,8 @@ from sim.virtual.network import MS, Conditions, Network
 from tests.sim.whole import kit_alpaca, kit_binance, kit_deribit, kit_ib, kit_oanda, kit_sim
 from tests.sim.whole.auditor import FOREVER, Kill, after_kill, audit, over_limit
 from tests.sim.whole.books import read_books
+from tests.sim.whole.cash_auditor import audit_cash, read_cash
+from tests.sim.whole.disk import Disk
 from tests.sim.whole.machine import Machine
 from tests.sim.whole.process import Process, State
 from tests.sim.whole.venue_kit import VenueKit
@@ -44,6 +46,10 @@ CALM_NS_MAX = 300 * NS_PER_S  # in which everything is found out
 NUDGE_NS, NUDGE_NS_MAX = NS_PER_S // 5, 8 * NS_PER_S  # between two comparisons that a person asks for; doubled each time
 SETTLED_NS = 3 * NS_PER_S  # for which it has to stay so
 RESTART_NS = (10 * MS, 3 * NS_PER_S)
+CLOCK_OFF_NS = (10 * NS_PER_S, 3_600 * NS_PER_S)  # how far somebody sets the clock wrong
+CLOCK_WRONG_NS = (100 * MS, 20 * NS_PER_S)  # for how long
+REFUSALS_MAX = 4  # of a disk that takes everything again behind them
+DISK_FULL = 1 << 30  # refusals of one that does not
 REPLAYED_OF = 16  # one seed of so many is replayed too, run by run
 REASONS = ("a deed", "calm", "killed: ")  # for which somebody halts; every other halt is the daemon's own
 SHM = Path("/dev/shm")
@@ -118,6 +124,8 @@ class World:
         self._may_trade_again_ns = 0
         self._kills: list[Kill] = []
         self._is_calm = False
+        self._disk: Disk | None = None  # that of the life before, where the machine has gone on since
+        self._clock_off_ns = 0  # for as long as somebody has set it wrong
         self._quieted: Process | None = None  # it was told to halt
         self._compared_by: Process | None = None
         self._compared_first: Reconciliation | None = None
@@ -218,7 +226,9 @@ class World:
         self.say(f"life {self.verdict.lives} begins")
         self.network.reboot()
         loaded = self._config()
-        self.process = Process(self.agenda, self.network, loaded, self._root, self._chance)
+        self.process = Process(self.agenda, self.network, loaded, self._root, self._chance, self._disk)
+        self._disk = self.process.disk
+        self._heed_wrong_clock()
         if not self._is_calm and not self.random.below(8):
             self.process.disk.die_at_call = 1 + self.random.below(60)
 
@@ -258,8 +268,9 @@ class World:
 
     def _judge_end(self, process: Process) -> None:
         self._violated(*(f"in the loop: {failure}" for failure in process.failures))
+        reasons = REASONS if not process.disk.refused else (*REASONS, "the disk refuses")
         halts = [alert.text for alert in process.watcher.alerts if alert.kind == "trading_state" and "HALTED" in alert.text]
-        self._violated(*(f"it halted by itself: {text}" for text in halts if not any(each in text for each in REASONS)))
+        self._violated(*(f"it halted by itself: {text}" for text in halts if not any(each in text for each in reasons)))
         self._violated(*(f"it told of a bug: {alert.text}" for alert in process.watcher.alerts if alert.kind == "bug"))
         if process.state is not State.ENDED:
             return
@@ -268,6 +279,10 @@ class World:
             or (isinstance(process.end, RefusedError | VenueProtocolError) and not self._is_calm)
         ):
             return  # a venue could not be reached, or told it something impossible at the login
+        if process.disk.refused and isinstance(process.end, StorageError):
+            return
+        if process.has_seen_wrong_clock and isinstance(process.end, ConfigError | RefusedError):
+            return  # it says that the clocks are apart
         if process.end not in (ExitCode.OK, ExitCode.MISMATCH):
             self._violated(f"the daemon ended by itself: {process.end!r}")
 
@@ -286,6 +301,7 @@ class World:
             ("every connection is cut", self.network.cut_all),
             ("a connection is half open", self._half_open),
             ("the wall clock steps", self._step_clock),
+            ("somebody sets the clock wrong", self._set_clock_wrong),
             ("something happens at a venue", self._venue_deed),
         ]
         if process is None or process.state is not State.ALIVE:
@@ -294,6 +310,7 @@ class World:
             ("killed", process.kill),
             ("killed in the middle of a call", self._die_soon),
             ("the power is cut", self._cut_power),
+            ("the disk refuses", self._refuse_disk),
             ("the loop stands still", lambda: process.loop.stall(self._between(10 * MS, 8 * NS_PER_S))),
         ]
         if process.is_trading:
@@ -314,6 +331,30 @@ class World:
         largest_ns = min(venue.clock_step_ns_max for venue in self.venues)
         self.machine.step_clock((-largest_ns, -NS_PER_S, NS_PER_S, largest_ns)[self.random.below(4)])
 
+    def _set_clock_wrong(self) -> None:
+        """By up to an hour, ahead or back; right again after a while."""
+        if self._clock_off_ns:
+            return
+        self._clock_off_ns = self._between(*CLOCK_OFF_NS) * (1, -1)[self.random.below(2)]
+        self.say(f"by {self._clock_off_ns / NS_PER_S:.1f} s")
+        self.machine.step_clock(self._clock_off_ns)
+        self._heed_wrong_clock()
+        self.agenda.after(self._between(*CLOCK_WRONG_NS), self._set_clock_right)
+
+    def _heed_wrong_clock(self) -> None:
+        if self.process is not None and self._clock_off_ns:
+            self.process.has_seen_wrong_clock = True
+
+    def _set_clock_right(self) -> None:
+        self.machine.step_clock(-self._clock_off_ns)
+        self._clock_off_ns = 0
+
+    def _refuse_disk(self) -> None:
+        assert self.process is not None
+        calls = (1 + self.random.below(REFUSALS_MAX), DISK_FULL)[self.random.below(2)]
+        kinds = ((), ("sync",), ("write", "write_at", "create"))[self.random.below(3)]
+        self.process.disk.refuse(calls, kinds)
+
     def _venue_deed(self) -> None:
         self.say(self.venues[self.random.below(len(self.venues))].act(self.random))
 
@@ -330,6 +371,7 @@ class World:
         process.disk.cut_power(target)
         shutil.rmtree(self._root)
         self._root = target
+        self._disk = None
 
     def _halt(self) -> None:
         process = self.process
@@ -344,6 +386,7 @@ class World:
         ts = process.daemon.session.clock.now()
         # It is not this one that dies at some call of its own.
         process.disk.die_at_call = None
+        process.disk.refuse(0)
         latch = KillLatch(process.daemon.session.kill.path.parent / LATCH_FILE, process.disk)
         latch.set("a deed", 0, ts)
         latch.close()
@@ -403,6 +446,8 @@ class World:
             venue.calm()
         if self.process is not None:
             self.process.disk.die_at_call = None
+            self.process.disk.refuse(0)
+        self._set_clock_right()
         until = self.agenda.ns + CALM_NS_MAX
         since: int | None = None
         asked_ns, pause_ns = 0, NUDGE_NS
@@ -449,8 +494,8 @@ class World:
     def _finish(self) -> None:
         process = self.process
         assert process is not None
-        self._audit(process)
         self._let_pass(max(venue.rest_ns for venue in self.venues))
+        self._audit(process)
         process.do(partial(process.daemon.stop, "stop", 0, "the end"))
         self.agenda.run_until(lambda: process.state is not State.ALIVE, self.agenda.ns + 60 * NS_PER_S)
         if process.end is not ExitCode.OK:
@@ -464,6 +509,9 @@ class World:
         books = read_books(runs, trader, replays=self.verdict.seed % REPLAYED_OF == 0)
         ledgers = {venue.venue: venue.ledger() for venue in self.venues}
         violations = audit(ledgers, books)
+        cash = {key: amount for venue in self.venues for key, amount in venue.cash().items()}
+        accounts = {venue.venue: venue.account for venue in self.venues}
+        violations += audit_cash(ledgers, accounts, read_cash(runs, trader, cash))
         for kill in self._kills:
             for ledger in ledgers.values():
                 violations += after_kill(ledger, books, kill)

@@ -50,7 +50,7 @@ def test_every_frame_is_read(product: Product) -> None:
         message = decode_user(payload.encode())
         kinds.add(type(message).__name__)
         assert not isinstance(message, Skipped) or "TRADE_LITE" in message.reason
-    expected = {"ExecutionReport", "AccountPosition", "Reply"}
+    expected = {"ExecutionReport", "AccountPosition", "BalanceUpdate", "Reply"}
     if product is Product.USDM:
         expected = {"OrderTradeUpdate", "AccountUpdate", "AlgoUpdate", "StreamEnded", "Skipped"}
     assert kinds == expected

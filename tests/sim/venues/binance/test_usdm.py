@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from core.units import POW10
+from core.units import POW10, parse_fixed
 from sim.venues.binance.markets import USD, Bracket, default_markets
 from sim.venues.binance.markets import Product as ProductOf
 from tests.sim.venues.binance.signed import MS, S, Usdm
@@ -202,8 +202,30 @@ def test_funding_is_paid_every_eight_hours_and_by_the_rate() -> None:
     before = venue.venue.desk.exchange.accounts["us"].balances["USDT"]
     venue.wait(8 * 3600 * S)
     assert venue.venue.desk.exchange.accounts["us"].balances["USDT"] == before - mark * 10**7 // 10_000
-    kinds = [(row["incomeType"], row["symbol"]) for row in venue.http("GET", "/fapi/v1/income")[1]]
+    rows = venue.http("GET", "/fapi/v1/income")[1]
+    kinds = [(row["incomeType"], row["symbol"]) for row in rows if row["incomeType"] != "COMMISSION"]
     assert kinds == [("FUNDING_FEE", "BTCUSDT"), ("FUNDING_FEE", "BTCUSDT")]
+
+
+def test_the_income_history_has_every_movement_once_page_by_page() -> None:
+    venue = Usdm()
+    stream = venue.user_socket()
+    venue.order("BUY", "1.000", None)
+    venue.act("trade", symbol="BTCUSDT", side="BUY", qty=1)
+    venue.order("SELL", "0.500", None)
+    venue.act("deposit", currency="USDT", amount=5 * USD)
+    venue.act("liquidate", symbol="BTCUSDT")
+    venue.wait(10 * S)
+    reasons = [event["a"]["m"] for event in venue.heard(stream) if event["e"] == "ACCOUNT_UPDATE"]
+    assert reasons[-2:] == ["ORDER", "INSURANCE_CLEAR"]
+    rows = venue.http("GET", "/fapi/v1/income", limit=1000)[1]
+    assert len({(row["incomeType"], row["tranId"]) for row in rows}) == len(rows)
+    paged = [row for page in (1, 2, 3) for row in venue.http("GET", "/fapi/v1/income", limit=len(rows) // 2, page=page)[1]]
+    assert paged == rows
+    moved = sum(parse_fixed(row["income"], 8) for row in rows)
+    assert moved == venue.venue.desk.exchange.accounts["us"].balances["USDT"] - 100_000 * USD
+    [insured] = venue.http("GET", "/fapi/v1/income", incomeType="INSURANCE_CLEAR")[1]
+    assert (insured["symbol"], insured in rows) == ("BTCUSDT", True)
 
 
 def test_the_liquidation_price_is_the_published_one() -> None:

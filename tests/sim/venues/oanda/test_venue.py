@@ -152,7 +152,9 @@ def test_yen_are_booked_in_dollars() -> None:
     desk.act("mid", instrument="USD_JPY", price=151_000)
     desk.order(instrument="USD_JPY", units="-10000")
     # A yen less the spread on 10,000 dollars, at 151 yen a dollar.
-    assert desk.book.balance() - 100_000 * CASH == round((10_000 * 1.0 - 10_000 * 0.015) / 151 * CASH)
+    made = desk.book.transactions[-1]
+    assert (made["pl"], made["quotePL"]) == ("65.2318", "9850.0000")
+    assert desk.book.balance() - 100_000 * CASH == 65_2318 * 10**4
 
 
 def test_margin_of_50_to_1_and_its_end() -> None:

@@ -1,0 +1,1 @@
+"""Money that moves without a fill: when the venue is asked about it."""
