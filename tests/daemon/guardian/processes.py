@@ -17,7 +17,7 @@ from core.errors import TransportError
 from daemon.control.client import ask
 from tests.daemon.session import COMMAND, CONFIG, Result, environment, sockets_of, tradingd_process
 
-SECONDS_MAX = 120.0  # the machine may be busy
+SECONDS_MAX = 200.0  # the machine may be busy: then each process takes half a minute to start
 POLL_S = 0.02
 NAME = "session"
 
