@@ -22,6 +22,7 @@ from adapters.alpaca.wire import (
     Closing,
     DayBody,
     LatestQuotes,
+    Movements,
     OrderBody,
     PositionBody,
     read,
@@ -195,6 +196,16 @@ class AlpacaCodec:
         if page_token:
             path += f"&page_token={_safe(page_token)}"
         return self._query("activities.fills", path, lambda body: read(body, wire.ACTIVITIES))
+
+    def movements(self, after_ts: int, page_token: str = "") -> Request[Movements]:
+        """One page of at most ACTIVITIES_PAGE_MAX of what is no trade and was made after `after_ts` (ns UTC), exclusive."""
+        path = (
+            "/v2/account/activities?category=non_trade_activity&direction=asc"
+            f"&page_size={wire.ACTIVITIES_PAGE_MAX}&after={_safe(stamp_text(after_ts))}"
+        )
+        if page_token:
+            path += f"&page_token={_safe(page_token)}"
+        return self._query("activities.others", path, wire.read_movements)
 
     def positions(self) -> Request[list[PositionBody]]:
         return self._query("positions", "/v2/positions", lambda body: read(body, wire.POSITIONS))

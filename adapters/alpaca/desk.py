@@ -34,6 +34,7 @@ from core.events import (
 from core.units import NS_PER_SECOND
 
 STILL_UNKNOWN = "what became of a request about it is not known yet"
+UNDER_WAY = '"pending_cancel"'  # in the text that refuses a cancel: the state that the order is in [?]
 CANCEL_AGAIN_NS = 2 * NS_PER_SECOND  # for so long a cancel that was not refused is taken to be on its way
 FILLS_MARGIN_NS = NS_PER_SECOND  # the venue's `after` is exclusive, and its stamps are of several clocks
 # Events of trade_updates that tell how the order stands; the others are named where they are handled.
@@ -233,6 +234,11 @@ class OrderDesk:
                 self._lost(ours, Why.CANCEL, sent.reason, sent, now, ts, out)
             case Outcome.NOT_SENT_PROVEN:
                 self._cancel_refused(ours, Reason.NOT_SENT, ts, out)
+            case Outcome.REJECTED_PROVEN if UNDER_WAY in sent.reason:
+                # An earlier one is: it is asked about already, or sent by somebody else. This one moves no bound.
+                question = self.questions.get(ours.client_order_id)
+                if question is None or Why.CANCEL not in question.why:
+                    self._ask(ours, Why.CANCEL, sent.sent_ns or now, now)
             case Outcome.REJECTED_PROVEN:
                 self._cancel_refused(ours, reason_of(sent.code, sent.reason), ts, out)
                 if ours.is_open:
@@ -374,7 +380,8 @@ class OrderDesk:
             out.events.append(OrderOutcomeUnknown(ts, ts, ours.client_order_id, STILL_UNKNOWN))
 
     def _close(self, ours: Ours) -> None:
-        ours.is_open = ours.is_unknown = ours.is_cancel_asked = ours.is_cancel_waiting = False
+        self.orders.end(ours)
+        ours.is_unknown = ours.is_cancel_asked = ours.is_cancel_waiting = False
         ours.replacing = None
         self.questions.settled(ours.client_order_id)
 

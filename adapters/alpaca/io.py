@@ -21,6 +21,8 @@ from adapters.alpaca.exact import date_of_days
 from adapters.alpaca.fees import Fees
 from adapters.alpaca.hours import Hours, trade_date, trading_days
 from adapters.alpaca.market import MarketSession
+from adapters.alpaca.money import Moves
+from adapters.alpaca.movements import MovementReader
 from adapters.alpaca.orders import Orders
 from adapters.alpaca.outcomes import ORDERS, REQUESTS, read_signals
 from adapters.alpaca.questions import Questions
@@ -134,6 +136,16 @@ class AlpacaAdapter:
             now=self._now,
             not_found_ns=settings.not_found_ns,
         )
+        begun_ts = opening.now()
+        self._money = MovementReader(
+            self._codec,
+            Moves(opening.venue, self._codec.by_symbol, begun_ts=begun_ts, are_estimated=settings.fees_from_schedule),
+            ask=self._reader.ask,
+            now=self._now,
+            begun_ts=begun_ts,
+            interval_ns=int(settings.money_interval_s * NS_PER_SECOND),
+            late_ns=int(settings.money_late_s * NS_PER_SECOND),
+        )
         self._hours = Hours(is_extended=settings.extended_hours)
         self._market = MarketSession(
             settings,
@@ -203,6 +215,7 @@ class AlpacaAdapter:
                 tasks.start_soon(self._keep_time)
                 if self._trades:
                     tasks.start_soon(self._run_trades, on_reconnect)
+                    tasks.start_soon(self._keep_money)
         finally:
             self._sink = self._tasks = None
 
@@ -233,7 +246,13 @@ class AlpacaAdapter:
         if not self._trades:
             raise TransportError(f"{self._opening.venue}: this connection only watches")
         self._asked_since_ts = since_ts
-        return await self._reader.state(since_ts)
+        return await self._state(since_ts)
+
+    async def _state(self, since_ts: int) -> VenueState:
+        state = await self._reader.state(since_ts)
+        moves = await self._money.since(since_ts)
+        self._say_money()
+        return msgspec.structs.replace(state, cash_moves=moves)
 
     # Opening.
 
@@ -361,7 +380,7 @@ class AlpacaAdapter:
         await self._connect_trades()
         self._heard_ts = since + OVERLAP_NS  # until the account was asked nothing newer is certain
         # Our stamps may be ahead of the venue's by as much as the machine's clock ever was.
-        state = await self._reader.state(max(min(since, self._asked_since_ts), 0))
+        state = await self._state(max(min(since, self._asked_since_ts), 0))
         await self._drain()
         on_reconnect(state)
         self._heard_ts = self._now()
@@ -439,6 +458,20 @@ class AlpacaAdapter:
             self._sleeps_until = self._market.next_deadline
             with anyio.move_on_after(min(max(self._sleeps_until - self._now(), 0) / NS_PER_SECOND, QUIET_S_MAX)):
                 await self._timed.wait()
+
+    async def _keep_money(self) -> None:
+        """What moved is asked for by itself: a comparison of the account may be long in coming."""
+        while True:
+            await anyio.sleep(self._settings.money_interval_s)
+            await self._money.again()
+            self._say_money()
+
+    def _say_money(self) -> None:
+        moves = self._money.moves
+        self._emit(moves.take_new())
+        for text in moves.troubles:
+            self._opening.on_trouble(f"{self._opening.venue}: {text}")
+        moves.troubles.clear()
 
     # Requests.
 

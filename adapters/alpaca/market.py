@@ -171,7 +171,7 @@ class MarketSession:
                 pass
             case SubscriptionMessage():
                 out.is_ready = True
-                self._require_subscribed(message)
+                self._require_subscribed(message, out)
             case ErrorMessage():
                 self._take_error(message, out)
 
@@ -186,11 +186,13 @@ class MarketSession:
         if message.code != ALREADY_AUTHENTICATED:
             self._trouble(out, text)
 
-    def _require_subscribed(self, message: SubscriptionMessage) -> None:
+    def _require_subscribed(self, message: SubscriptionMessage, out: MarketOutput) -> None:
         for channel in ("quotes", "trades", "bars"):
             missing = set(self._channels[channel]) - set(getattr(message, channel))
             if missing:
                 raise RefusedError(f"market data: the venue does not serve {channel} of {', '.join(sorted(missing))}")
+        if missing := set(self._channels["statuses"]) - set(message.statuses):
+            self._trouble(out, f"this feed tells no halts of {', '.join(sorted(missing))}")
 
     def _take_quote(self, ts: int, message: QuoteMessage, out: MarketOutput) -> None:
         instrument = self._instruments.get(message.symbol)

@@ -63,6 +63,7 @@ class Ours(msgspec.Struct):
     replacing: Replacing | None = None
     is_earlier: bool = False  # of a process before this one: the venue brought it up
     submitted_ts: int = 0
+    end_number: int = 0  # which of all ends was its own
     cancel_sent_ts: int = 0  # of the last cancel that was not refused
     fills_wanted_ts: int = 0  # since when an execution is missing
     # By the venue's id: what was filled right behind each execution that was told, and how much that one was.
@@ -105,6 +106,7 @@ class Orders:
         self._fees = fees
         self._by_id: OrderedDict[int, Ours] = OrderedDict()
         self._by_venue_id: dict[str, int] = {}
+        self.ends = 0  # so many orders have ended here
 
     def get(self, client_order_id: int) -> Ours | None:
         return self._by_id.get(client_order_id)
@@ -129,6 +131,10 @@ class Orders:
                 claimed={},
             )
         )
+
+    def end(self, ours: Ours) -> None:
+        self.ends += ours.is_open
+        ours.is_open, ours.end_number = False, self.ends
 
     def forget(self, ours: Ours) -> None:
         """It did not leave."""

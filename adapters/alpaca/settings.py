@@ -65,6 +65,8 @@ class AlpacaSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     ping_s: Seconds
     clock_error_s: Seconds
     activities_late_s: Seconds
+    money_interval_s: Seconds
+    money_late_s: Annotated[float, Meta(gt=0, le=864_000)]
     fees_from_schedule: bool
     fee_decimals: Annotated[int, Meta(ge=0, le=MONEY_SCALE)]
     sec_fees: tuple[SecFee, ...]

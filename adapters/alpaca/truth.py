@@ -83,7 +83,7 @@ class AccountReader:
     # One look.
 
     async def _look(self, since_ts: int) -> VenueState:
-        after = max(since_ts - MARGIN_NS, 0)
+        after, ends_before = max(since_ts - MARGIN_NS, 0), self._orders.ends
         listed = await self.open_orders()
         recent = await self._orders_listed("all", after) if self._is_cold else []
         positions = await self.positions()
@@ -96,7 +96,11 @@ class AccountReader:
         self._is_cold = False
         ts = self._now()
         return VenueState(
-            self._open(listed), self._executions(fills, since_ts, ts), positions, frozenset(positions), self._not_found_ns
+            self._open(listed, ends_before),
+            self._executions(fills, since_ts, ts),
+            positions,
+            frozenset(positions),
+            self._not_found_ns,
         )
 
     def _end(self, bodies: Iterable[OrderBody]) -> None:
@@ -223,8 +227,11 @@ class AccountReader:
         scale = self._orders.instrument(ours).qty_scale
         return any(each.order_id == body.id and number_of(each.cum_qty, scale, "cum_qty") >= filled for each in fills)
 
-    def _open(self, listed: Iterable[OrderBody]) -> tuple[VenueOrder, ...]:
-        """Of an order that is being replaced the venue may list both: the older counts until it is replaced."""
+    def _open(self, listed: Iterable[OrderBody], ends_before: int) -> tuple[VenueOrder, ...]:
+        """Of an order that is being replaced the venue may list both: the older counts until it is replaced.
+
+        One that has ended since the look began was listed before: its end is the later word.
+        """
         found: list[VenueOrder] = []
         of_ours: set[int] = set()
         for body in listed:
@@ -232,6 +239,9 @@ class AccountReader:
                 continue
             order = self._orders.venue_order(body)
             if order is None or order.client_order_id in of_ours:
+                continue
+            ours = None if order.client_order_id is None else self._orders.get(order.client_order_id)
+            if ours is not None and not ours.is_open and ours.end_number > ends_before:
                 continue
             if order.client_order_id is not None:
                 of_ours.add(order.client_order_id)

@@ -162,6 +162,22 @@ class ActivityBody(msgspec.Struct, frozen=True):
     type: Word = ""
 
 
+class MovementBody(msgspec.Struct, frozen=True):
+    """An activity of /v2/account/activities that is no trade. `date` is what it is dated, `created_at` when it was made."""
+
+    id: Id
+    activity_type: Word
+    activity_sub_type: Word | None = None
+    date: Stamp | None = None
+    created_at: Stamp | None = None
+    net_amount: Raw = NULL
+    currency: Word | None = None
+    symbol: Word | None = None
+    qty: Raw = NULL
+    status: Word | None = None
+    description: LongText | None = None
+
+
 class AccountBody(msgspec.Struct, frozen=True):
     """pattern_day_trader and daytrade_count were taken out of answers in 2026."""
 
@@ -240,6 +256,8 @@ CANCELED: msgspec.json.Decoder[list[Canceling]] = msgspec.json.Decoder(list[Canc
 CLOSED: msgspec.json.Decoder[list[Closing]] = msgspec.json.Decoder(list[Closing])
 POSITIONS: msgspec.json.Decoder[list[PositionBody]] = msgspec.json.Decoder(list[PositionBody])
 ACTIVITIES: msgspec.json.Decoder[list[ActivityBody]] = msgspec.json.Decoder(list[ActivityBody])
+ROWS: msgspec.json.Decoder[list[Raw]] = msgspec.json.Decoder(list[Raw])
+MOVEMENT: msgspec.json.Decoder[MovementBody] = msgspec.json.Decoder(MovementBody)
 ACCOUNT: msgspec.json.Decoder[AccountBody] = msgspec.json.Decoder(AccountBody)
 ASSET: msgspec.json.Decoder[AssetBody] = msgspec.json.Decoder(AssetBody)
 CLOCK: msgspec.json.Decoder[ClockBody] = msgspec.json.Decoder(ClockBody)
@@ -257,6 +275,27 @@ _BY_STREAM: dict[str, msgspec.json.Decoder[Any]] = {
 def read(body: bytes, decoder: msgspec.json.Decoder[T]) -> T:
     """`body` as the decoder's type, strictly. Raises VenueProtocolError."""
     return strict_json.decode(body, decoder, bytes_max=BODY_BYTES_MAX)
+
+
+class Movements(msgspec.Struct, frozen=True):
+    """A page of activities that are no trades. One that cannot be read hides no other: `unread` says why, of each."""
+
+    found: list[MovementBody]
+    unread: list[str]
+    rows: int
+
+
+def read_movements(body: bytes) -> Movements:
+    """Raises VenueProtocolError where it is no list."""
+    rows = read(body, ROWS)
+    found: list[MovementBody] = []
+    unread: list[str] = []
+    for row in rows:
+        try:
+            found.append(MOVEMENT.decode(row))
+        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+            unread.append(f"{error}: {strict_json.quoted(bytes(row))}")
+    return Movements(found, unread, len(rows))
 
 
 def read_frame(frame: str | bytes) -> StreamMessage:

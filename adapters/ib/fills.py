@@ -1,6 +1,8 @@
 """Executions and their commissions, which come apart: each execution once, the latest version of it, and what it has cost. Pure.
 
-An execution's id ends in a version, from 01: a correction is the same execution with the next one.
+An execution's id ends in a version, from 01: a correction is the same execution with the next one. What changes once an execution
+was said as a fill is money that moved: a commission that was late or is another one, and what a corrected price makes of the
+value. A movement is named by the execution and by what it comes to, so that the same report, heard again, is the same one.
 """
 
 from __future__ import annotations
@@ -13,9 +15,11 @@ from adapters.ib.contracts import Listed
 from adapters.ib.messages import Commission, Execution
 from adapters.ib.numbers import money_of, price_of, qty_of
 from adapters.ib.requests import side_of
-from core.enums import LiquiditySide
+from core.enums import CashKind, LiquiditySide, Side
 from core.errors import UnitError, VenueProtocolError
-from core.events import OrderFilled
+from core.events import CashMoved, OrderFilled
+from core.instruments import Instrument
+from core.order_store import FOREIGN_ORDER_ID
 from core.units import NS_PER_SECOND
 
 EXECUTIONS_KEPT_MAX = 100_000
@@ -24,21 +28,30 @@ ADDED_LIQUIDITY = 1
 
 
 class Done(msgspec.Struct):
-    """One execution. `commission` is None until the venue has said it; then in 10^-MONEY_SCALE of `currency`."""
+    """One execution. `commission` is None until the venue has said it; then in 10^-MONEY_SCALE of `currency`.
+
+    `fill` is as it was said, once it was: what changes then is in `moves`, and `price` and `charged` are what both come to.
+    """
 
     base: str
     version: int
     fill: OrderFilled
-    is_said: bool = False  # as an event: what changes now comes too late
+    is_said: bool = False
+    is_of_before: bool = False  # an earlier process may have said it, nobody knows how
     commission: int | None = None
     currency: str = ""
+    price: int = 0
+    charged: tuple[int, str] = (0, "")
+    moves: tuple[CashMoved, ...] = ()
 
 
 class Fills:
-    def __init__(self) -> None:
+    def __init__(self, venue: str) -> None:
+        self._venue = venue
         self._done: OrderedDict[str, Done] = OrderedDict()
         self._early: OrderedDict[str, Commission] = OrderedDict()
         self.troubles: list[str] = []
+        self.moves: list[CashMoved] = []  # to be said
 
     def take(self, ts: int, message: Execution, listed: Listed, client_order_id: int, leaves: int, is_fresh: bool) -> Done | None:
         """The execution, where it is news; None where it is known. A correction of a known one is told, and counts from then on.
@@ -75,7 +88,7 @@ class Fills:
             instrument.settlement_currency,
         )
         if known is not None:
-            self._correct(known, version, fill)
+            self._correct(ts, known, version, fill, instrument)
             return None
         done = self._done[base] = Done(base, version, fill)
         if len(self._done) > EXECUTIONS_KEPT_MAX:
@@ -85,17 +98,47 @@ class Fills:
             self._price(done, early)
         return done
 
-    def _correct(self, known: Done, version: int, fill: OrderFilled) -> None:
-        before = known.fill
-        known.version, known.fill = version, fill
-        known.commission = None
-        if known.is_said and (before.price, before.qty, before.side) != (fill.price, fill.qty, fill.side):
-            self.troubles.append(
-                f"execution {known.base} was corrected after it was booked: {before.side.name} {before.qty} at {before.price} "
-                f"is now {fill.side.name} {fill.qty} at {fill.price} (units and points): the books need it by hand"
-            )
+    def _correct(self, ts: int, known: Done, version: int, fill: OrderFilled, instrument: Instrument) -> None:
+        before, price = known.fill, known.price
+        known.version = version
+        if not known.is_said:
+            known.fill, known.commission = fill, None
+            return
+        known.price = fill.price
+        if (price, before.qty, before.side) == (fill.price, fill.qty, fill.side):
+            return
+        text = (
+            f"execution {known.base} was corrected after it was booked: {before.side.name} {before.qty} at {price} "
+            f"is now {fill.side.name} {fill.qty} at {fill.price} (units and points)"
+        )
+        if (before.qty, before.side) == (fill.qty, fill.side):
+            less = instrument.notional(price, fill.qty) - instrument.notional(fill.price, fill.qty)
+            amount = less if fill.side is Side.BUY else -less
+            name = f"{known.base}/price/{version}"
+            self._move(ts, known, name, CashKind.CORRECTION, instrument.settlement_currency, amount)
+            self.troubles.append(f"{text}: the difference is booked in cash")
+        else:
+            self.troubles.append(f"{text}: the books need it by hand")
 
-    def charge(self, message: Commission) -> Done | None:
+    def _move(self, ts: int, done: Done, name: str, kind: CashKind, currency: str, amount: int) -> None:
+        if not amount:
+            return
+        order_id = done.fill.client_order_id
+        moved = CashMoved(
+            ts,
+            ts,
+            self._venue,
+            name,
+            kind,
+            currency,
+            amount,
+            done.fill.instrument_id,
+            0 if order_id == FOREIGN_ORDER_ID else order_id,
+        )
+        done.moves = (*done.moves, moved)
+        self.moves.append(moved)
+
+    def charge(self, ts: int, message: Commission) -> Done | None:
         """The execution whose commission is known now; None where it is not heard of yet. Raises VenueProtocolError."""
         base, version = split_id(message.execution_id)
         done = self._done.get(base)
@@ -106,18 +149,23 @@ class Fills:
             return None
         if version < done.version:
             return None
-        was_known = done.commission is not None
         self._price(done, message)
-        if (
-            done.is_said
-            and not was_known
-            and (done.commission, done.currency) != (done.fill.commission, done.fill.commission_currency)
-        ):
-            self.troubles.append(
-                f"execution {base}: its commission came too late: {message.amount} {message.currency}, and "
-                f"{done.fill.commission} (10^-8 {done.fill.commission_currency}) was booked"
-            )
+        if done.is_said:
+            self._settle(ts, done)
         return done
+
+    def _settle(self, ts: int, done: Done) -> None:
+        """The fill was said with another commission, or with none: what it costs more or less is money that moves."""
+        (charged, currency), commission = done.charged, done.commission
+        if commission is None or (commission, done.currency) == (charged, currency):
+            return
+        name, kind = f"{done.base}/commission/{done.version}/{commission}{done.currency}", CashKind.COMMISSION
+        if done.currency == currency:
+            self._move(ts, done, name, kind, currency, charged - commission)
+        else:
+            self._move(ts, done, f"{name}/back", kind, currency, charged)
+            self._move(ts, done, name, kind, done.currency, -commission)
+        done.charged = commission, done.currency
 
     @staticmethod
     def _price(done: Done, message: Commission) -> None:
@@ -129,17 +177,19 @@ class Fills:
 
     def say(self, done: Done, listed: Listed, leaves: int) -> OrderFilled:
         """The event, with the commission that is known, or else with what the configured fees make it."""
-        done.fill = self.shown(done, listed, leaves)
-        done.is_said = True
-        return done.fill
+        done.fill = fill = self.shown(done, listed, leaves)
+        if not done.is_said:
+            done.is_said, done.price = True, fill.price
+            done.charged = fill.commission, fill.commission_currency
+        return fill
 
     @staticmethod
     def shown(done: Done, listed: Listed, leaves: int) -> OrderFilled:
         fill, instrument = done.fill, listed.instrument
+        if done.is_said:
+            return msgspec.structs.replace(fill, leaves_qty=leaves)
         if done.commission is not None:
             return msgspec.structs.replace(fill, commission=done.commission, commission_currency=done.currency, leaves_qty=leaves)
-        if done.is_said:
-            return fill
         is_maker = fill.liquidity_side is LiquiditySide.MAKER
         rate = instrument.maker_fee_rate if is_maker else instrument.taker_fee_rate
         return msgspec.structs.replace(fill, commission=instrument.commission(fill.price, fill.qty, rate), leaves_qty=leaves)

@@ -19,6 +19,7 @@ from adapters.ib.orders import Desk, as_venue_order
 from adapters.ib.settings import IbSettings
 from adapters.ib.wire import Wire
 from core.errors import CapacityError
+from core.events import OrderFilled
 from core.units import INT64_MAX, NS_PER_SECOND
 from core.venue_adapter import VenueState
 
@@ -35,6 +36,7 @@ class _Look(msgspec.Struct):
     has_executions: bool = False
     has_positions: bool = False
     complete_ts: int = 0
+    is_first: bool = False  # of this process
     positions: dict[str, int] = {}
     executions: dict[str, Done] = {}
 
@@ -49,6 +51,7 @@ class Looks:
         self._holdings = holdings
         self._request = first_request
         self._number = 0
+        self._is_known = False  # whether this process has seen the account once
         self._now: _Look | None = None
         self._waiting: deque[_Look] = deque()
         self._done: dict[int, VenueState | None] = {}
@@ -59,7 +62,7 @@ class Looks:
         if len(self._waiting) >= LOOKS_WAITING_MAX:
             raise CapacityError(f"{LOOKS_WAITING_MAX} questions wait for the gateway already")
         self._number += 1
-        self._waiting.append(_Look(self._number, since_ts))
+        self._waiting.append(_Look(self._number, since_ts, is_first=not self._is_known))
         return self._number
 
     def begin(self, ts: int, wire: Wire) -> list[bytes]:
@@ -164,19 +167,26 @@ class Looks:
         self._desk.say_all()
         self._holdings.looked(look.positions)
         self._desk.settle(ts, look.begun_ts, self._desk.mark)
-        fills = self._desk.fills
         # The stamps of what was not heard of live are whole seconds.
         since = look.since_ts - NS_PER_SECOND
-        executions = [
-            fills.shown(done, self.listed[done.fill.instrument_id], done.fill.leaves_qty)
-            for done in look.executions.values()
-            if done.fill.ts_event >= since
-        ]
+        executions = [self._shown(done, look) for done in look.executions.values() if done.fill.ts_event >= since]
         executions.sort(key=lambda fill: fill.ts_event)
+        moves = [move for done in look.executions.values() for move in done.moves if move.ts_event >= since]
+        moves.sort(key=lambda move: move.ts_event)
+        self._is_known = True
         self._done[look.number] = VenueState(
             tuple(as_venue_order(tracked) for tracked in self._desk.shown(self._desk.mark)),
             tuple(executions),
             {key: look.positions.get(key, 0) for key in self.listed},
             frozenset(self.listed),
             int(self._settings.not_found_s * NS_PER_SECOND),
+            cash_moves=tuple(moves),
         )
+
+    def _shown(self, done: Done, look: _Look) -> OrderFilled:
+        """What was first heard of by this look is said by it, but for what a process before this one may have said."""
+        fills, listed = self._desk.fills, self.listed[done.fill.instrument_id]
+        if not done.is_said:
+            done.is_of_before = done.is_of_before or look.is_first
+        show = fills.shown if done.is_of_before and not done.is_said else fills.say
+        return show(done, listed, done.fill.leaves_qty)

@@ -59,7 +59,7 @@ class Desk:
         self._client_id = client_id
         self.listed: Mapping[int, Listed] = {}
         self.orders = OrderBook()
-        self.fills = Fills()
+        self.fills = Fills(venue)
         self.mark = 0  # the number of the look that is being taken
         self.is_listing = False  # whether the open orders of that look are coming in
         self.order_id_seen = 0  # the largest order id of this client that the venue has shown
@@ -68,7 +68,8 @@ class Desk:
         self.troubles: list[str] = []
 
     def take_events(self) -> list[AnyEvent]:
-        events, self._events = self._events, []
+        events, self._events = [*self._events, *self.fills.moves], []
+        self.fills.moves.clear()
         self.troubles += self.fills.troubles
         self.fills.troubles.clear()
         return events
@@ -325,7 +326,7 @@ class Desk:
         self._release(ts, tracked)
 
     def on_commission(self, ts: int, message: Commission) -> None:
-        done = self.fills.charge(message)
+        done = self.fills.charge(ts, message)
         if done is None:
             return
         for tracked in list(self._waiting.values()):

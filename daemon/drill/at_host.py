@@ -85,7 +85,10 @@ async def _stopped(played: Scene) -> int:
     played.killed_ts = played.clock.now()
     if played.daemon.poll() is None:
         played.daemon.send_signal(signal.SIGCONT)
-    await anyio.sleep(3.0)
+        await anyio.sleep(3.0)
+    elif await played.start_daemon():
+        # The guardian had to end it: what became of its orders the next start finds, halted as it is.
+        await played.become_well()
     await played.end()
     await played.judge(ended_runs=0)
     return 1

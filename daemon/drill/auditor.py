@@ -124,21 +124,41 @@ def judge_books(
     """Everything by venue."""
     found = [Breach(Oracle.LEDGER, f"our own books cannot be read: {text}") for text in books.problems]
     there: Counter[Execution] = Counter()
+    taken_back: Counter[Execution] = Counter()
     for venue, ledger in ledgers.items():
         account = accounts[venue]
         orders = {each["venue_order_id"]: each for each in ledger["orders"] if each["account"] == account}
         found += _judge_orders(books, orders.values(), prefixes[venue])
-        ours = {key for key, each in orders.items() if is_ours(each, prefixes[venue])}
-        for fill in ledger["fills"]:
-            if fill["account"] == account and fill["venue_order_id"] in ours and not fill["is_busted"]:
-                there[fill["client_order_id"], fill["side"], fill["qty"], fill["price"]] += 1
+        for fill in fills_of(ledger, account, prefixes[venue])[0]:
+            executions = taken_back if fill["is_busted"] else there
+            executions[fill["client_order_id"], fill["side"], fill["qty"], fill["price"]] += 1
     here = Counter(books.filled.values())
-    lost, invented = sorted((there - here).elements()), sorted((here - there).elements())
+    # What the venue has taken back may have been booked before, and need not have been.
+    lost, invented = sorted((there - here).elements()), sorted((here - there - taken_back).elements())
     if lost:
         found.append(Breach(Oracle.LEDGER, f"{len(lost)} fills of the venue are not in our journal: {lost[:SHOWN_MAX]}"))
     if invented:
         found.append(Breach(Oracle.LEDGER, f"{len(invented)} fills in our journal are not the venue's: {invented[:SHOWN_MAX]}"))
     return found
+
+
+def fills_of(ledger: Mapping[str, Any], account: str, prefix: str) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """The account's fills: of our orders, and those that no order of ours explains: others', and what exceeds one of ours."""
+    left = {
+        each["venue_order_id"]: each["qty"] for each in ledger["orders"] if each["account"] == account and is_ours(each, prefix)
+    }
+    mine: list[dict[str, Any]] = []
+    others: list[dict[str, Any]] = []
+    for fill in ledger["fills"]:
+        if fill["account"] != account:
+            continue
+        name = fill["venue_order_id"]
+        if name not in left or (not fill["is_busted"] and fill["qty"] > left[name]):
+            others.append(fill)
+            continue
+        mine.append(fill)
+        left[name] -= 0 if fill["is_busted"] else fill["qty"]
+    return mine, others
 
 
 def is_ours(order: Mapping[str, Any], prefix: str) -> bool:
@@ -177,12 +197,14 @@ def judge_state(
     cash: Mapping[str, int],
     foreign: Mapping[str, int],
     reporting: Collection[str] = (),
+    *,
+    is_cash_theirs: bool = False,
 ) -> list[Breach]:
     """Positions, cash and what is open, as the next start would begin with them. `cash`: what the account began with.
 
     `reporting`: venues whose ledger has all the money that moves without a fill ("cash"), and whose adapter says all of it.
-    `foreign`: units by instrument that fills brought which are not ours: counted here where they were adopted, else exactly
-    what is missing.
+    `foreign`: units by instrument that no fill of ours brought: counted here where they were adopted, else exactly what is
+    missing. `is_cash_theirs`: fills of others, or that were taken back, have moved cash: what they cost is the venue's to say.
     """
     state = books.state
     if state is None:
@@ -198,8 +220,6 @@ def judge_state(
     still_open = [order.client_order_id for order in state.orders if order.status not in TERMINAL]
     if still_open:
         found.append(Breach(Oracle.LEDGER, f"{len(still_open)} orders are open here after everything was cancelled"))
-    if any(foreign.values()):
-        return found  # what others' fills cost is the venue's to say
     moved = {venue: _moves_there(ledgers[venue], accounts[venue], state) for venue in sorted(ledgers.keys() & set(reporting))}
     for venue, there in moved.items():
         ours = Counter(each for (name, _), each in books.moves.items() if name == venue and each[2])
@@ -210,6 +230,8 @@ def judge_state(
             found.append(
                 Breach(Oracle.ONCE, f"{len(invented)} movements of money here are not {venue}'s: {invented[:SHOWN_MAX]}")
             )
+    if is_cash_theirs:
+        return found
     return found + _judge_cash(books, state, ledgers, accounts, instruments, cash, moved)
 
 
@@ -259,7 +281,7 @@ def _judge_cash(
         if not position.strategy_id and not instrument.pays_notional:
             here[instrument.settlement_currency] += (1 if instrument.is_inverse else -1) * int(position.value_open)
     return [
-        Breach(Oracle.LEDGER, f"{name}: {here.get(name, 0)} of cash and positions here, {amount} by the venue's fills (10^-8)")
+        Breach(Oracle.LEDGER, f"{name}: {here.get(name, 0)} of cash and positions here, {amount} by the venue (10^-8)")
         for name, amount in there.items()
         if abs(here.get(name, 0) - amount) > tolerance[name]
     ]

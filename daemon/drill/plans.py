@@ -105,6 +105,7 @@ EVERYWHERE: dict[int, Plan] = {
     10: Plan(dwell_s=6.0),
     20: Plan(together=(14,)),
     21: Plan(together=(14,)),
+    31: Plan(times=1, is_foreign=True, alert_s=ALERT_S),
     36: Plan(times=1, cuts=True),
     41: Plan(times=1, dwell_s=15.0),
     42: Plan(times=1, dwell_s=12.0),
@@ -122,6 +123,20 @@ EVERYWHERE: dict[int, Plan] = {
 
 def _foreign(deeds: Deeds) -> Plan:
     return Plan(is_foreign=True, deeds=deeds, alert_s=ALERT_S)
+
+
+def _pay_and_split(scene: Scene) -> list[Deed]:
+    """A dividend, the fees of the day, then twice as many shares at half the price."""
+    if not scene.position:
+        raise ValueError("nothing is held")
+    pays = [("dividend", {"symbol": scene.symbol, "cash": 100 * 10**2}), ("night", {})]
+    return [*pays, ("split", {"symbol": scene.symbol, "numerator": 2, "denominator": 1})]
+
+
+def _split(scene: Scene) -> list[Deed]:
+    if not scene.position:
+        raise ValueError("nothing is held")
+    return [("split", {"listing": scene.instrument.instrument_id, "numerator": 2, "denominator": 1})]
 
 
 def _binance(*, is_usdm: bool) -> dict[int, Plan]:
@@ -171,11 +186,13 @@ BY_KIND: dict[str, dict[int, Plan]] = {
     "binance-spot": _binance(is_usdm=False),
     "binance-usdm": _binance(is_usdm=True),
     "alpaca": {
+        16: Plan(at_kill=True),
         30: Plan(is_foreign=True, deeds=one("bust", account="{account}"), alert_s=ALERT_S),
         58: _foreign(_by_hand("manual_order", "symbol", "qty", side="buy", type="market", time_in_force="day")),
         60: Plan(deeds=one("restart", loses=True), alert_s=ALERT_S),
         62: Plan(deeds=one("maintain", seconds=4), dwell_s=5.0),
         63: Plan(deeds=one("halt", symbol="{symbol}"), after=one("resume", symbol="{symbol}")),
+        66: Plan(is_foreign=True, deeds=_pay_and_split, alert_s=ALERT_S, dwell_s=6.0),
     },
     "oanda": {
         58: _foreign(_by_hand("manual_order", "instrument", "units")),
@@ -187,12 +204,16 @@ BY_KIND: dict[str, dict[int, Plan]] = {
         69: Plan(times=1, cuts=True, alert_s=ALERT_S),
     },
     "ib": {
+        42: Plan(times=1, cuts=True, dwell_s=12.0),
         58: _foreign(_by_hand("manual_order", "listing", "qty", listing="{id}", side="BUY")),
         60: Plan(deeds=one("restart", loses_orders=True), alert_s=ALERT_S),
+        61: Plan(times=1, cuts=True, alert_s=ALERT_S),
         62: Plan(deeds=one("halt", listing="{id}"), after=one("open", listing="{id}")),
         63: Plan(deeds=one("lose_servers"), after=one("restore_servers", is_data_lost=True)),
         65: _foreign(one("liquidate", account="{account}", listing="{id}")),
+        66: Plan(is_foreign=True, deeds=_split),  # found by the next comparison
         68: Plan(deeds=one("restart"), alert_s=ALERT_S),
+        69: Plan(times=1, cuts=True, alert_s=ALERT_S),
     },
 }
 

@@ -12,11 +12,12 @@ from typing import Any
 
 import anyio
 
+from core.enums import InstrumentClass
 from core.instruments import Instrument
 from core.units import NS_PER_SECOND
 from daemon.config.build import build_cash, build_instruments, build_limits
 from daemon.config.loader import LoadedConfig
-from daemon.drill.auditor import Books, Breach, Oracle, is_ours, judge_books, judge_secrets, judge_state, read_books
+from daemon.drill.auditor import Books, Breach, Oracle, fills_of, is_ours, judge_books, judge_secrets, judge_state, read_books
 from daemon.drill.stage import ALERTS_FILE, Stage
 from daemon.drill.venues import Simulated, open_simulated
 from daemon.drill.verdict import Notes
@@ -168,8 +169,10 @@ class Scene:
         books = read_books(stage.loaded, stage.folder / "state" / stage.name)
         found = judge_books(books, ledgers, self.accounts, self.prefixes)
         foreign = self._foreign_positions(ledgers)
+        cash = build_cash(stage.loaded)
         reporting = [each.connection.venue for each in stage.simulated if each.profile.reports_cash]
-        found += judge_state(books, ledgers, self.accounts, self.instruments, build_cash(stage.loaded), foreign, reporting)
+        theirs = self._has_fills_of_others(ledgers)
+        found += judge_state(books, ledgers, self.accounts, self.instruments, cash, foreign, reporting, is_cash_theirs=theirs)
         self.watcher.look()
         found += self.watcher.breaches(foreign)
         found += self._judge_kill(ledgers)
@@ -214,15 +217,28 @@ class Scene:
         return any(begin <= each["time"] <= end for each in self.alerts() if each["severity"] != "info")
 
     def _foreign_positions(self, ledgers: Mapping[str, dict[str, Any]]) -> dict[str, int]:
-        """What the venue's own orders and the owner's have brought, by instrument; a guardian's closing is among them."""
+        """What positions hold that no fill of ours has brought: the owner's orders, the venue's own, a bust, a split."""
         found: dict[str, int] = {}
+        counted = {each.instrument_id for each in self.instruments if each.instrument_class is not InstrumentClass.SPOT}
         for name, ledger in ledgers.items():
-            ours = {each["venue_order_id"] for each in ledger["orders"] if is_ours(each, self.prefixes[name])}
-            for fill in ledger["fills"]:
-                if fill["account"] == self.accounts[name] and fill["venue_order_id"] not in ours:
-                    signed = fill["qty"] if fill["side"] == "BUY" else -fill["qty"]
-                    found[fill["instrument_id"]] = found.get(fill["instrument_id"], 0) + signed
+            account = self.accounts[name]
+            own: dict[str, int] = {}
+            for fill in fills_of(ledger, account, self.prefixes[name])[0]:
+                signed = fill["qty"] if fill["side"] == "BUY" else -fill["qty"]
+                own[fill["instrument_id"]] = own.get(fill["instrument_id"], 0) + signed
+            there = ledger["positions"].get(account, {})
+            for key in (there.keys() | own.keys()) & counted:
+                if others := there.get(key, 0) - own.get(key, 0):
+                    found[key] = others
         return found
+
+    def _has_fills_of_others(self, ledgers: Mapping[str, dict[str, Any]]) -> bool:
+        """Or such as were taken back."""
+        for name, ledger in ledgers.items():
+            mine, others = fills_of(ledger, self.accounts[name], self.prefixes[name])
+            if others or any(fill["is_busted"] for fill in mine):
+                return True
+        return False
 
     def _judge_kill(self, ledgers: Mapping[str, dict[str, Any]]) -> list[Breach]:
         if not self.killed_ts:

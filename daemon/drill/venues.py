@@ -59,8 +59,21 @@ PROFILES: dict[str, Profile] = {
     "binance-usdm": BINANCE,
     "alpaca": Profile(
         "main",
-        {"key": "PKSIMULATED00000MAIN", "secret": "simulated-secret-of-main"},
-        {"request_deadline_s": 2.0, "unknown_bound_s": 3.0, "silence_s": 10.0, "ping_s": 2.0, "activities_late_s": 5.0},
+        {
+            "key": "PKSIMULATED00000MAIN",
+            "secret": "simulated-secret-of-main",
+            "guardian_key": "PKSIMULATED0GUARDIAN",
+            "guardian_secret": "simulated-secret-of-guardian",
+        },
+        {
+            "request_deadline_s": 2.0,
+            "unknown_bound_s": 3.0,
+            "silence_s": 10.0,
+            "ping_s": 2.0,
+            "activities_late_s": 5.0,
+            "money_interval_s": 2.0,
+        },
+        reports_cash=True,
     ),
     "oanda": Profile(
         "101-001-1000001-001",
@@ -72,6 +85,8 @@ PROFILES: dict[str, Profile] = {
         "DU1000001",
         {},
         {"answer_timeout_s": 2.0, "not_found_s": 3.0, "heartbeat_s": 2.0, "silence_s": 8.0, "request_timeout_s": 4.0},
+        reports_cash=True,
+        book_levels=3,
     ),
 }
 

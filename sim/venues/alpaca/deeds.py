@@ -6,13 +6,15 @@ from collections.abc import Callable
 from typing import Any
 
 from core.enums import Side
+from core.instruments import MONEY_SCALE
 from core.units import POW10
-from sim.venues.alpaca.engine import MONEY_SCALE, Engine, MarketNews
+from sim.venues.alpaca.engine import Engine, MarketNews
 from sim.venues.alpaca.hours import Phase
-from sim.venues.alpaca.settings import USD
-from sim.venues.alpaca.tickets import ApiError, Ticket
+from sim.venues.alpaca.tickets import ApiError, Ticket, plain
 from sim.venues.exchange.model import Fill, Listing, Refused
 
+DOLLAR = POW10[MONEY_SCALE]
+CENT = DOLLAR // 100
 # Status messages of tape C.
 HALTED = {"sc": "H", "sm": "Trading Halt", "rc": "T1", "rm": "Halt News Pending"}
 PAUSED = {"sc": "P", "sm": "Volatility Trading Pause", "rc": "LUDP", "rm": "Volatility Trading Pause"}
@@ -41,6 +43,10 @@ class Deeds:
             "restart": self._restart,
             "deposit": self._deposit,
             "withdraw": self._withdraw,
+            "interest": self._interest,
+            "journal": self._journal,
+            "undo": self._undo,
+            "night": self._night,
         }
 
     def act(self, ts: int, name: str, arguments: dict[str, Any]) -> None:
@@ -106,14 +112,32 @@ class Deeds:
         self._engine.cancel_now(ts, ticket)
 
     def _deposit(self, ts: int, arguments: dict[str, Any]) -> None:
-        self._move(ts, arguments, int(arguments["dollars"]))
+        self._move(ts, arguments, "CSD", int(arguments["dollars"]) * DOLLAR)
 
     def _withdraw(self, ts: int, arguments: dict[str, Any]) -> None:
-        self._move(ts, arguments, -int(arguments["dollars"]))
+        self._move(ts, arguments, "CSW", -int(arguments["dollars"]) * DOLLAR)
 
-    def _move(self, ts: int, arguments: dict[str, Any], dollars: int) -> None:
-        account = self._engine.exchange.accounts[str(arguments["account"])]
-        self._engine.exchange.adjust(ts, account, USD, dollars * POW10[MONEY_SCALE])
+    def _interest(self, ts: int, arguments: dict[str, Any]) -> None:
+        """`cents` of margin interest, below 0 where the account pays."""
+        self._move(ts, arguments, "INT", int(arguments["cents"]) * CENT, sub_type="MGN")
+
+    def _journal(self, ts: int, arguments: dict[str, Any]) -> None:
+        """`dollars` from one account of the owner to the other, `to`."""
+        amount = int(arguments["dollars"]) * DOLLAR
+        self._move(ts, arguments, "JNLC", -amount)
+        self._move(ts, {"account": arguments["to"]}, "JNLC", amount)
+
+    def _move(self, ts: int, arguments: dict[str, Any], kind: str, amount: int, **more: Any) -> None:
+        self._engine.history.moved(ts, str(arguments["account"]), kind, amount, **more)
+
+    def _undo(self, ts: int, arguments: dict[str, Any]) -> None:
+        self._engine.history.undo(ts, str(arguments["account"]))
+
+    def _night(self, ts: int, arguments: dict[str, Any]) -> None:
+        """The fees of what was sold so far are taken now."""
+        del arguments
+        for name in self._engine.accounts:
+            self._engine.history.charge(ts, name)
 
     # The venue.
 
@@ -170,17 +194,31 @@ class Deeds:
         # Orders that wait for their session leave as those in the book do.
         for ticket in [each for name in engine.accounts for each in engine.open_tickets(name) if each.listing is listing]:
             engine.cancel_now(ts, ticket)
-        engine.exchange.split(ts, listing, numerator, denominator)
+        held = {name: account.qty(listing) for name, account in engine.exchange.accounts.items()}
+        paid = {move.account.name: move.amount for move in engine.exchange.split(ts, listing, numerator, denominator)}
+        sub_type = "FSPLIT" if numerator > denominator else "RSPLIT"
+        for name, before in held.items():
+            if before:
+                # How many shares more or fewer, and what a fraction of one was paid for.
+                qty = engine.exchange.accounts[name].qty(listing) - before
+                more = {"symbol": listing.name, "qty": plain(qty, listing.rules.qty_scale)}
+                engine.history.written(ts, name, "SPLIT", paid.get(name, 0), sub_type=sub_type, **more)
         if listing.name in engine.settings.fair:
             engine.crowd.set_fair(listing, engine.crowd.fair(listing) * denominator // numerator)
 
     def _dividend(self, ts: int, arguments: dict[str, Any]) -> None:
         """`cash`: points of the listing's price for each share."""
         listing = self._listing(arguments)
+        rules, cash = listing.rules, int(arguments["cash"])
         for account in self._engine.exchange.accounts.values():
             if held := account.qty(listing):
-                amount = listing.rules.notional(int(arguments["cash"]), held)
-                self._engine.exchange.adjust(ts, account, USD, amount, "dividend")
+                more = {
+                    "symbol": listing.name,
+                    "qty": plain(held, rules.qty_scale),
+                    "per_share_amount": plain(cash, rules.price_scale),
+                }
+                amount = rules.notional(cash, held)
+                self._engine.history.moved(ts, account.name, "DIV", amount, sub_type="CDIV", **more)
 
     def _restart(self, ts: int, arguments: dict[str, Any]) -> None:
         """`loses`: orders that were open are forgotten."""

@@ -14,7 +14,7 @@ import msgspec
 from core.enums import OrderType, Reason, Side
 from native.book_types import SelfTrade
 from sim.venues.alpaca import hours
-from sim.venues.alpaca.fees import fee_rule
+from sim.venues.alpaca.history import History
 from sim.venues.alpaca.hours import Phase
 from sim.venues.alpaca.settings import USD, AccountSettings, AlpacaSimSettings
 from sim.venues.alpaca.tickets import (
@@ -31,7 +31,6 @@ from sim.venues.alpaca.tickets import (
     price_of,
     price_text,
     qty_of,
-    stamp_text,
 )
 from sim.venues.exchange.crowd import Crowd, CrowdSettings
 from sim.venues.exchange.exchange import Exchange
@@ -63,16 +62,6 @@ class MarketNews(msgspec.Struct, frozen=True):
     fields: dict[str, Any]
 
 
-class Activity(msgspec.Struct, frozen=True):
-    """An execution as the account's history has it; `shown_ts`: not before then."""
-
-    id: str
-    account: str
-    ts: int
-    shown_ts: int
-    body: dict[str, Any]
-
-
 class Engine:
     def __init__(self, settings: AlpacaSimSettings, faults: Faults, seed: int, ts: int) -> None:
         self.settings = settings
@@ -83,7 +72,7 @@ class Engine:
             Listing(name=rules.instrument_id.rpartition(".")[0], rules=rules, margin="margin", leverage_max=4)
             for rules in settings.listings
         ]
-        self.exchange = Exchange(listings, self_trade=SelfTrade.CANCEL_NEWEST, fee=fee_rule(settings, lambda: self.now))
+        self.exchange = Exchange(listings, self_trade=SelfTrade.CANCEL_NEWEST, fee=lambda *_: (0, USD))
         self.accounts: dict[str, AccountSettings] = {}
         for account in settings.accounts:
             self.accounts[account.name] = account
@@ -97,7 +86,7 @@ class Engine:
         self.tickets: dict[str, Ticket] = {}
         self._live: dict[str, Ticket] = {}  # those that may be open
         self.fill_tickets: list[str] = []  # of exchange.fills, by index
-        self.activities: list[Activity] = []
+        self.history = History(settings, self.exchange, self.uuid, self.later)
         self.news: list[News] = []
         self.market_news: list[MarketNews] = []
         self.halted: set[str] = set()
@@ -388,10 +377,16 @@ class Engine:
             raise ApiError(422, UNPROCESSABLE, f'order is already in "{ticket.status}" state')
         ticket.status_before, ticket.status = ticket.status, "pending_cancel"
         if self.faults.fires(29):
+            self.later(ts + self.settings.cancel_lost_ns, lambda _: self._forget_cancel(ticket))
             return
         if self.faults.fires(25):
             self.later(ts, lambda at: self._hit_before_cancel(at, ticket))
         self.later(ts + self.settings.cancel_ns, lambda at: self.cancel_now(at, ticket))
+
+    @staticmethod
+    def _forget_cancel(ticket: Ticket) -> None:
+        if ticket.status == "pending_cancel":
+            ticket.status = ticket.status_before
 
     def _hit_before_cancel(self, ts: int, ticket: Ticket) -> None:
         order = ticket.order
@@ -538,6 +533,7 @@ class Engine:
         if fill.is_busted:
             ticket.filled -= fill.qty
             ticket.value -= fill.price * fill.qty
+            self.history.sold(ts, fill, -1)
             self._tell(ts, ticket, "trade_bust", price=price_text(ticket.listing.rules, fill.price))
             return
         self.fill_tickets[fill.number - 1] = ticket.id
@@ -562,21 +558,12 @@ class Engine:
             position_qty=plain(fill.position_after, rules.qty_scale),
             **common,
         )
-        activity_id = f"{hours.new_york(ts).strftime('%Y%m%d%H%M%S')}{ts // 10**6 % 1000:03d}::{execution}"
-        body = {
-            "id": activity_id,
-            "activity_type": "FILL",
-            "transaction_time": stamp_text(ts),
-            "type": "fill" if is_whole else "partial_fill",
-            "side": ticket.side.name.lower(),
-            "symbol": ticket.listing.name,
-            "leaves_qty": plain(ticket.leaves, rules.qty_scale),
-            "cum_qty": plain(ticket.filled, rules.qty_scale),
-            "order_id": ticket.id,
-            "order_status": ticket.status,
-            **common,
-        }
-        self.activities.append(Activity(activity_id, ticket.account.name, ts, ts + self.settings.activities_ns, body))
+        self.history.filled(ts, ticket, fill, execution)
+        if is_whole and ticket.filled == ticket.qty and self.faults.fires(31):
+            self.later(ts, lambda at: self._overfill(at, fill))
+
+    def _overfill(self, ts: int, fill: Fill) -> None:
+        self.exchange.overfill(ts, fill.order, fill.order.listing.rules.lot, fill.price)
 
     def _tell(self, ts: int, ticket: Ticket, event: str, status: str | None = None, **extra: Any) -> None:
         body = body_of(ticket)

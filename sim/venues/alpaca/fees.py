@@ -1,43 +1,31 @@
-"""The regulators' fees on sells, by the New York date of the trade; each rounded up to the venue's grain. Pure."""
+"""The regulators' fees on sells by the New York date of the trade: with all decimals; a day's at the venue's grain. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-from core.enums import Side
-from core.instruments import MONEY_SCALE
+from core.instruments import Instrument
 from core.units import POW10
-from sim.venues.alpaca.hours import new_york
-from sim.venues.alpaca.settings import USD, AlpacaSimSettings, Fee
-from sim.venues.exchange.model import Account, Listing
+from sim.venues.alpaca.settings import AlpacaSimSettings, Fee
 
-SEC_DENOMINATOR = POW10[8]
+SEC_SCALE = 8
 TAF_SCALE = 9
+DUE_SCALE = 18  # of what is due: finer than any of it
 
 
-def fee_rule(
-    settings: AlpacaSimSettings, now: Callable[[], int]
-) -> Callable[[Account, Listing, Side, int, int, bool], tuple[int, str]]:
-    """For the exchange; `now`: the stamp of what happens at this moment, ns UTC."""
+def of_sale(settings: AlpacaSimSettings, rules: Instrument, price: int, qty: int, day: str) -> tuple[int, int]:
+    """What the SEC and FINRA take of one execution, 10^-DUE_SCALE USD."""
+    sec, taf = _in_force(settings.sec_fees, day), _in_force(settings.taf_fees, day)
+    of_value = price * qty * sec.rate * POW10[DUE_SCALE - SEC_SCALE] // POW10[rules.price_scale + rules.qty_scale]
+    of_shares = qty * taf.rate * POW10[DUE_SCALE - TAF_SCALE] // POW10[rules.qty_scale]
+    return of_value, min(of_shares, taf.most * POW10[DUE_SCALE - 8])
 
-    def fee(_account: Account, listing: Listing, side: Side, price: int, qty: int, _is_maker: bool) -> tuple[int, str]:
-        if side is Side.BUY:
-            return 0, USD
-        day = new_york(now()).date().isoformat()
-        sec = _in_force(settings.sec_fees, day)
-        taf = _in_force(settings.taf_fees, day)
-        grain = settings.fee_grain
-        of_value = _up(listing.rules.notional(price, qty) * sec.rate, SEC_DENOMINATOR, grain)
-        of_shares = _up(qty * taf.rate * POW10[MONEY_SCALE], POW10[listing.rules.qty_scale + TAF_SCALE], grain)
-        return of_value + min(of_shares, taf.most), USD
 
-    return fee
+def rounded(settings: AlpacaSimSettings, due: int) -> int:
+    """Up to the venue's grain, 10^-8 USD; nothing where nothing is due."""
+    grain = settings.fee_grain * POW10[DUE_SCALE - 8]
+    return -(-max(due, 0) // grain) * settings.fee_grain
 
 
 def _in_force(schedule: Sequence[Fee], day: str) -> Fee:
     return max((fee for fee in schedule if fee.since <= day), key=lambda fee: fee.since, default=Fee("", 0, 0))
-
-
-def _up(numerator: int, denominator: int, grain: int) -> int:
-    whole, rest = divmod(numerator, denominator * grain)
-    return (whole + (rest > 0)) * grain

@@ -14,6 +14,7 @@ from core.units import NS_PER_SECOND
 NEW_YORK = ZoneInfo("America/New_York")
 EARLY, OPEN, CLOSE, LATE = time(4, 0), time(9, 30), time(16, 0), time(20, 0)
 HALF_CLOSE, HALF_LATE = time(13, 0), time(17, 0)
+NIGHT = time(0, 17)
 DAY_BEGIN, DAY_END = time(0, 0), time(23, 59)
 LOOK_AHEAD_DAYS = 14
 
@@ -48,6 +49,11 @@ def stamp(day: date, at: time) -> int:
 
 def new_york(ts: int) -> datetime:
     return datetime.fromtimestamp(ts // NS_PER_SECOND, NEW_YORK)
+
+
+def after_midnight(ts: int) -> int:
+    """When the venue reckons the New York day of `ts`: shortly behind its end."""
+    return stamp(new_york(ts).date() + timedelta(days=1), NIGHT)
 
 
 def trading_day(day: date, *, is_always_open: bool) -> Day | None:

@@ -11,6 +11,7 @@ from urllib.parse import parse_qs, unquote
 from core.units import NS_PER_SECOND, to_float
 from sim.venues.alpaca import hours
 from sim.venues.alpaca.engine import MONEY_SCALE, Engine
+from sim.venues.alpaca.history import EXECUTION
 from sim.venues.alpaca.hours import Phase
 from sim.venues.alpaca.settings import USD
 from sim.venues.alpaca.tickets import ApiError, asset_id, body_of, plain, price_text, stamp_text
@@ -189,8 +190,7 @@ class Rest:
         if not rest:
             return 200, self._account_body(account)
         if rest[0] == "activities":
-            kinds = rest[1:2] or query.get("activity_types", "FILL").split(",")
-            return 200, self._activities(ts, account, query) if "FILL" in kinds else []
+            return 200, self._activities(ts, account, rest[1:2], query)
         raise ApiError(404, NOT_FOUND, f"endpoint not found: account/{'/'.join(rest)}")
 
     def _account_body(self, account: str) -> dict[str, Any]:
@@ -231,17 +231,16 @@ class Rest:
             body |= {"pattern_day_trader": settings.is_flagged, "daytrade_count": 4 if settings.is_flagged else 0}
         return body
 
-    def _activities(self, ts: int, account: str, query: dict[str, str]) -> list[dict[str, Any]]:
+    def _activities(self, ts: int, account: str, path: list[str], query: dict[str, str]) -> list[dict[str, Any]]:
         after, until = _moment(query, "after"), _moment(query, "until")
         size = min(_whole(query, "page_size", ACTIVITIES_LIMIT_MAX), ACTIVITIES_LIMIT_MAX)
-        found = [
-            each
-            for each in self._engine.activities
-            if each.account == account
-            and each.shown_ts <= ts
-            and (after is None or each.ts > after)
-            and (until is None or each.ts < until)
-        ]
+        category = query.get("category")
+        if category and (path or "activity_types" in query):
+            raise ApiError(422, INVALID, "category cannot be used with activity types")
+        kinds = path or (query["activity_types"].split(",") if query.get("activity_types") else None)
+        found = self._engine.history.listed(ts, account, kinds, after, until)
+        if category:
+            found = [each for each in found if (each.kind == EXECUTION) == (category == "trade_activity")]
         if query.get("direction", "desc") == "desc":
             found.reverse()
         token = query.get("page_token")

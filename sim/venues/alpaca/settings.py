@@ -12,11 +12,16 @@ USD = "USD"
 
 
 class AccountSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """`cash` in whole dollars; `multiplier` of its buying power. `is_flagged`: a pattern day trader's, before the rule ended."""
+    """`cash` in whole dollars; `multiplier` of its buying power. `is_flagged`: a pattern day trader's, before the rule ended.
+
+    `second_key`, `second_secret`: another pair with the same rights, and limits of its own; "": there is none.
+    """
 
     name: str
     key: str
     secret: str
+    second_key: str = ""
+    second_secret: str = ""
     cash: int = 1_000_000
     multiplier: int = 4
     number: str = "PA3SIMULATED"
@@ -54,6 +59,8 @@ class AlpacaSimSettings(msgspec.Struct, frozen=True, kw_only=True):
     cancel_ns: int = 1 * NS_PER_MS  # between a cancel's 204 and the cancel
     late_answer_ns: int = 60_000 * NS_PER_MS
     activities_ns: int = 0  # so long after it an execution is among the activities
+    money_late_ns: int = 0  # so long after it money that moved is among them
+    cancel_lost_ns: int = 2_000 * NS_PER_MS  # so long a cancel that is never done is pending
     luld_percent: int = 5
     luld_limit_state_ns: int = 15_000 * NS_PER_MS
     luld_pause_ns: int = 300_000 * NS_PER_MS
@@ -82,7 +89,13 @@ def listing_rules(symbol: str, venue: str = "ALPACA") -> Instrument:
 
 DEFAULT = AlpacaSimSettings(
     accounts=(
-        AccountSettings(name="main", key="PKSIMULATED00000MAIN", secret="simulated-secret-of-main"),
+        AccountSettings(
+            name="main",
+            key="PKSIMULATED00000MAIN",
+            secret="simulated-secret-of-main",
+            second_key="PKSIMULATED0GUARDIAN",
+            second_secret="simulated-secret-of-guardian",
+        ),
         AccountSettings(name="second", key="PKSIMULATED00SECOND", secret="simulated-secret-of-second"),
     ),
     listings=(listing_rules("AAPL"), listing_rules("MSFT"), listing_rules("SPY")),

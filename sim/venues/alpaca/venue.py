@@ -4,7 +4,8 @@
 (is_quiet, withdraws), manual_order (account, and the members of an order), manual_cancel (account, id), hit (account, id, qty),
 bust (account), correct (account, price), overfill (account, id, qty, price), halt and resume (symbol), luld (symbol), split
 (symbol, numerator, denominator), dividend (symbol, cash of a share), restart (loses: open orders are forgotten), maintain
-(seconds), revoke and restore (account), cut (which: trades, data, both), withdraw and deposit (account, dollars).
+(seconds), revoke and restore (account), cut (which: trades, data, both), withdraw and deposit (account, dollars), interest
+(account, cents), journal (account, to, dollars), undo (account: its last movement of money), night (fees are taken).
 """
 
 from __future__ import annotations
@@ -45,6 +46,7 @@ class AlpacaVenue:
         self.faults = Faults(KNOWN, seed, ppm)
         self.engine = Engine(settings, self.faults, seed, ts)
         self._keys = {account.key: (account.name, account.secret) for account in settings.accounts}
+        self._keys |= {each.second_key: (each.name, each.second_secret) for each in settings.accounts if each.second_key}
         self._streams = Streams(settings, self.faults, self.engine.exchange.listings, self._keys)
         self._rest = Rest(self.engine)
         self._deeds = Deeds(self.engine)

@@ -61,6 +61,7 @@ class OrderDesk:
         self.next_order_id = 1
         self._perms = PERM_FIRST
         self.is_told = True  # False: the gateway has lost its servers and hears nothing
+        self._late: dict[int, bytes] = {}  # commissions that came late, by their fills
         self._lost_cancels: deque[tuple[int, Ticket]] = deque()
 
     # What clients ask.
@@ -289,12 +290,10 @@ class OrderDesk:
         faults, new_id = self._faults, ""
         is_twice, is_renamed, is_early = faults.fires(22), faults.fires(23), faults.fires(35)
         is_corrected = not fill.corrects and faults.fires(30)
-        late = 0
+        charged_ts = ts + COMMISSION_DELAY_NS
         if faults.fires(32) and fill.fee_currency == "USD":
-            late = LATE_COMMISSION_NS
-            order.account.pay("USD", fill.fee)
-            order.account.pay("EUR", -fill.fee)
-            fill.fee_currency = "EUR"
+            self._charge_late(ts, fill)
+            charged_ts = ts + LATE_COMMISSION_NS
         if is_renamed:
             new_id = f"0000e1a7.77b{fill.number:05x}.01.01"
         for client in self._hearers(order):
@@ -310,9 +309,22 @@ class OrderDesk:
                 self._say(client, answers.open_order(fill.order_then, client.version), ts)
                 self._say(client, status, ts)
             if not is_corrected:
-                self._say(client, answers.commission(fill), ts + max(COMMISSION_DELAY_NS, late))
+                self._say(client, self.commission(fill), charged_ts)
         if is_corrected:
             self._exchange.correct(ts, fill, fill.price + order.listing.rules.tick)
         if not fill.corrects and faults.fires(31):
             self._exchange.overfill(ts, order, order.listing.rules.lot, fill.price)
         self.tell(ts)  # what these two have changed, behind it
+
+    def _charge_late(self, ts: int, fill: Fill) -> None:
+        """It costs nothing yet: what it does, and in a third currency, is money that moves behind it."""
+        account, fee = fill.order.account, fill.fee
+        account.pay("USD", fee)
+        fill.fee_currency = "EUR"
+        self._late[fill.number] = answers.commission(fill)
+        fill.fee, fill.fee_currency = 0, "USD"
+        self._exchange.books.move_cash(ts, account, fill.order.listing, "EUR", -fee, "commission")
+
+    def commission(self, fill: Fill) -> bytes:
+        """The report of what it costs."""
+        return self._late.get(fill.number) or answers.commission(fill)

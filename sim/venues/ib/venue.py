@@ -361,7 +361,7 @@ class IbVenue:
             is_asked = not account or fill.order.account.name == account
             if is_asked and not fill.is_busted and ts - fill.ts < EXECUTIONS_DAY_NS:
                 self.say(client, answers.execution(fill, client.version, request), ts)
-                self.say(client, answers.commission(fill), ts)
+                self.say(client, self.desk.commission(fill), ts)
         self.say(client, frame(55, 1, request), ts)
 
     def _completed(self, ts: int, client: Client, _read: Reader) -> None:

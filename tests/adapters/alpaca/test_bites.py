@@ -11,7 +11,7 @@ import pytest
 
 from adapters.alpaca import orders, outcomes
 from adapters.alpaca.desk import OrderDesk
-from adapters.alpaca.fees import Fees
+from adapters.alpaca.money import Moves
 from adapters.alpaca.orders import Orders
 from adapters.http.request import Outcome, Verdict
 from core.errors import StateError
@@ -51,7 +51,13 @@ def nothing_is_told_of_what_is_unknown(patch: pytest.MonkeyPatch) -> None:
 
 
 def nobody_pays_the_regulators(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Fees, "of", lambda *_: 0)
+    patch.setattr(Moves, "hear", lambda *_: None)
+
+
+def every_payment_is_another(patch: pytest.MonkeyPatch) -> None:
+    numbers = count()
+    real = Moves._keep
+    patch.setattr(Moves, "_keep", lambda self, move: real(self, msgspec.structs.replace(move, movement_id=f"{next(numbers)}")))
 
 
 @pytest.mark.parametrize(
@@ -63,6 +69,7 @@ def nobody_pays_the_regulators(patch: pytest.MonkeyPatch) -> None:
         (a_duplicate_is_a_refusal, 11),
         (nothing_is_told_of_what_is_unknown, 2),
         (nobody_pays_the_regulators, 36),
+        (every_payment_is_another, 36),
     ],
 )
 def test_a_broken_adapter_is_noticed(
@@ -71,6 +78,7 @@ def test_a_broken_adapter_is_noticed(
     async def test(world: World) -> None:
         world.venue.faults.arm(number, 3)
         await busy(world)
+        world.served.act("night", {})
         world.venue.faults._armed.clear()
         await world.settled(SOON_S)
 

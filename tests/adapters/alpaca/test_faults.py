@@ -91,7 +91,7 @@ def test_a_cancel_that_was_taken_and_is_never_done_is_told_as_refused() -> None:
         world.do(lambda context: context.cancel(world.order()))
         ticket = world.venue.engine.open_tickets("main")[0]
         await world.until(lambda: ticket.status == "pending_cancel")
-        ticket.status = "new"  # the venue has dropped the cancel
+        await world.until(lambda: ticket.status == "new")  # the venue has dropped the cancel
         await world.until(lambda: world.heard(CancelRejected))
         assert world.order().status is OrderStatus.ACCEPTED
         await world.settled()

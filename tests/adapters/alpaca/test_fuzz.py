@@ -15,6 +15,7 @@ from adapters.alpaca.desk import OrderDesk
 from adapters.alpaca.fees import Fees
 from adapters.alpaca.hours import Hours
 from adapters.alpaca.market import MarketSession
+from adapters.alpaca.money import Moves
 from adapters.alpaca.orders import Orders
 from adapters.alpaca.questions import Questions
 from adapters.alpaca.settings import AlpacaSettings
@@ -71,6 +72,19 @@ ACTIVITY = {
     "leaves_qty": "6",
     "transaction_time": "2026-11-20T15:00:01.5Z",
     "type": "partial_fill",
+}
+MOVEMENT = {
+    "id": "20261120000000000::5f596936-6f23-4cef-bdf1-3806aae57dbf",
+    "activity_type": "DIV",
+    "activity_sub_type": "CDIV",
+    "date": "2026-11-20",
+    "created_at": "2026-11-21T00:17:05.448916Z",
+    "net_amount": "-1.02",
+    "currency": "USD",
+    "symbol": "AAPL",
+    "qty": "2",
+    "per_share_amount": "0.51",
+    "status": "canceled",
 }
 DAY = {"date": "2026-11-20", "open": "09:30", "close": "16:00", "session_open": "0400", "session_close": "2000"}
 AT = stamp_ext(1_795_192_168_486_099_638)
@@ -187,6 +201,21 @@ def test_market_data_down_to_events(frames_count: int) -> None:
         session.receive(1, frame)
 
     check(200, frames_count, frames, use)
+
+
+@COUNTS
+def test_movements_down_to_events(frames_count: int) -> None:
+    moves = Moves("ALPACA", {"AAPL": "AAPL.ALPACA"}, begun_ts=0, are_estimated=True)
+
+    def use(frame: bytes) -> None:
+        page = wire.read_movements(frame)
+        moves.hear(1, page.found)
+        for text in page.unread:
+            moves.unread(text)
+        moves.take_new()
+        moves.troubles.clear()
+
+    check(9, frames_count, [encoded([MOVEMENT, MOVEMENT | {"activity_type": "SPLIT", "net_amount": "0"}])], use)
 
 
 def test_market_frames_with_kinds_that_nobody_knows() -> None:

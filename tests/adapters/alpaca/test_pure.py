@@ -156,9 +156,10 @@ def test_every_moment_of_a_decade_of_days() -> None:
     ],
 )
 def test_fees_of_a_sale_at_100_usd(when: tuple[int, ...], qty: int, expected_cents: int) -> None:
-    fees, rules = Fees(SETTINGS), listing_rules("AAPL")
+    fees, rules = Fees(msgspec.structs.replace(SETTINGS, fees_from_schedule=True)), listing_rules("AAPL")
     assert fees.of(rules, Side.SELL, 1_000_000, qty, ns(*when)) == expected_cents * 10**6
     assert fees.of(rules, Side.BUY, 1_000_000, qty, ns(*when)) == 0
+    assert Fees(SETTINGS).of(rules, Side.SELL, 1_000_000, qty, ns(*when)) == 0  # the venue's own charge is booked
 
 
 # Outcomes.

@@ -13,7 +13,7 @@ from adapters.alpaca.orders import Ours
 from adapters.http.record import HttpRecord
 from core.commands import CancelAll, CancelOrder
 from core.enums import OrderStatus, Side, TimeInForce
-from core.events import CancelAllRequested, OrderAccepted, OrderFilled, OrderReplaced
+from core.events import CancelAllRequested, CancelRejected, OrderAccepted, OrderFilled, OrderReplaced
 from core.venue_opening import SENT
 from tests.adapters.alpaca.world import KEY, World, run
 
@@ -78,6 +78,58 @@ def test_a_cancel_is_not_sent_again_while_it_may_be_on_its_way() -> None:
         ]
         assert asked == [1, 0, 0, 1]
         assert len(desk.send(command, now - 10**9).asks) == 1, "the wall clock was set back"
+
+    run(test)
+
+
+def test_a_second_cancel_that_meets_the_first_one_is_not_refused() -> None:
+    async def test(world: World) -> None:
+        world.buy(1, 2_000_000)
+        await world.until(lambda: world.heard(OrderAccepted))
+        world.venue.faults.arm(29)
+        world.do(lambda context: context.cancel(world.order()))
+        await world.until(lambda: world.venue.engine.open_tickets("main")[0].status == "pending_cancel")
+        world.frames.clear()
+        assert isinstance(world.adapter, AlpacaAdapter)
+        world.adapter._orders.open()[0].cancel_sent_ts = 0  # the first one was long ago
+        world.step(CancelAllRequested(0, 0, "test"))
+        # The bulk call leaves it out, one by itself is told why; then the venue has dropped the first, and is asked again.
+        await world.until(lambda: len(cancels(world)) == 2)
+        assert world.heard(CancelRejected) == []
+        await world.until(lambda: world.heard(CancelRejected))
+        world.step(CancelAllRequested(0, 0, "test"))
+        await world.until(lambda: world.order().status is OrderStatus.CANCELED)
+        assert world.differences() == []
+
+    run(test)
+
+
+def test_an_order_that_ends_while_the_lists_are_read_is_not_open_in_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The end is the later word: behind a reconnect a list of before would have halted."""
+
+    async def test(world: World) -> None:
+        world.served.act("quiet", {})
+        for price in (2_000_000, 1_990_000):
+            world.buy(4, price)
+        await world.until(lambda: len(world.heard(OrderAccepted)) == 2)
+        assert isinstance(world.adapter, AlpacaAdapter)
+        reader = world.adapter._reader
+        positions = reader.positions
+
+        async def meanwhile() -> dict[str, int]:
+            world.do(lambda context: context.cancel(world.order(0)))
+            await world.until(lambda: world.order(0).status is OrderStatus.CANCELED)
+            return await positions()
+
+        monkeypatch.setattr(reader, "positions", meanwhile)
+        state = await world.adapter.query(world.begun)
+        assert [order.client_order_id for order in state.open_orders] == [world.order(1).client_order_id]
+        # What had ended before and is listed as open is a contradiction that somebody has to look at.
+        monkeypatch.setattr(reader, "positions", positions)
+        (ticket,) = (each for each in world.venue.engine.tickets.values() if each.client_id == "t-1-1")
+        ticket.status = "new"
+        state = await world.adapter.query(world.begun)
+        assert len(state.open_orders) == 2
 
     run(test)
 

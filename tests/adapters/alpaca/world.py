@@ -42,6 +42,7 @@ FAST = {
     "request_deadline_s": 1.0,
     "unknown_bound_s": 0.5,
     "activities_late_s": 5.0,
+    "money_interval_s": 0.1,
     "requests_per_min": 5_000,
     "orders_per_min": 4_000,
 }

@@ -12,8 +12,17 @@ import pytest
 
 from adapters.ib.outcomes import Meaning
 from core.commands import CancelAll, CancelOrder
-from core.enums import Reason
-from core.events import GapDetected, OrderAccepted, OrderCanceled, OrderFilled, OrderOutcomeUnknown, OrderRejected, Quote
+from core.enums import CashKind, Reason
+from core.events import (
+    CashMoved,
+    GapDetected,
+    OrderAccepted,
+    OrderCanceled,
+    OrderFilled,
+    OrderOutcomeUnknown,
+    OrderRejected,
+    Quote,
+)
 from core.strategy import Subscription
 from sim.venues.ib.faults import KNOWN
 from tests.adapters.ib.bench import ES, Bench, buy, in_a_loop, order_id, sell
@@ -155,12 +164,16 @@ async def a_late_commission(bench: Bench) -> None:
     bench.send(buy(1, 680_025, qty=4))
     (fill,) = await bench.sink.until(OrderFilled)
     assert (fill.commission, fill.commission_currency) == (0, "USD")
-    await bench.until(lambda: bench.trouble)
-    assert bench.trouble == [
-        f"IB: execution {fill.execution_id}: its commission came too late: 9 EUR, and 0 (10^-8 USD) was booked",
-    ]
-    (again,) = (await bench.adapter.query(0)).executions
-    assert (again.commission, again.commission_currency) == (900_000_000, "EUR")
+    (moved,) = await bench.sink.until(CashMoved)
+    assert (moved.venue, moved.kind, moved.currency, moved.amount) == ("IB", CashKind.COMMISSION, "EUR", -900_000_000)
+    assert (moved.instrument_id, moved.client_order_id) == (ES, order_id(1))
+    assert moved.movement_id == f"{fill.execution_id}/commission/1/900000000EUR"
+    # The venue says it all again: the fill is as it was said, and the movement is the same one.
+    state = await bench.adapter.query(0)
+    assert [(each.commission, each.commission_currency) for each in state.executions] == [(0, "USD")]
+    assert state.cash_moves == (moved,)
+    assert bench.sink.of(CashMoved) == [moved]
+    assert bench.trouble == []
 
 
 @shows(34)

@@ -13,7 +13,7 @@ import pytest
 from core.enums import InstrumentClass, TradingState
 from core.instruments import Instrument
 from core.trader_state import ForeignRecord, PositionRecord, TraderState
-from daemon.drill.auditor import Books, Oracle, judge_books, judge_secrets, judge_state
+from daemon.drill.auditor import Books, Oracle, fills_of, judge_books, judge_secrets, judge_state
 
 KEY = "ACME.VENUE"
 INSTRUMENT = Instrument(
@@ -91,11 +91,17 @@ def books() -> Books:
 
 
 def judged(
-    there: dict[str, Any], here: Books, foreign: dict[str, int] | None = None, reporting: tuple[str, ...] = ()
+    there: dict[str, Any],
+    here: Books,
+    foreign: dict[str, int] | None = None,
+    reporting: tuple[str, ...] = (),
+    *,
+    is_theirs: bool = False,
 ) -> list[Oracle]:
     ledgers = {"VENUE": there}
     found = judge_books(here, ledgers, ACCOUNTS, PREFIXES)
-    found += judge_state(here, ledgers, ACCOUNTS, [INSTRUMENT], {"USD": 1_000 * MONEY}, foreign or {}, reporting)
+    cash = {"USD": 1_000 * MONEY}
+    found += judge_state(here, ledgers, ACCOUNTS, [INSTRUMENT], cash, foreign or {}, reporting, is_cash_theirs=is_theirs)
     return [breach.oracle for breach in found]
 
 
@@ -183,9 +189,29 @@ def test_foreign_fills_are_counted_or_are_exactly_what_is_missing() -> None:
     there["orders"].append(order(3, client_order_id="", origin="manual"))
     there["fills"].append(fill(3, client_order_id=""))
     there["positions"]["main"][KEY] = 30
-    assert judged(there, books(), {KEY: 10}) == []
+    assert judged(there, books(), {KEY: 10}, is_theirs=True) == []
+    assert judged(there, books(), {KEY: 10}) == [Oracle.LEDGER], "their cash counts where nobody says that it is theirs"
     there["positions"]["main"][KEY] = 35
-    assert judged(there, books(), {KEY: 10}) == [Oracle.LEDGER]
+    assert judged(there, books(), {KEY: 10}, is_theirs=True) == [Oracle.LEDGER]
+
+
+def test_what_exceeds_an_order_is_no_fill_of_ours() -> None:
+    there = ledger()
+    there["fills"].append(fill(1, qty=2))
+    mine, others = fills_of(there, "main", "us")
+    assert (len(mine), others) == (2, [there["fills"][-1]])
+    assert judged(there, books(), is_theirs=True) == []
+
+
+def test_what_was_taken_back_may_be_booked_or_not() -> None:
+    there = ledger()
+    there["fills"][0]["is_busted"] = True
+    there["positions"]["main"][KEY] = 10
+    assert judged(there, books(), {KEY: -10}, is_theirs=True) == []
+    assert judged(there, books(), {KEY: -9}, is_theirs=True) == [Oracle.LEDGER]
+    here = books()
+    del here.filled["us-1-1", "Tus-1-1"]
+    assert judged(there, here, {KEY: -10}, is_theirs=True) == []
 
 
 def with_funding(*, booked: int) -> tuple[dict[str, Any], Books]:

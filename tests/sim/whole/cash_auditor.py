@@ -19,9 +19,9 @@ from daemon.journal.tail import TailReader
 
 # Venues whose ledger has all that moves money without a fill ("cash", as sim/venues/exchange/ledger.py has it), and whose adapter
 # says all of it.
-REPORTING = frozenset(("SIM", "BINANCE", "OANDA", "DERIBIT"))
+REPORTING = frozenset(("SIM", "ALPACA", "BINANCE", "OANDA", "DERIBIT"))
 # Of these the ledger says what every fill has paid as well: by instrument the currency, and money for a point and a unit.
-PAYING: dict[str, tuple[str, int]] = {"ACME.SIM": ("USD", 10**6)}
+PAYING: dict[str, tuple[str, int]] = {"ACME.SIM": ("USD", 10**6), "AAPL.ALPACA": ("USD", 10**4), "MSFT.ALPACA": ("USD", 10**4)}
 SHOWN_MAX = 5
 MONEY = 10**8
 

@@ -13,6 +13,7 @@ import pytest
 from core.units import NS_PER_SECOND
 from sim.venues.alpaca import hours
 from sim.venues.alpaca.settings import DEFAULT, AccountSettings, AlpacaSimSettings
+from sim.venues.alpaca.tickets import stamp_text
 from sim.venues.alpaca.venue import AlpacaVenue
 from sim.venues.protocol import HttpReply, HttpRequest
 
@@ -217,19 +218,63 @@ def test_no_more_is_sold_than_is_held_and_both_sides_are_not_opened() -> None:
     assert (status, "short sell while a long buy order is open" in error["message"]) == (403, True)
 
 
-def test_the_fees_of_a_sale_are_in_cash_and_ledger() -> None:
+def test_the_fees_of_a_days_sales_are_taken_together_in_the_night() -> None:
+    client = Client(ns(2026, 11, 20, 11))
+    client.order(qty="30", type="market", limit_price=None)
+    client.pass_to(client.ts + NS_PER_SECOND)
+    for _ in range(3):
+        client.order(side="sell", qty="10", type="market", limit_price=None)
+        client.pass_to(client.ts + NS_PER_SECOND)
+    ledger = client.venue.ledger()
+    sold = sum(row["qty"] * row["price"] for row in ledger["fills"] if row["side"] == "SELL")
+    moved = sum(row["qty"] * row["price"] * 10**4 * (-1 if row["side"] == "BUY" else 1) for row in ledger["fills"])
+    assert ledger["balances"]["main"]["USD"] == 10**14 + moved
+    client.pass_to(ns(2026, 11, 21, 0, 16))
+    assert client.ask("GET", "/v2/account/activities", query="category=non_trade_activity")[1] == []
+    client.pass_to(ns(2026, 11, 21, 0, 18))
+    found = client.ask("GET", "/v2/account/activities", query="category=non_trade_activity&direction=asc")[1]
+    sec_cents = -(-sold * 2_060 // 10**10)  # 20.60 of a million, points of 10^-4
+    assert [(each["activity_type"], each["activity_sub_type"], each["date"], each["net_amount"]) for each in found] == [
+        ("FEE", "REG", "2026-11-20", f"-0.{sec_cents:02d}"),
+        ("FEE", "TAF", "2026-11-20", "-0.01"),
+    ]
+    assert {each["id"][:19] for each in found} == {"20261120000000000::"}
+    ledger = client.venue.ledger()
+    assert ledger["balances"]["main"]["USD"] == 10**14 + moved - (sec_cents + 1) * 10**6
+    assert [(row["amount"], row["cause"]) for row in ledger["cash"]] == [(-sec_cents * 10**6, "FEE"), (-(10**6), "FEE")]
+    assert all(row["fee"] == 0 for row in ledger["fills"])
+
+
+def test_money_that_moves_is_in_the_history_by_when_it_was_made() -> None:
     client = Client(ns(2026, 11, 20, 11))
     client.order(qty="10", type="market", limit_price=None)
     client.pass_to(client.ts + NS_PER_SECOND)
-    client.order(side="sell", qty="10", type="market", limit_price=None)
-    client.pass_to(client.ts + NS_PER_SECOND)
-    ledger = client.venue.ledger()
-    moved = sum((row["qty"] * row["price"] * 10**4) * (-1 if row["side"] == "BUY" else 1) - row["fee"] for row in ledger["fills"])
-    assert ledger["balances"]["main"]["USD"] == 10**14 + moved
-    assert [row["fee"] for row in ledger["fills"] if row["side"] == "BUY"].count(0) == len(
-        [row for row in ledger["fills"] if row["side"] == "BUY"]
-    )
-    assert all(row["fee"] >= 2_000_000 for row in ledger["fills"] if row["side"] == "SELL")
+    first = client.ts
+    for name, arguments in (
+        ("deposit", {"account": "main", "dollars": 500}),
+        ("dividend", {"symbol": "AAPL", "cash": 2_600}),
+        ("journal", {"account": "main", "to": "second", "dollars": 7}),
+        ("interest", {"account": "main", "cents": -123}),
+        ("undo", {"account": "main"}),
+    ):
+        client.pass_to(client.ts + NS_PER_SECOND)
+        client.venue.act(client.ts, name, arguments)
+    listed = client.ask("GET", "/v2/account/activities", query="category=non_trade_activity&direction=asc")[1]
+    shown = [(each["activity_type"], each["net_amount"], each["status"]) for each in listed]
+    assert shown == [
+        ("CSD", "500", "executed"),
+        ("DIV", "2.6", "executed"),
+        ("JNLC", "-7", "executed"),
+        ("INT", "-1.23", "canceled"),
+    ]
+    dividend = listed[1]
+    assert (dividend["symbol"], dividend["qty"], dividend["per_share_amount"]) == ("AAPL", "10", "0.26")
+    after = f"after={stamp_text(first + 2 * NS_PER_SECOND)}"
+    later = client.ask("GET", "/v2/account/activities", query=f"category=non_trade_activity&direction=asc&{after}")[1]
+    assert [each["activity_type"] for each in later] == ["JNLC", "INT"]
+    both = client.ask("GET", "/v2/account/activities", query="direction=asc")[1]
+    assert sorted({each["activity_type"] for each in both}) == ["CSD", "DIV", "FILL", "INT", "JNLC"]
+    assert client.ask("GET", "/v2/account/activities", query="category=trade_activity&activity_types=FILL")[0] == 422
 
 
 # Limits and keys.
