@@ -8,7 +8,7 @@ PEERS ?= .venv-peers
 IB_INSYNC ?= .venv-ib-insync
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-slow test-ib-insync test-asan lint format bench bench-peers sim soak clean
+.PHONY: help run test test-slow test-ib-insync test-asan test-stalled lint format bench bench-peers sim soak clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -44,6 +44,9 @@ test-ib-insync: $(IB_INSYNC)/.done  ## the tests of Interactive Brokers with ib_
 
 test-asan: $(VENV)/.dev  ## native tests under AddressSanitizer and UndefinedBehaviorSanitizer
 	bash tests/native/asan.sh $(BIN)/python $(ARGS)
+
+test-stalled: $(VENV)/.dev  ## the tests on a machine that stalls: stopped again and again for a moment; ARGS='--seed 7 tests/daemon/guardian'
+	$(BIN)/python -m tests.stalled -n 2 -m "not slow" $(ARGS)
 
 lint: $(VENV)/.dev  ## ruff and mypy --strict
 	$(BIN)/ruff check .

@@ -1,7 +1,8 @@
-"""The adapter and the switch on real sockets, against the simulated venue behind the loopback shell, all in one loop."""
+"""The adapter and the switch against the simulated venue behind the loopback shell, all in one loop, in virtual time or not."""
 
 from __future__ import annotations
 
+import asyncio
 import tomllib
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -19,11 +20,15 @@ from core.instruments import Instrument
 from core.strategy import Subscription
 from core.venue_adapter import VenueState
 from core.venue_opening import Environment, Role, VenueOpening
-from daemon.trading.clock import SystemClock
+from daemon.trading.clock import Clock, SystemClock
 from daemon.trading.venue_opening import CONFIG_FOLDER
 from daemon.venue_sim.loopback import Served, serve
 from sim.venues.deribit.opening import KEYS, open_venue
 from sim.venues.deribit.venue import DeribitVenue
+from sim.virtual.agenda import Agenda
+from sim.virtual.clock import VirtualClock
+from sim.virtual.loop import VirtualLoop
+from sim.virtual.network import Network
 from tests.daemon.trading.test_router import approve
 
 BTC = "BTC-PERPETUAL.DERIBIT"
@@ -91,8 +96,8 @@ class Sink:
 class Bench:
     """`served` while the venue is there. Order ids are made here, one behind the other."""
 
-    def __init__(self, seed: int = 1) -> None:
-        self.clock = SystemClock()
+    def __init__(self, clock: Clock | None = None, seed: int = 1) -> None:
+        self.clock = SystemClock() if clock is None else clock
         self.venue: DeribitVenue = open_venue(seed=seed, faults={}, ts=self.clock.now())
         self.sink = Sink()
         self.states: list[VenueState] = []
@@ -201,9 +206,10 @@ def _no_secret(part: str) -> str:
     raise AssertionError(f"nobody needs the {part} to watch")
 
 
-def in_a_loop(test: Callable[[Bench], Awaitable[None]], *, is_served: bool = True) -> Bench:
-    """Run `test` with the venue behind a port."""
-    bench = Bench()
+def in_a_loop(test: Callable[[Bench], Awaitable[None]], *, is_served: bool = True, is_real: bool = False) -> Bench:
+    """Run `test` with the venue behind a port, in virtual time; `is_real`: on sockets and by the clock."""
+    agenda = Agenda()
+    bench = Bench(SystemClock() if is_real else VirtualClock(agenda))
 
     async def bounded() -> None:
         with anyio.fail_after(SECONDS_MAX):
@@ -213,7 +219,11 @@ def in_a_loop(test: Callable[[Bench], Awaitable[None]], *, is_served: bool = Tru
                     bench.address = str(served)
                 await test(bench)
 
-    anyio.run(bounded)
+    if is_real:
+        anyio.run(bounded)
+        return bench
+    with asyncio.Runner(loop_factory=lambda: VirtualLoop(agenda, Network(agenda, seed=1))) as runner:
+        runner.run(bounded())
     return bench
 
 

@@ -1,4 +1,4 @@
-"""The adapter and the guardian's switch on real sockets, over the venue's own protocol: life, reconnect, faults, kill."""
+"""The adapter and the guardian's switch over the venue's own protocol: life, reconnect, faults, kill."""
 
 from __future__ import annotations
 
@@ -144,7 +144,8 @@ def test_nobody_there_is_a_transport_error_and_a_refused_handshake_too() -> None
 # Trading.
 
 
-def test_an_orders_whole_life() -> None:
+@pytest.mark.parametrize("is_real", [False, True], ids=["virtual", "sockets"])
+def test_an_orders_whole_life(is_real: bool) -> None:
     async def test(bench: Bench) -> None:
         adapter = bench.adapter()
         async with bench.running(adapter):
@@ -174,7 +175,7 @@ def test_an_orders_whole_life() -> None:
             assert bench.position_there() == 20
         assert bench.trouble == []
 
-    in_a_loop(test)
+    in_a_loop(test, is_real=is_real)
 
 
 def test_the_market_comes_as_it_was_subscribed_to() -> None:
@@ -229,7 +230,8 @@ def test_events_that_find_no_room_wait_and_keep_their_order() -> None:
 # A connection that is lost.
 
 
-def test_a_lost_connection_is_told_compared_and_traded_on() -> None:
+@pytest.mark.parametrize("is_real", [False, True], ids=["virtual", "sockets"])
+def test_a_lost_connection_is_told_compared_and_traded_on(is_real: bool) -> None:
     async def test(bench: Bench) -> None:
         adapter = bench.adapter()
         async with bench.running(adapter):
@@ -252,7 +254,7 @@ def test_a_lost_connection_is_told_compared_and_traded_on() -> None:
             await bench.sink.until(OrderAccepted, 1, again)
         assert any("the connection" in text for text in bench.trouble)
 
-    in_a_loop(test)
+    in_a_loop(test, is_real=is_real)
 
 
 def test_a_connection_that_ends_before_anybody_reads_is_made_again() -> None:
@@ -274,7 +276,8 @@ def test_a_connection_that_ends_before_anybody_reads_is_made_again() -> None:
     in_a_loop(test)
 
 
-def test_what_was_sent_and_not_answered_is_unknown_and_found_out() -> None:
+@pytest.mark.parametrize("is_real", [False, True], ids=["virtual", "sockets"])
+def test_what_was_sent_and_not_answered_is_unknown_and_found_out(is_real: bool) -> None:
     async def test(bench: Bench) -> None:
         adapter = bench.adapter()
         async with bench.running(adapter):
@@ -293,7 +296,7 @@ def test_what_was_sent_and_not_answered_is_unknown_and_found_out() -> None:
                 else:
                     assert bench.states[-1].open_orders == ()
 
-    in_a_loop(test)
+    in_a_loop(test, is_real=is_real)
 
 
 def test_cancels_asked_for_in_the_comparison_leave_right_behind_it() -> None:
@@ -391,7 +394,8 @@ def test_what_others_do_is_said_as_foreign() -> None:
 # The switch.
 
 
-def test_the_switch_empties_and_flattens_beside_the_daemon() -> None:
+@pytest.mark.parametrize("is_real", [False, True], ids=["virtual", "sockets"])
+def test_the_switch_empties_and_flattens_beside_the_daemon(is_real: bool) -> None:
     async def test(bench: Bench) -> None:
         adapter, switch = bench.adapter(), bench.switch()
         async with bench.running(adapter):
@@ -418,7 +422,7 @@ def test_the_switch_empties_and_flattens_beside_the_daemon() -> None:
             closing = [each for each in bench.orders_there(is_open=False) if not each["client_order_id"]]
             assert [each["reduce_only"] for each in closing] == [True] * len(closing)
 
-    in_a_loop(test)
+    in_a_loop(test, is_real=is_real)
 
 
 def test_a_switch_whose_connection_is_lost_says_so_and_opens_again() -> None:

@@ -273,7 +273,7 @@ def test_a_second_guardian_of_an_account_is_refused(here: Place) -> None:
 
 
 def test_the_embedded_venue_is_verified_through_the_daemon(tmp_path: Path) -> None:
-    with place(tmp_path, more=ALERTS, connected=False) as here:
+    with place(tmp_path, more=f'{ALERTS}\n[guardian]\nfence_after = "8s"', connected=False) as here:
         here.start_guardian()
         daemon = here.start_daemon(orders=0)
         until(lambda: (here.status() or {}).get("open_orders", 0) >= 20, "orders rest")

@@ -16,13 +16,14 @@ from core.strategy import Subscription
 from daemon.exit_codes import ExitCode
 from daemon.replay import replay
 from daemon.trading.clock import SystemClock, WallWatch
-from tests.daemon.trading.daemon_harness import Running, play
+from tests.daemon.trading.daemon_harness import Running, play, world_of
 from tests.daemon.trading.harness import START, HandClock, open_session, quote, remembered
 from tests.daemon.trading.scripted_venue import BUY_ONE, INSTRUMENT, NOTHING, Obedient
+from tests.daemon.trading.virtual_time import World
 
 Patch = pytest.MonkeyPatch
 HOUR_NS = 3_600 * 10**9
-STALL, STALL_S = 5, 0.3
+STALL, STALL_NS = 5, 300_000_000
 AGE = "risk.market_age_max"
 
 
@@ -36,7 +37,9 @@ class Wall:
 
 
 class Timed(Obedient):
-    """Also: a timer in half an hour, set at the start; stands still at a quote that says so."""
+    """Also: a timer in half an hour, set at the start; stands still in `world` at a quote that says so."""
+
+    world: World
 
     def subscriptions(self) -> list[Subscription]:
         return [Subscription(instrument_id=INSTRUMENT, quotes="packet")]
@@ -46,9 +49,7 @@ class Timed(Obedient):
 
     def on_quote(self, context: Any, quote: Quote) -> None:
         if quote.bid_qty == STALL:
-            until = time.monotonic() + STALL_S
-            while time.monotonic() < until:
-                pass
+            self.world.ns += STALL_NS
         super().on_quote(context, quote)
 
     def on_timer(self, context: Any, name: str) -> None:
@@ -153,10 +154,11 @@ def test_a_loop_that_stood_still_does_not_trade_on_the_market_of_before(tmp_path
     settings = (f'{AGE}="100ms"', 'daemon.lag_max="50ms"')
     # One event a batch: what stands behind the stall is drained after it.
     monkeypatch.setattr("daemon.trading.daemon.BATCH_EVENTS_MAX", 1)
-    run = play(tmp_path, monkeypatch, story, *settings, strategy=STRATEGY, by_the_clock=True)
+    monkeypatch.setattr(Timed, "world", world_of(tmp_path), raising=False)
+    run = play(tmp_path, monkeypatch, story, *settings, strategy=STRATEGY)
     denials = [record for record in run.records() if isinstance(record, OrderDenied)]
     assert [denied.limit for denied in denials] == ["market_age_ns_max"]
-    assert denials[0].value >= int(STALL_S * 10**9)
+    assert denials[0].value >= STALL_NS
     assert "lag" in run.watcher.kinds()
     check_replay(run)
 
