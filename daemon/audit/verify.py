@@ -130,7 +130,9 @@ class _Verifier:
         """A frame some of whose bytes a power cut kept from arriving. Later ones may have: unsynced sectors come in any order."""
         if not is_last or not self._before or self._fitting(frame) is not None:
             return False
-        if frame.end < len(data) and data.find(HOLE, frame.offset) < 0:
+        # Zeros from within the frame to the end of the file: its last sector, with what of the next frame lies in there too.
+        ends_in_zeros = data[frame.end - 1] == 0 and not data[frame.end :].strip(b"\0")
+        if frame.end < len(data) and not ends_in_zeros and data.find(HOLE, frame.offset) < 0:
             return False
         return self._is_unfinished(data, frame.offset)
 

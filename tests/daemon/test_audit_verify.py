@@ -84,6 +84,19 @@ def test_a_tail_cut(whole: bytes) -> None:
         assert (report.verdict, report.findings) == (Verdict.UNFINISHED, [])
 
 
+@pytest.mark.parametrize("behind", [0, 3, 20])
+@pytest.mark.parametrize("missing", [1, 7, 31])
+def test_a_last_sector_that_did_not_arrive_is_no_edit(whole: bytes, missing: int, behind: int) -> None:
+    """The end of the last whole frame, and the few bytes of the next one that share its sector, are zeros."""
+    frames = frames_in(whole)
+    data = joined(frames[:5])
+    report = verify_segments([(1, data[:-missing] + bytes(missing + behind))], key=SIGNER.public_key)
+    assert (report.verdict, report.findings) == (Verdict.UNFINISHED, [])
+    edited = joined([*frames[:4], changed(frames[4], -3)])
+    assert edited[-1] != 0
+    assert found_in(edited + bytes(behind))[:1] == [("edited", frames[4].offset, 5, 10)]
+
+
 def rechained(frames: list[Frame]) -> list[Frame]:
     """Hashes that fit, as anybody can make them who has no key."""
     before, result = GENESIS, []
