@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from sim.venues.oanda.faults import NOT_SHOWN
 from sim.venues.oanda.venue import OandaVenue
+
+__all__ = ["ACCOUNTS", "BALANCE", "NOT_SHOWN", "open_venue"]
 
 ACCOUNTS = {
     "101-001-1000001-001": "simulated-token-1",
