@@ -21,11 +21,11 @@ from sim.virtual.network import Network
 from tests.sim.whole.process import Process, State
 from tests.sim.whole.venue_kit import VenueKit
 
-DEAD_MAN_NS = 10 * NS_PER_S
+DEAD_MAN_NS = 6 * NS_PER_S
 HANG_NS = 200 * NS_PER_S  # longer than a guardian waits for
 FENCE_NS = NS_PER_S  # after which the guardian kills a daemon that does not answer
 EMPTY_NS_MAX = 120 * NS_PER_S  # in which the guardian has every venue empty, or one cannot be reached
-KEPT_NS = 10 * NS_PER_S  # for which a venue is looked at behind that
+KEPT_NS = 3 * NS_PER_S  # for which a venue is looked at behind that
 LATE_NS_MAX = 60 * NS_PER_S  # in which what arrives there late is gone again
 
 
@@ -68,6 +68,11 @@ class Guard:
     def is_emptied(self) -> bool:
         return self.run is not None and all(report.empty_us is not None for report in self.run.venues.values())
 
+    def full(self) -> list[str]:
+        """Venues that answer, and have orders open that can add risk."""
+        reports = {} if self.run is None else self.run.venues
+        return [guard.venue for guard in self.guards if not guard.last_failure and reports[guard.venue].can_add_risk]
+
     def arm(self) -> None:
         """Have each venue that can cancel everything by itself in DEAD_MAN_NS."""
         self._task = self.loop.create_task(self._arm())
@@ -107,7 +112,8 @@ def guardian_kills(guard: Guard, process: Process, venues: Sequence[VenueKit]) -
     process.kill()
     guard.fence()
     if not agenda.run_until(lambda: guard.is_emptied or guard.is_over, agenda.ns + EMPTY_NS_MAX) or guard.is_over:
-        return guard.failures  # a venue cannot be reached: the guardian says so, and nothing else can be asked of it
+        # Of a venue that it cannot reach the guardian says so, and nothing else can be asked of it.
+        return [*guard.failures, *(f"the guardian reaches {venue} and does not empty it" for venue in guard.full())]
     agenda.run_to(agenda.ns + KEPT_NS)
     agenda.run_until(lambda: not _open_at(venues, agenda.ns), agenda.ns + LATE_NS_MAX)
     guard.done["guardian kills"] += 1
@@ -120,6 +126,8 @@ def dead_man_runs_out(guard: Guard, process: Process, venues: Sequence[VenueKit]
     agenda = guard.loop.agenda
     guard.arm()
     agenda.run_until(lambda: guard.is_over, agenda.ns + EMPTY_NS_MAX)
+    if not guard.armed:
+        return guard.failures  # no venue here has one
     hung_ns = agenda.ns
     process.loop.stall(2 * DEAD_MAN_NS)
     found = guard.failures

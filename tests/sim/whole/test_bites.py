@@ -15,11 +15,13 @@ from core.enums import Reason
 from core.events import AnyEvent, OrderFilled, OrderOutcomeUnknown, OrderRejected
 from core.order_store import OrderStore
 from core.risk import RiskGate
+from daemon.guardian.venue_guard import VenueGuard
 from daemon.journal.format import frame_hash
 from daemon.kill_latch import KillLatch
 from daemon.trading.heart import Heart
 from daemon.trading.reconcile import _Looking
 from daemon.trading.session import Session
+from daemon.trading.state_folder import StateFolder
 from tests.sim.whole.disk import Disk
 from tests.sim.whole.gambler import TIMER, Gambler
 from tests.sim.whole.world import run_world
@@ -28,9 +30,9 @@ SEEDS_MAX = 40  # within which a break must show
 Break = Callable[[pytest.MonkeyPatch], None]
 
 
-def first_violation() -> str:
+def first_violation(venue: str) -> str:
     for seed in range(SEEDS_MAX):
-        verdict = run_world(seed, venues=("sim",))
+        verdict = run_world(seed, venues=(venue,))
         if verdict.violations:
             return verdict.violations[0]
     return ""
@@ -115,6 +117,18 @@ def the_strategy_is_not_the_same_again(patch: pytest.MonkeyPatch) -> None:
 
 _different = count(10**9, 10**6)
 
+
+def the_guardian_cancels_nothing(patch: pytest.MonkeyPatch) -> None:
+    async def nothing(*_arguments: Any) -> None:
+        return
+
+    patch.setattr(VenueGuard, "_cancel_all", nothing)
+
+
+def what_a_killed_run_wrote_is_not_kept(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(StateFolder, "keep_run", lambda *_arguments: None)
+
+
 BREAKS: list[tuple[Break, str]] = [
     (the_intent_is_not_on_the_disk, "is on no journal|not remembered|by itself|of calm|after a kill"),
     (nothing_is_journaled_before_it_leaves, "is on no journal|not remembered"),
@@ -127,11 +141,15 @@ BREAKS: list[tuple[Break, str]] = [
     (some_links_of_the_chain_are_wrong, "journal|JournalDamage"),
     (a_task_dies_unseen, "in the loop"),
     (the_strategy_is_not_the_same_again, "its replay comes to something else"),
+    (the_guardian_cancels_nothing, "does not empty it"),
+    (what_a_killed_run_wrote_is_not_kept, "fills|is on no journal"),
 ]
+# tradingd's own venue cancels where a connection is lost, and needs no guardian for it.
+VENUE_OF: dict[Break, str] = {the_guardian_cancels_nothing: "ib"}
 
 
 @pytest.mark.parametrize(("broken", "words"), BREAKS, ids=lambda each: getattr(each, "__name__", "-"))
 def test_a_break_is_noticed(broken: Break, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
     broken(monkeypatch)
-    found = first_violation()
+    found = first_violation(VENUE_OF.get(broken, "sim"))
     assert re.search(words, found), found or f"nothing was noticed in {SEEDS_MAX} worlds"
