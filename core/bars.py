@@ -50,30 +50,38 @@ def heard(subscriptions: Iterable[Subscription], source: BarSource, own_ns: Sequ
 
 
 class _Series:
-    """The bar of one length that is being made; `due` NEVER: none is."""
+    """The bar of one length that is being made, over [start, end); `due` and `start` NEVER: none is."""
 
-    __slots__ = ("close", "due", "end", "high", "interval_ns", "low", "open", "told_until", "volume")
+    __slots__ = ("close", "due", "end", "high", "interval_ns", "low", "open", "start", "told_until", "volume")
 
     def __init__(self, interval_ns: int) -> None:
         self.interval_ns = interval_ns
-        self.due = NEVER
+        self.due = self.start = NEVER
         self.told_until = 0
         self.end = self.open = self.high = self.low = self.close = self.volume = 0
 
-    def begin(self, end: int, price: int, qty: int) -> None:
-        self.end = end
+    def begin(self, start: int, due: int, price: int, qty: int) -> None:
+        self.start, self.end, self.due = start, start + self.interval_ns, due
         self.open = self.high = self.low = self.close = price
         self.volume = qty
 
     def add(self, price: int, qty: int) -> None:
-        self.high, self.low, self.close = max(self.high, price), min(self.low, price), price
-        # Sizes are a venue's word: whatever they come to, the bar must fit into the journal.
-        self.volume = min(self.volume + qty, INT64_MAX)
+        if price > self.high:
+            self.high = price
+        elif price < self.low:
+            self.low = price
+        self.close = price
+        self.volume += qty
 
     def tell(self, now: int, instrument_id: str) -> Bar:
-        self.due, self.told_until = NEVER, self.end
+        self.told_until = self.end
+        self.drop()
         prices = (self.open, self.high, self.low, self.close)
-        return Bar(self.end, now, instrument_id, *prices, self.volume, self.interval_ns)
+        # Sizes are a venue's word: whatever they come to, the bar must fit into the journal.
+        return Bar(self.end, now, instrument_id, *prices, min(self.volume, INT64_MAX), self.interval_ns)
+
+    def drop(self) -> None:
+        self.due = self.start = NEVER
 
 
 class _Watched:
@@ -99,24 +107,26 @@ class Bars:
             assert (watched.source, watched.grace_ns) == (source, grace_ns), "one instrument, one source"
             if all(series.interval_ns != interval_ns for series in watched.series):
                 watched.series.append(_Series(interval_ns))
+        self.are_wanted = bool(self._watched)
         self.next_due = NEVER
         self.left_out = 0  # prints that came too late for their bar, each counted for each length
 
     def receive(self, now: int, event: AnyEvent) -> list[Bar]:
         """The bars that `event` ends, at `now` ns UTC by our clock; most events end none."""
-        match event:
-            case Trade():
-                watched = self._watched.get(event.instrument_id)
-                if watched is not None and watched.source is BarSource.TRADES:
-                    return self._price(watched, now, event, event.price, event.qty)
-            case Quote():
-                watched = self._watched.get(event.instrument_id)
-                if watched is not None and watched.source is BarSource.QUOTES and event.bid_qty and event.ask_qty:
-                    return self._price(watched, now, event, divide_half_even(event.bid_price + event.ask_price, 2), 0)
-            case GapDetected():
-                self._lose(event.instrument_id)
-            case _:
-                pass
+        kind = type(event)
+        if kind is Trade:
+            assert isinstance(event, Trade)
+            watched = self._watched.get(event.instrument_id)
+            if watched is not None and watched.source is BarSource.TRADES:
+                return self._price(watched, now, event, event.price, event.qty)
+        elif kind is Quote:
+            assert isinstance(event, Quote)
+            watched = self._watched.get(event.instrument_id)
+            if watched is not None and watched.source is BarSource.QUOTES and event.bid_qty and event.ask_qty:
+                return self._price(watched, now, event, divide_half_even(event.bid_price + event.ask_price, 2), 0)
+        elif kind is GapDetected:
+            assert isinstance(event, GapDetected)
+            self._lose(event.instrument_id)
         return NO_BARS
 
     def due(self, now: int) -> list[Bar]:
@@ -148,21 +158,22 @@ class Bars:
         watched.behind_ns = min(watched.behind_ns, now - ts)
         told: list[Bar] = []
         for series in watched.series:
-            if series.due != NEVER:
-                if series.end - series.interval_ns <= ts < series.end:
-                    series.add(price, qty)
-                    continue
-                if ts >= series.end:
-                    told.append(series.tell(now, event.instrument_id))
+            if series.start <= ts < series.end:
+                series.add(price, qty)
+                continue
+            is_made = series.start != NEVER
+            if is_made and ts >= series.end:
+                told.append(series.tell(now, event.instrument_id))
+                is_made = False
             start = ts - ts % series.interval_ns
-            due = start + series.interval_ns + watched.grace_ns + max(watched.behind_ns, 0)
             if start < watched.whole_from:
                 continue
-            if series.due != NEVER or start < series.told_until or due <= now:
+            if is_made or start < series.told_until:
                 self.left_out += 1
                 continue
-            series.begin(start + series.interval_ns, price, qty)
-            series.due = due
+            # What comes after its time, as behind a loop that stood still, is not alone: the rest gets the grace, too.
+            due = max(start + series.interval_ns + max(watched.behind_ns, 0), now) + watched.grace_ns
+            series.begin(start, due, price, qty)
             self.next_due = min(self.next_due, due)
         if told:
             self._look_ahead()
@@ -175,7 +186,7 @@ class Bars:
             return
         watched.whole_from = NEVER
         for series in watched.series:
-            series.due = NEVER
+            series.drop()
         self._look_ahead()
 
     def _look_ahead(self) -> None:

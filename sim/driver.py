@@ -96,7 +96,7 @@ class Driver:
         self.run_id = run_id
         self.ts_start = ts_start
         self.journal = journal
-        self._bars = Bars(()) if bars is None else bars  # what the venue's market is made into, beside what it sends
+        self._bars = Bars(()) if bars is None else bars  # made of what the venue sends
         self.phase = Phase.READY
         self.events = 0
         self.wakeups = 0
@@ -122,6 +122,7 @@ class Driver:
         journal = self.journal
         recorder = self.recorder
         bars = self._bars
+        has_bars = bars.are_wanted
         is_quiet = self.venue.has_quiet_market
         for wakeups in range(wakeups_max):
             due = recorder.due if is_quiet else NEVER
@@ -137,9 +138,8 @@ class Driver:
             self.wakeups += 1
             self.events += len(events)
             for event in events:
-                for bar in bars.receive(event.ts_init, event):
-                    self.events += 1
-                    self._apply(bar)
+                if has_bars:
+                    self._apply_bars(event)
                 self._apply(event)
             if journal is not None:
                 journal.flush_if_full()
@@ -181,6 +181,12 @@ class Driver:
     @property
     def has_open_orders(self) -> bool:
         return any(state.open_orders for state in self.trader.states.values())
+
+    def _apply_bars(self, event: AnyEvent) -> None:
+        """Those that `event` ends, before it."""
+        for bar in self._bars.receive(event.ts_init, event):
+            self.events += 1
+            self._apply(bar)
 
     def _apply(self, event: AnyEvent) -> None:
         self.current = event

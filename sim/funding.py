@@ -108,7 +108,8 @@ class FundedVenue:
             if events:
                 self._note(events)
                 return events
-            if due_ts > until_ts or self.inner.now < due_ts:
+            if due_ts > until_ts or self.inner.now < due_ts or self.inner.done:
+                # Behind the data's end only answers run out: there is no market to pay by.
                 return events
             paid = self._pay(due_ts)
             self._paid_ts = due_ts

@@ -167,6 +167,8 @@ class DeribitAdapter:
             await self._drain()
             while True:
                 if not self._wire.is_open or not self._is_sending:
+                    # It may have ended while nobody read, between `open` and here.
+                    await self._drop()
                     await self._connect_again(on_reconnect)
                 try:
                     while True:

@@ -51,6 +51,7 @@ class Looks:
         self._holdings = holdings
         self._request = first_request
         self._number = 0
+        self.ahead_ns = 0  # our clock before the gateway's, at least
         self._is_known = False  # whether this process has seen the account once
         self._now: _Look | None = None
         self._waiting: deque[_Look] = deque()
@@ -74,7 +75,8 @@ class Looks:
         look.request, look.begun_ts = self._request, ts
         self._desk.mark += 1
         self._desk.is_listing = True
-        return [wire.all_open_orders(), wire.executions(self._request, self._account), wire.positions()]
+        # The gateway's clock first: what is asked for by ours means nothing where ours is wrong.
+        return [wire.current_time(), wire.all_open_orders(), wire.executions(self._request, self._account), wire.positions()]
 
     def forget(self) -> None:
         """The connection is gone: nobody answers any more."""
@@ -169,6 +171,9 @@ class Looks:
         self._desk.settle(ts, look.begun_ts, self._desk.mark)
         # The stamps of what was not heard of live are whole seconds.
         since = look.since_ts - NS_PER_SECOND
+        if look.since_ts > ts - self.ahead_ns:
+            # The books' last stamp is of a clock that was ahead: everything of the day, which they know by its names.
+            since = 0
         executions = [self._shown(done, look) for done in look.executions.values() if done.fill.ts_event >= since]
         executions.sort(key=lambda fill: fill.ts_event)
         moves = [move for done in look.executions.values() for move in done.moves if move.ts_event >= since]

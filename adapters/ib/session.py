@@ -115,6 +115,7 @@ class IbSession:
         self._login_look = 0
         self._is_away = False  # the gateway has lost its servers
         self._is_data_lost = False
+        self._is_clock_away = False
         self._restore_look = 0
         self._halted = ""  # why no new order leaves
         self._events: list[AnyEvent] = []
@@ -306,12 +307,16 @@ class IbSession:
 
     def _check_clock(self, ts: int, seconds: int) -> None:
         # The venue's second began when it says and is over a second later.
+        self.looks.ahead_ns = max(ts - (seconds + 1) * NS_PER_SECOND, 0)
         away_ns = max(seconds * NS_PER_SECOND - ts, ts - (seconds + 1) * NS_PER_SECOND)
-        if away_ns > int(self._settings.clock_error_max_s * NS_PER_SECOND):
+        was_away = self._is_clock_away
+        self._is_clock_away = away_ns > int(self._settings.clock_error_max_s * NS_PER_SECOND)
+        if self._is_clock_away:
             text = f"the gateway's clock and ours are {away_ns / NS_PER_SECOND:.1f} s apart"
             if self.stage is not Stage.READY:
                 raise RefusedError(text)
-            self._trouble(text)
+            if not was_away:
+                self._trouble(text)
 
     # What a connection brings.
 

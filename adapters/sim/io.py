@@ -262,6 +262,7 @@ class SimAdapter:
         self._woken = anyio.Event()
         self._backoff_s = BACKOFF_S_FIRST
         self._connected_ts = 0
+        self._has_sent = False
         self._told = ""  # the trouble that was told last
 
     # The Adapter.
@@ -302,12 +303,27 @@ class SimAdapter:
         if self._later is not None and isinstance(command, CancelOrder | CancelAll):
             self._later.append(command)
         elif self._is_sending and self._stream is not None and self._stream.is_open:
+            self._has_sent = True
             self._say(self._stream, self._session.send(self._now(), command))
         else:
             self._answers += self._session.refuse(self._now(), command)
             self._wake()
 
     async def query(self, since_ts: int) -> VenueState:
+        if not self._is_running and self._is_sending and not self._has_sent:
+            try:
+                return await self._ask(since_ts)
+            except TransportError as error:
+                # A slower venue was waited for, and this one has given us up meanwhile; nothing was sent that could be in doubt.
+                self._tell(str(error))
+                stream, self._stream = self._stream, None
+                if stream is not None:
+                    self._end(stream)
+                self._keep(self._session.lost(self._now()))
+                await self._connect()
+        return await self._ask(since_ts)
+
+    async def _ask(self, since_ts: int) -> VenueState:
         stream = self._stream
         if stream is None or not self._is_sending:
             raise TransportError(f"{self._address}: there is no connection")

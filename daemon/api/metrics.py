@@ -18,6 +18,7 @@ COUNTERS = (
     ("tradingd_commands", "commands", "commands that left in this run"),
     ("tradingd_orders_sent", "orders_sent", "new orders that left in this run"),
     ("tradingd_fills", "fills", "fills booked in this run"),
+    ("tradingd_cash_moves", "cash_moves", "movements of money without a fill booked since the account began"),
     ("tradingd_conflated_events", "conflated", "market events that a later one replaced because the inbox was full"),
     ("tradingd_journal_records", "journal_records", "records written to this run's journal"),
 )

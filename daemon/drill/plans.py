@@ -141,10 +141,9 @@ def _split(scene: Scene) -> list[Deed]:
 
 def _binance(*, is_usdm: bool) -> dict[int, Plan]:
     plans = {
-        # What is not found has to be asked about first, and be open, or have ended.
-        20: Plan(times=6, together=(14,)),
+        # What is not found has to be asked about first, and be open, or have ended; a stream that tells of it is answer enough.
+        20: Plan(times=3, together=(14, 42), dwell_s=6.0),
         21: Plan(times=6, together=(14,)),
-        31: Plan(times=1, is_foreign=True, alert_s=ALERT_S),
         # The venue bans for two minutes at least, and nothing is to be had from it for so long.
         38: Plan(times=1, dwell_s=125.0, alert_s=ALERT_S),
         53: Plan(cuts=True),

@@ -28,15 +28,18 @@ class BarSink:
         return self._bars.next_due
 
     def offer(self, event: AnyEvent) -> bool:
-        self._give(self._bars.receive(self._clock.now(), event))
+        if self._bars.are_wanted:
+            self._give(self._bars.receive(self._clock.now(), event))
         return self._inbox.offer(event)
 
     async def put(self, event: AnyEvent) -> None:
-        self._give(self._bars.receive(self._clock.now(), event))
+        if self._bars.are_wanted:
+            self._give(self._bars.receive(self._clock.now(), event))
         await self._inbox.put(event)
 
     def tell_due(self) -> None:
-        self._give(self._bars.due(self._clock.now()))
+        if self._bars.are_wanted:
+            self._give(self._bars.due(self._clock.now()))
 
     def _give(self, bars: list[Bar]) -> None:
         if not bars and not self._waiting:

@@ -176,6 +176,7 @@ class Control:
             "open_orders": sum(state.open_orders for state in trader.states.values()),
             "orders_sent": session.orders_sent,
             "fills": session.fills_count,
+            "cash_moves": trader.cash.booked,
             "events": session.events,
             "commands": session.commands,
             "queue_depth": len(inbox),

@@ -181,6 +181,20 @@ def test_a_process_that_stood_still_takes_in_what_waits_at_the_door_first() -> N
     assert without_stamps(bars.due(woken + BAR_GRACE_NS)) == [Bar(end, 0, KEY, 7, 9, 7, 9, 2, MINUTE)]
 
 
+def test_what_waited_behind_a_process_that_stood_still_makes_its_bars_too() -> None:
+    bars = minutes()
+    bars.receive(START, trade(START))
+    woken = START + 9 * MINUTE
+    told: list[Bar] = []
+    for minute in range(1, 8):
+        for price in (3, 1, 2):
+            told += bars.receive(woken, trade(START + minute * MINUTE + price, price))
+    assert bars.next_due == woken + BAR_GRACE_NS
+    told += bars.due(woken + BAR_GRACE_NS)
+    assert without_stamps(told) == [Bar(START + minute * MINUTE, 0, KEY, 3, 3, 1, 2, 3, MINUTE) for minute in range(2, 9)]
+    assert bars.left_out == 0
+
+
 def test_volume_that_fits_nowhere_is_cut() -> None:
     bars = minutes()
     bars.receive(START, trade(START))

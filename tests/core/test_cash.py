@@ -10,7 +10,7 @@ import pytest
 from core.cash import CashDesk
 from core.enums import CashKind, LiquiditySide, Side
 from core.errors import StateError
-from core.events import CashMoved, OrderFilled, Quote, StateRestored
+from core.events import CashMoved, ForeignFilled, OrderFilled, Quote, StateRestored, VenueCompared
 from core.restore import capture
 from core.risk import InstrumentLimits, RateLimit
 from core.strategy import Subscription
@@ -106,6 +106,28 @@ def test_a_short_position_is_shared_out_as_a_long_one() -> None:
     hold(trader, "b", -2)
     trader.step(moved("m1", 100))
     assert carried(trader) == {"": 100, "a": 33, "b": 67}
+
+
+def test_what_units_that_were_set_aside_have_brought_stays_cash() -> None:
+    trader = make_trader()
+    hold(trader, "a", 3)
+    side, maker = Side.BUY, LiquiditySide.MAKER
+    trader.step(ForeignFilled(2, 2, KEY, "f1", side, 1_000_000, 7, maker, 0, "USDT", False))
+    trader.step(moved("m1", -1_000))
+    assert carried(trader) == {"": -300, "a": -300}
+    assert trader.portfolio.cash == {"USDT": 1_000 * MONEY - 1_000}
+
+
+def test_what_was_agreed_on_moves_with_money_but_not_by_one_venues_word_or_ahead_of_time() -> None:
+    trader = make_trader()
+    trader.step(moved("m1", -1, ts=50))
+    for is_whole, differences, expected in ((False, 0, 0), (True, 1, 0), (True, 0, 50)):
+        trader.step(VenueCompared(60, 60, 0, differences, is_whole))
+        assert trader.foreign.agreed_fill_ts == expected
+    # Dated ahead, as a payment on its value date is: executions are not asked for from there on.
+    trader.step(msgspec.structs.replace(moved("m2", -1), ts_event=10**9, ts_init=70))
+    trader.step(VenueCompared(80, 80, 0, 0))
+    assert trader.foreign.agreed_fill_ts == 70
 
 
 def test_where_nothing_is_held_only_the_account_has_it() -> None:

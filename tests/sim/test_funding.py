@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 from hypothesis import given
@@ -17,6 +18,10 @@ from core.errors import DataError
 from core.events import AnyEvent, CashMoved, OrderFilled, Quote
 from core.instruments import Instrument
 from core.units import NS_PER_SECOND
+from sim.bar_matching import BarFillRules
+from sim.bar_series import BarSeries
+from sim.bar_tape import BarTape
+from sim.bar_venue import BarVenue
 from sim.data.funding import read_funding
 from sim.funding import ConstantFunding, FundedVenue, RecordedFunding
 from tests.core.records import INVERSE, PERPETUAL
@@ -131,6 +136,21 @@ def test_who_is_long_pays_and_who_is_short_is_paid() -> None:
         schedule = ConstantFunding(instrument=PERPETUAL, interval_ns=8 * S, rate_each=100_000)  # 0.01 % of 300
         *_, paid = play(FundedVenue(Happened(events, 10 * S), [schedule], {}, 0))
         assert paid == CashMoved(8 * S, 8 * S, "BINANCE", f"funding-{key}-{8 * S}", CashKind.FUNDING, "USDT", amount, key)
+
+
+def test_bars_pay_by_their_last_close_and_not_behind_their_end() -> None:
+    key, minute = PERPETUAL.instrument_id, 60 * S
+    closes = (1_000_000, 1_100_000, 1_200_000)
+    stamps = [number * minute for number in range(1, 4)]
+    series = BarSeries(
+        key, minute, *(np.array(column, dtype=np.int64) for column in (stamps, closes, closes, closes, closes, (9, 9, 9)))
+    )
+    venue = BarTape(BarVenue([PERPETUAL], [series], BarFillRules()), 0)
+    schedule = ConstantFunding(instrument=PERPETUAL, interval_ns=50 * S, rate_each=10**6)
+    told = play(FundedVenue(venue, [schedule], {key: 1_000}, 0))
+    paid = [(event.ts_event // S, event.amount) for event in told if isinstance(event, CashMoved)]
+    # One whole bitcoin at 100,000 and 110,000 dollars; at 50 s no price is known yet, and 180 s are the end.
+    assert paid == [(100, -100 * 10**8), (150, -110 * 10**8)]
 
 
 def test_moments_are_whole_multiples_and_a_table_is_followed_to_its_end() -> None:

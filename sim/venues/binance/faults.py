@@ -67,11 +67,11 @@ NOT_SHOWN: dict[int, str] = {
     45: "44 refuses the handshake",
     46: "there are no credits: 37 and 38 are the limits",
     47: "there is no cancel-on-disconnect",
-    48: "the guardian arms no dead-man switch in a drill: tests/adapters/binance/test_at_simulator.py",
+    48: "the guardian arms no dead-man switch in a drill: tests/sim/venues/binance/test_usdm.py",
     52: "books have no checksum",
     63: "62 is what a symbol that pauses looks like",
     66: "there are no splits and no dividends",
     67: "there are no sessions",
     68: "there is no daily reset",
-    69: "the simulator has one environment: tests/adapters/binance/test_io.py",
+    69: "the simulator has one environment: tests/adapters/binance/test_account_checks.py",
 }

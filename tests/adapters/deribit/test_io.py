@@ -257,6 +257,25 @@ def test_a_lost_connection_is_told_compared_and_traded_on(is_real: bool) -> None
     in_a_loop(test, is_real=is_real)
 
 
+def test_a_connection_that_ends_before_anybody_reads_is_made_again() -> None:
+    async def test(bench: Bench) -> None:
+        adapter = bench.adapter()
+        await adapter.open()
+        bench.served.cut_all()
+        await until(lambda: not adapter._wire.is_open)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(adapter.run, bench.sink, bench.states.append)
+            await until(lambda: bench.states)
+            await bench.sink.until(Quote)
+            order_id = bench.rest(adapter)
+            await bench.sink.until(OrderAccepted, 1, order_id)
+            tasks.cancel_scope.cancel()
+        assert len(bench.states) == 1
+        await adapter.close()
+
+    in_a_loop(test)
+
+
 @pytest.mark.parametrize("is_real", [False, True], ids=["virtual", "sockets"])
 def test_what_was_sent_and_not_answered_is_unknown_and_found_out(is_real: bool) -> None:
     async def test(bench: Bench) -> None:

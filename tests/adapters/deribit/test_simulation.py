@@ -129,7 +129,7 @@ def test_many_seeds(block: int) -> None:
 @pytest.mark.parametrize("number", [*ORDER_PATH, *NETWORK, *MARKET])
 def test_each_fault_alone(number: int) -> None:
     """Often enough to happen; the seeds go on until it has."""
-    for seed in range(12):
+    for seed in range(15):
         cuts_ppm = 60_000 if number in NEED_CUTS else 0
         world = run_seed(3_000 + seed, (number, *NEEDS.get(number, ())), ppm=150_000, cuts_ppm=cuts_ppm)
         if world.faults.fired.get(number):

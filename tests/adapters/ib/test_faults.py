@@ -287,6 +287,7 @@ def test_the_audit_finds_what_is_not_so() -> None:
     [
         (22, "adapters.ib.fills.split_id", lambda text: (f"{text}{next(NUMBERS)}", 1)),
         (30, "adapters.ib.fills.split_id", lambda text: (text, 1)),
+        (32, "adapters.ib.fills.Fills._settle", lambda _self, _ts, _done: None),
         (14, "adapters.ib.orders.meaning_of", lambda _code: Meaning.CANCELED),
         (2, "adapters.ib.orders.Desk.lost", lambda _self, _ts: None),
         (55, "adapters.ib.wire.FRAME_BYTES_MAX", 2**31),

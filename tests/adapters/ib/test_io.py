@@ -25,8 +25,10 @@ from core.events import (
 )
 from core.order_store import FOREIGN_ORDER_ID
 from core.strategy import Subscription
+from core.units import NS_PER_SECOND
 from tests.adapters.ib.bench import ES, Bench, buy, in_a_loop, order_id, sell
 
+HOUR_NS = 3_600 * NS_PER_SECOND
 pytestmark = pytest.mark.timeout(60)
 
 
@@ -302,5 +304,21 @@ def test_more_messages_than_the_gateway_takes_are_refused_here_and_cancels_wait(
             await bench.sink.until(OrderCanceled, len(bench.sink.of(OrderAccepted)))
             assert len(accepted) + len(rejected) <= 60
         assert not any("100 Max rate" in each for each in bench.trouble)
+
+    in_a_loop(test)
+
+
+def test_books_of_a_clock_that_was_ahead_are_told_of_the_whole_day() -> None:
+    """Fills bear our stamps as they come: once the clock is right again the next ones are older than those."""
+
+    async def test(bench: Bench) -> None:
+        async with bench.running():
+            bench.send(buy(1, 680_025, qty=4))
+            (fill,) = await bench.sink.until(OrderFilled)
+            now = bench.clock.now()
+            assert [each.execution_id for each in (await bench.adapter.query(now + HOUR_NS)).executions] == [fill.execution_id]
+            await anyio.sleep(40)
+            now = bench.clock.now()
+            assert (await bench.adapter.query(now - 20 * NS_PER_SECOND)).executions == ()
 
     in_a_loop(test)

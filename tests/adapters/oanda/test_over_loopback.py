@@ -16,7 +16,8 @@ from core.venue_opening import Environment, VenueOpening
 from daemon.trading.clock import SystemClock
 from daemon.trading.venue_opening import venue_defaults
 from daemon.venue_sim.loopback import serve
-from sim.venues.oanda.opening import ACCOUNTS, open_venue
+from sim.venues.oanda.opening import ACCOUNTS, BALANCE
+from sim.venues.oanda.venue import OandaVenue
 from tests.adapters.oanda.world import EURO, instruments
 from tests.daemon.trading.test_router import approve
 
@@ -68,7 +69,9 @@ def opening_at(address: str, clock: SystemClock) -> VenueOpening:
 
 def test_an_orders_life_and_a_cut() -> None:
     clock, sink, reconnects = SystemClock(), Sink(), list[VenueState]()
-    venue = open_venue(seed=1, ts=clock.now())
+    # Without the limit on new connections: a process that stands still for a moment bunches them, and then an order is refused.
+    venue = OandaVenue(clock.now(), seed=1, connections_per_s=0, keeps_week=False)
+    venue.add_account(clock.now(), ACCOUNT, TOKEN, BALANCE)
     market, resting = make_order_id(1, 1), make_order_id(1, 2)
 
     async def story() -> None:

@@ -50,7 +50,17 @@ def test_every_metric_is_in_the_document() -> None:
     metrics.answered("/order", 200)
     metrics.refused("host")
     metrics.websockets.labels("md").inc()
-    numbers = ("events", "commands", "orders_sent", "fills", "conflated", "journal_records", "open_orders", "queue_depth")
+    numbers = (
+        "events",
+        "commands",
+        "orders_sent",
+        "fills",
+        "cash_moves",
+        "conflated",
+        "journal_records",
+        "open_orders",
+        "queue_depth",
+    )
     more = ("queue_depth_max", "timers", "streams", "event_lag_us", "event_lag_us_max")
     text = metrics.text({**dict.fromkeys((*numbers, *more), 1), "trading_state": "ACTIVE"}).decode()
     names = {name for name in re.findall(r"^# TYPE (\w+)", text, re.MULTILINE) if not name.endswith("_created")}

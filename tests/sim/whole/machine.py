@@ -74,6 +74,7 @@ class Machine:
             "daemon.trading.daemon.open_listener": _no_listener,
             "daemon.trading.daemon.serve": _serve_nobody,
             "daemon.trading.daemon.prepare_folder": lambda: None,
+            "daemon.guardian.switches._say": lambda _text: None,
             "daemon.trading.daemon.start_logging": lambda _path, **_how: _NoLogFile(),
         }
 

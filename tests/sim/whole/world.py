@@ -11,7 +11,8 @@ import hashlib
 import random
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -33,6 +34,7 @@ from tests.sim.whole.auditor import FOREVER, Kill, after_kill, audit, over_limit
 from tests.sim.whole.books import read_books
 from tests.sim.whole.cash_auditor import audit_cash, read_cash
 from tests.sim.whole.disk import Disk
+from tests.sim.whole.guard import Guard, dead_man_runs_out, guardian_kills
 from tests.sim.whole.machine import Machine
 from tests.sim.whole.process import Process, State
 from tests.sim.whole.venue_kit import VenueKit
@@ -124,6 +126,7 @@ class World:
         self._may_trade_again_ns = 0
         self._kills: list[Kill] = []
         self._is_calm = False
+        self._guarded: Counter[str] = Counter()
         self._disk: Disk | None = None  # that of the life before, where the machine has gone on since
         self._clock_off_ns = 0  # for as long as somebody has set it wrong
         self._quieted: Process | None = None  # it was told to halt
@@ -318,6 +321,8 @@ class World:
                 ("told to stop", lambda: process.do(partial(process.daemon.stop, "stop", 0, "a deed"))),
                 ("halted, and resumed later", self._halt),
                 ("killed by latch, and resumed later", self._kill_latch),
+                ("it hangs, and the guardian kills", self._guardian_kills),
+                ("it hangs, and a dead-man switch runs out", lambda: self._under_guard(dead_man_runs_out)),
                 ("asked to flatten", lambda: process.do(partial(self._flatten, process))),
             ]
         return deeds
@@ -373,6 +378,21 @@ class World:
         self._root = target
         self._disk = None
 
+    def _guardian_kills(self) -> None:
+        assert self.process is not None
+        self._set_latch(self.process)
+        self._under_guard(guardian_kills)
+        self.agenda.after(self._between(1 * NS_PER_S, 20 * NS_PER_S), self._resume)
+
+    def _under_guard(self, deed: Callable[[Guard, Process, Sequence[VenueKit]], list[str]]) -> None:
+        assert self.process is not None
+        guard = Guard(self.agenda, self.network, self._config())
+        try:
+            self._violated(*deed(guard, self.process, self.venues))
+        finally:
+            self._guarded.update(guard.done)
+            guard.die()
+
     def _halt(self) -> None:
         process = self.process
         assert process is not None
@@ -381,8 +401,11 @@ class World:
 
     def _kill_latch(self) -> None:
         """As another process sets it, with a descriptor of its own."""
-        process = self.process
-        assert process is not None
+        assert self.process is not None
+        self._set_latch(self.process)
+        self.agenda.after(self._between(1 * NS_PER_S, 20 * NS_PER_S), self._resume)
+
+    def _set_latch(self, process: Process) -> None:
         ts = process.daemon.session.clock.now()
         # It is not this one that dies at some call of its own.
         process.disk.die_at_call = None
@@ -391,7 +414,6 @@ class World:
         latch.set("a deed", 0, ts)
         latch.close()
         self._kills.append(Kill(self.agenda.ns, ts))
-        self.agenda.after(self._between(1 * NS_PER_S, 20 * NS_PER_S), self._resume)
 
     def _flatten(self, process: Process) -> None:
         daemon = process.daemon
@@ -524,7 +546,7 @@ class World:
         verdict.events = self.agenda.steps
         verdict.digest = self._digest.hexdigest()
         verdict.ns = self.agenda.ns - self.agenda.start_ns
-        verdict.fired = dict(self.network.fired)
+        verdict.fired = self.network.fired | self._guarded
         for venue in self.venues:
             verdict.fired |= venue.fired()
         if self.process is not None:
