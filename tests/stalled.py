@@ -17,7 +17,7 @@ import random
 import signal
 import subprocess
 import sys
-import time
+import threading
 from pathlib import Path
 
 PR_SET_CHILD_SUBREAPER = 36
@@ -83,22 +83,25 @@ def run(arguments: argparse.Namespace, pytest_arguments: list[str]) -> int:
     # Ended by a bound on the whole run, it ends as after Control-C: what it has stopped goes on.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     draw = random.Random(arguments.seed)
+    pause = threading.Event().wait  # nobody sets it
     stops = 0
     stopped_s = 0.0
     with subprocess.Popen([sys.executable, "-m", "pytest", *pytest_arguments]) as tests:
         try:
             while tests.poll() is None:
-                time.sleep(draw.uniform(*arguments.run_s))
+                pause(draw.uniform(*arguments.run_s))
                 pause_s = draw.uniform(*arguments.stop_s)
                 stopped = stop(draw, only_one=arguments.one)
                 try:
-                    time.sleep(pause_s)
+                    pause(pause_s)
                 finally:
                     # Children first: a parent that finds its child still stopped would see what no stall shows.
                     for pid in reversed(stopped):
                         signalled(pid, signal.SIGCONT)
                 stops, stopped_s = stops + bool(stopped), stopped_s + (pause_s if stopped else 0.0)
         except KeyboardInterrupt:
+            for pid in descendants(os.getpid()):
+                signalled(pid, signal.SIGCONT)
             tests.send_signal(signal.SIGINT)
     print(f"stopped {stops} times, {stopped_s:.0f} s in all; again: --seed {arguments.seed}{' --one' if arguments.one else ''}")
     return tests.returncode
