@@ -90,6 +90,29 @@ def open_transport(
     )
 
 
+def open_desk(settings: AlpacaSettings, codec: AlpacaCodec, orders: Orders) -> OrderDesk:
+    return OrderDesk(
+        codec,
+        orders,
+        Questions(settings.unknown_bound_ns, settings.not_found_needed),
+        replaces=settings.replace == "unfilled",
+        fills_late_ns=int(settings.activities_late_s * NS_PER_SECOND),
+    )
+
+
+def open_movements(opening: VenueOpening, settings: AlpacaSettings, codec: AlpacaCodec, reader: AccountReader) -> MovementReader:
+    begun_ts = opening.now()
+    return MovementReader(
+        codec,
+        Moves(opening.venue, codec.by_symbol, begun_ts=begun_ts, are_estimated=settings.fees_from_schedule),
+        ask=reader.ask,
+        now=opening.now,
+        begun_ts=begun_ts,
+        interval_ns=int(settings.money_interval_s * NS_PER_SECOND),
+        late_ns=int(settings.money_late_s * NS_PER_SECOND),
+    )
+
+
 class AlpacaAdapter:
     """core.venue_adapter.Adapter for one account."""
 
@@ -121,13 +144,7 @@ class AlpacaAdapter:
             symbols=symbols,
         )
         self._orders = Orders(self._codec, Fees(settings))
-        self._desk = OrderDesk(
-            self._codec,
-            self._orders,
-            Questions(settings.unknown_bound_ns, settings.not_found_needed),
-            replaces=settings.replace == "unfilled",
-            fills_late_ns=int(settings.activities_late_s * NS_PER_SECOND),
-        )
+        self._desk = open_desk(settings, self._codec, self._orders)
         self._reader = AccountReader(
             self._codec,
             self._orders,
@@ -136,16 +153,7 @@ class AlpacaAdapter:
             now=self._now,
             not_found_ns=settings.not_found_ns,
         )
-        begun_ts = opening.now()
-        self._money = MovementReader(
-            self._codec,
-            Moves(opening.venue, self._codec.by_symbol, begun_ts=begun_ts, are_estimated=settings.fees_from_schedule),
-            ask=self._reader.ask,
-            now=self._now,
-            begun_ts=begun_ts,
-            interval_ns=int(settings.money_interval_s * NS_PER_SECOND),
-            late_ns=int(settings.money_late_s * NS_PER_SECOND),
-        )
+        self._money = open_movements(opening, settings, self._codec, self._reader)
         self._hours = Hours(is_extended=settings.extended_hours)
         self._market = MarketSession(
             settings,
