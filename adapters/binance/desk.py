@@ -430,6 +430,13 @@ class OrderDesk:
         is_open = (
             not any(isinstance(fact, OrderCanceled | OrderExpired | OrderRejected) for fact in facts) and body.status != "FILLED"
         )
+        # A comparison may have found it gone and called it canceled meanwhile: two different ends would contradict each other.
+        facts = [
+            OrderCanceled(fact.ts_event, fact.ts_init, fact.client_order_id, fact.qty, Reason.NONE)
+            if isinstance(fact, OrderExpired)
+            else fact
+            for fact in facts
+        ]
         if self.unknown.found(order_id, asked, now, is_open=is_open):
             # It is open long after the cancel: whoever wants it gone has to ask again.
             undone = [CancelRejected(ts, ts, order_id, Reason.NONE)] if is_open and was_canceled else []
