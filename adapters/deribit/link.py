@@ -65,7 +65,11 @@ class Link:
 
     def server_ms(self, ts: int) -> int:
         """The server's clock now, or a little earlier: what is counted from it ends no later than it says."""
-        return ts // NS_PER_MS + (self.clock_offset_ms or 0)
+        if self.clock_offset_ms is None:
+            return ts // NS_PER_MS
+        estimated_ms = ts // NS_PER_MS + self.clock_offset_ms
+        # Heartbeats are answered more often than that: where it says more, our clock was stepped since the last answer.
+        return min(estimated_ms, self.server_seen_ms + self.settings.silence_ns_max // NS_PER_MS)
 
     # Sending.
 
