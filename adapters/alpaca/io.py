@@ -16,16 +16,14 @@ from anyio.abc import TaskGroup
 
 from adapters.alpaca.checks import account_problems, account_warnings, asset_problems, clock_problems
 from adapters.alpaca.codec import AlpacaCodec
-from adapters.alpaca.desk import Ask, OrderDesk, Purpose, Reaction
+from adapters.alpaca.desk import Ask, Purpose, Reaction
 from adapters.alpaca.exact import date_of_days
 from adapters.alpaca.fees import Fees
 from adapters.alpaca.hours import Hours, trade_date, trading_days
 from adapters.alpaca.market import MarketSession
-from adapters.alpaca.money import Moves
-from adapters.alpaca.movements import MovementReader
 from adapters.alpaca.orders import Orders
-from adapters.alpaca.outcomes import ORDERS, REQUESTS, read_signals
-from adapters.alpaca.questions import Questions
+from adapters.alpaca.outcomes import read_signals
+from adapters.alpaca.parts import open_desk, open_meters, open_movements
 from adapters.alpaca.settings import AlpacaSettings, Endpoints
 from adapters.alpaca.switch import AlpacaSwitch, Call
 from adapters.alpaca.trade_stream import State, TradeStream
@@ -56,20 +54,12 @@ CALENDAR_DAYS = 14
 CALENDAR_REFRESH_NS = 6 * 3_600 * NS_PER_SECOND
 CONNECTIONS_MAX = 24
 ORDER_WAIT_NS_MAX = NS_PER_SECOND
-MINUTE_NS = 60 * NS_PER_SECOND
 _LOST = (TransportError, RefusedError, VenueProtocolError)
 
 
 def monotonic_ns() -> int:
     """The event loop's own clock, so that virtual time counts too."""
     return int(anyio.current_time() * NS_PER_SECOND)
-
-
-def open_meters(settings: AlpacaSettings) -> dict[str, SlidingWindow]:
-    return {
-        REQUESTS: SlidingWindow(settings.requests_per_min, MINUTE_NS, cancel_reserve=settings.cancel_reserve),
-        ORDERS: SlidingWindow(settings.orders_per_min, MINUTE_NS),
-    }
 
 
 def open_transport(
@@ -87,29 +77,6 @@ def open_transport(
         redactor=redactor,
         monotonic_ns=monotonic_ns,
         wall_ns=opening.wall,
-    )
-
-
-def open_desk(settings: AlpacaSettings, codec: AlpacaCodec, orders: Orders) -> OrderDesk:
-    return OrderDesk(
-        codec,
-        orders,
-        Questions(settings.unknown_bound_ns, settings.not_found_needed),
-        replaces=settings.replace == "unfilled",
-        fills_late_ns=int(settings.activities_late_s * NS_PER_SECOND),
-    )
-
-
-def open_movements(opening: VenueOpening, settings: AlpacaSettings, codec: AlpacaCodec, reader: AccountReader) -> MovementReader:
-    begun_ts = opening.now()
-    return MovementReader(
-        codec,
-        Moves(opening.venue, codec.by_symbol, begun_ts=begun_ts, are_estimated=settings.fees_from_schedule),
-        ask=reader.ask,
-        now=opening.now,
-        begun_ts=begun_ts,
-        interval_ns=int(settings.money_interval_s * NS_PER_SECOND),
-        late_ns=int(settings.money_late_s * NS_PER_SECOND),
     )
 
 

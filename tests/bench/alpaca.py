@@ -20,9 +20,9 @@ import msgspec
 
 from adapters.alpaca.codec import AlpacaCodec
 from adapters.alpaca.hours import Hours
-from adapters.alpaca.io import open_meters
 from adapters.alpaca.market import MarketSession
 from adapters.alpaca.outcomes import read_signals
+from adapters.alpaca.parts import open_meters
 from adapters.alpaca.settings import AlpacaSettings, endpoints_of
 from adapters.http.io import HttpSettings, HttpTransport
 from adapters.http.record import Redactor
