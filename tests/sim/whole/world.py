@@ -88,7 +88,7 @@ snapshot_records = {snapshot_records}
 
 
 # Modules that adapters read when they are opened and not before, and that want entropy then, by venue.
-READ_LATE = {"BINANCE": "adapters.binance.ccxt_signer", "ALPACA": "adapters.alpaca.opening"}
+READ_LATE = {"BINANCE": "adapters.binance.ccxt_signer", "ALPACA": "adapters.alpaca.models"}
 
 MakeKit = Callable[[Agenda, int], VenueKit]
 # Each world has one to three of these, of each venue one at most.
