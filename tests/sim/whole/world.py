@@ -8,6 +8,7 @@ with fewer steps it is the beginning of it.
 from __future__ import annotations
 
 import hashlib
+import importlib
 import random
 import shutil
 import tempfile
@@ -85,6 +86,9 @@ stop_timeout = "10s"
 snapshot_records = {snapshot_records}
 """
 
+
+# Modules that adapters read when they are opened and not before, and that want entropy then, by venue.
+READ_LATE = {"BINANCE": "adapters.binance.ccxt_signer", "ALPACA": "adapters.alpaca.models"}
 
 MakeKit = Callable[[Agenda, int], VenueKit]
 # Each world has one to three of these, of each venue one at most.
@@ -561,6 +565,9 @@ def open_world(
     """A world on a folder of its own, which goes with it."""
     with tempfile.TemporaryDirectory(prefix="tradingd-sim-", dir=SHM if SHM.is_dir() else None) as folder:
         world = World(seed, Path(folder), steps=steps, venues=venues, tell=tell)
+        for venue in world.venues:
+            # What a library asks of the entropy when it is read for the first time is not the world's.
+            importlib.import_module(READ_LATE.get(venue.venue, __name__))
         secrets = {f"TRADINGD_SECRET_{key}": value for venue in world.venues for key, value in venue.secrets().items()}
         with (
             world.machine.running(log=None if tell is None else world.say),
