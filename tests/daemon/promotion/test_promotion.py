@@ -26,7 +26,7 @@ from daemon.promotion.gate import check_promotion
 from daemon.promotion.identity import identity_of
 from daemon.promotion.judgement import judge
 from daemon.promotion.record import PROMOTION_FILE, read, refusal
-from daemon.trading.clock import Clock
+from daemon.trading.clock import Clock, SystemClock
 from tests.daemon.trading import daemon_harness as harness
 from tests.daemon.trading.scripted_venue import BUY_ONE, NOTHING, ScriptedVenue
 
@@ -59,7 +59,7 @@ def paper_run(loaded: LoadedConfig, orders: int = 2, *, held: int = 0) -> Path:
         return venue
 
     async def trade() -> None:
-        async with harness.running(loaded, make_venue) as run:
+        async with harness.running(loaded, make_venue, make_clock=SystemClock) as run:
             for place in range(orders):
                 run.venue.tell(BUY_ONE)
                 await run.until(lambda place=place: len(run.venue.sent) > place)

@@ -12,7 +12,7 @@ from core.trader import Trader
 from daemon.audit.findings import Verdict
 from daemon.audit.verify import verify
 from daemon.journal.format import JOURNAL_FOLDER
-from daemon.journal.reader import segments_of
+from daemon.journal.reader import JournalDamage, segments_of
 from daemon.journal.tail import TailReader
 from daemon.replay import replay
 from tests.sim.whole.auditor import Books
@@ -31,22 +31,26 @@ def read_books(runs: Path, trader: Trader, *, replays: bool) -> Books:
         if not journal.is_dir() or not segments_of(journal):
             continue
         is_begun = False
-        for record in TailReader(journal):
-            is_begun = True
-            if type(record) is SubmitOrder:
-                key = short_id(record.client_order_id)
-                if key in books.sent:
-                    books.sent_twice.append(key)
-                books.sent[key] = record.ts
-            elif type(record) is OrderFilled:
-                # The same one may be heard of twice; that it is booked once, the count and the position show.
-                told[record.client_order_id, record.execution_id] = (
-                    record.instrument_id,
-                    record.execution_id,
-                    record.side.name,
-                    record.qty,
-                    record.price,
-                )
+        try:
+            for record in TailReader(journal):
+                is_begun = True
+                if type(record) is SubmitOrder:
+                    key = short_id(record.client_order_id)
+                    if key in books.sent:
+                        books.sent_twice.append(key)
+                    books.sent[key] = record.ts
+                elif type(record) is OrderFilled:
+                    # The same one may be heard of twice; that it is booked once, the count and the position show.
+                    told[record.client_order_id, record.execution_id] = (
+                        record.instrument_id,
+                        record.execution_id,
+                        record.side.name,
+                        record.qty,
+                        record.price,
+                    )
+        except JournalDamage as damage:
+            books.damaged.append(f"{run.name}: {damage}")
+            continue
         if not is_begun:
             continue
         report = verify(journal)
