@@ -145,11 +145,12 @@ TRANSITIONS: dict[OrderStatus, dict[Trigger, OrderStatus | int]] = {
         Trigger.LOSE: S.UNKNOWN,
         Trigger.REQUEST_CANCEL: S.UNKNOWN,  # a cancel is always allowed; it proves nothing by itself
     },
-    # Ends. Late answers and a second report of the same end change nothing; a fill after the cancel's acknowledgement is real and
-    # is booked. A different end, or a fill of a refused order, is a contradiction.
+    # Ends. Late answers and a second report of an end change nothing; a fill after the cancel's acknowledgement is real and is
+    # booked. CANCELED and EXPIRED are one end under two names: what was given up as gone may be told as expired behind that, and
+    # the first word stands. Any other end, or a fill of a refused order, is a contradiction.
     S.FILLED: dict.fromkeys(_AFTER_END, S.FILLED),
-    S.CANCELED: {**dict.fromkeys((*_AFTER_END, Trigger.CANCEL, Trigger.FILL_PART), S.CANCELED), **_FILLS},
-    S.EXPIRED: {**dict.fromkeys((*_AFTER_END, Trigger.EXPIRE, Trigger.FILL_PART), S.EXPIRED), **_FILLS},
+    S.CANCELED: {**dict.fromkeys((*_AFTER_END, *_ENDS, Trigger.FILL_PART), S.CANCELED), **_FILLS},
+    S.EXPIRED: {**dict.fromkeys((*_AFTER_END, *_ENDS, Trigger.FILL_PART), S.EXPIRED), **_FILLS},
     S.REJECTED: dict.fromkeys((Trigger.CANCEL_REJECT, Trigger.REPLACE_REJECT, Trigger.REJECT, Trigger.LOSE), S.REJECTED),
 }
 

@@ -229,6 +229,10 @@ def test_34_two_different_ends_contradict_each_other() -> None:
             continue
         if (first, second) == ("CANCELED", "REJECTED"):
             continue  # the same end: the test below
+        if {first, second} == {"CANCELED", "EXPIRED"}:
+            apply(store, ends[second])  # one end under two names
+            assert order.status.name == first
+            continue
         with pytest.raises(StateError):
             apply(store, ends[second])
         assert order.status.name == first

@@ -150,10 +150,10 @@ def test_a_damaged_journal_shows_what_comes_before_the_damage(tmp_path: Path, jo
 
 
 def test_an_event_that_the_order_could_not_take_is_marked(tmp_path: Path) -> None:
-    again = [*LIFE[:3], OrderCanceled(at(3), at(4), ORDER, 10, Reason.REQUESTED), OrderExpired(at(5), at(6), ORDER, 10)]
+    again = [*LIFE[:3], OrderExpired(at(3), at(4), ORDER, 10), OrderRejected(at(5), at(6), ORDER, Reason.NONE)]
     write(tmp_path / "journal", again)
     lines = tradingd("audit", "show", tmp_path / "journal", "--order", "7", cwd=tmp_path).stdout.splitlines()
-    assert lines[-1].endswith("expired: 10 unfilled  !! order 4294967303: EXPIRE is not possible in state CANCELED")
+    assert lines[-1].endswith("  !! order 4294967303: REJECT is not possible in state EXPIRED")
 
 
 @pytest.mark.parametrize(
