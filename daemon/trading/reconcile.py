@@ -7,7 +7,7 @@ that may still be on its way there (VenueState.not_found_ns) is UNKNOWN and coun
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
@@ -35,6 +35,8 @@ from core.restore import EXECUTIONS_OVERLAP_NS
 from core.trader import Trader
 from core.venue_adapter import VenueOrder, VenueState
 
+Held = Mapping[str, Collection[int]]
+NOTHING_HELD: Held = {}
 NOT_YET_ACKNOWLEDGED = (OrderStatus.SUBMITTED, OrderStatus.UNKNOWN)
 
 
@@ -111,22 +113,49 @@ def executions_since(trader: Trader) -> int:
     return max(max(trader.foreign.agreed_fill_ts, trader.foreign.begun_ts) - EXECUTIONS_OVERLAP_NS, 0)
 
 
+def held_since(trader: Trader, fills: Sequence[OrderFilled]) -> dict[str, set[int]]:
+    """What was held at one moment or another while `fills`, the last ones that were booked, came in: of their instruments."""
+    held: dict[str, set[int]] = {}
+    qty: dict[str, int] = {}
+    for fill in reversed(fills):
+        key = fill.instrument_id
+        now = qty.setdefault(key, trader.portfolio.by_instrument[key].qty)
+        qty[key] = now - (fill.qty if fill.side is Side.BUY else -fill.qty)
+        held.setdefault(key, set()).update((now, qty[key]))
+    return held
+
+
 def look(
-    trader: Trader, venue: VenueState, ts: int, policy: ForeignPolicy, *, adopted_before: int = 0, doubt_ns: int = 0
+    trader: Trader,
+    venue: VenueState,
+    ts: int,
+    policy: ForeignPolicy,
+    *,
+    adopted_before: int = 0,
+    doubt_ns: int = 0,
+    held: Held = NOTHING_HELD,
 ) -> Look:
     """`ts` (ns UTC) is now and stamps the facts; executions keep the venue's own stamp.
 
     `adopted_before` counts the foreign orders that this run has adopted: the next one gets the next id from the top. `doubt_ns`:
-    an order that was sent less than so long ago and is not at the venue is no matter yet.
+    an order that was sent less than so long ago and is not at the venue is no matter yet. `held`: positions of the time since the
+    venue was asked (`held_since`): each of several has looked at a moment of its own, and one of these is no difference.
     """
-    return _Looking(trader, venue, ts, policy, adopted_before, doubt_ns).look()
+    return _Looking(trader, venue, ts, policy, adopted_before, doubt_ns, held).look()
 
 
 class _Looking:
     """One look."""
 
     def __init__(
-        self, trader: Trader, venue: VenueState, ts: int, policy: ForeignPolicy, adopted_before: int, doubt_ns: int
+        self,
+        trader: Trader,
+        venue: VenueState,
+        ts: int,
+        policy: ForeignPolicy,
+        adopted_before: int,
+        doubt_ns: int,
+        held: Held,
     ) -> None:
         self._trader = trader
         self._venue = venue
@@ -134,6 +163,7 @@ class _Looking:
         self._policy = policy
         self._adopted_before = adopted_before
         self._doubt_ns = doubt_ns
+        self._held = held
         self._is_known = trader.orders.is_known
         self._left: dict[int, int] = {}  # of orders, behind the executions below
         self._moved_now: dict[str, int] = {}  # by instrument: what the executions below bring
@@ -296,7 +326,7 @@ class _Looking:
             here = trader.portfolio.by_instrument[key].qty
             aside = trader.foreign.set_aside.get(key, 0)
             rest = self._venue.positions[key] - here - aside - self._moved_now.get(key, 0)
-            if rest:
+            if rest and here + rest not in self._held.get(key, ()):
                 yield Finding(Kind.POSITION, f"position {key}", (rest,), position_text(trader, self._venue, key))
 
     # Money that no fill explains.
@@ -341,14 +371,15 @@ def position_text(trader: Trader, venue: VenueState, key: str) -> str:
     return f"{key}: {here} here{more}, {instrument.format_qty(venue.positions[key])} at the venue"
 
 
-def position_differences(trader: Trader, venue: VenueState) -> list[str]:
-    """Instruments where the venue's position is not ours and what was set aside, in words."""
-    return [
-        position_text(trader, venue, key)
-        for key in trader.instruments
-        if key in venue.positions
-        and venue.positions[key] != trader.portfolio.by_instrument[key].qty + trader.foreign.set_aside.get(key, 0)
-    ]
+def position_differences(trader: Trader, venue: VenueState, held: Held = NOTHING_HELD) -> list[str]:
+    """Instruments where the venue's position is not ours and what was set aside, in words. `held` as in `look`."""
+    differences = []
+    for key in trader.instruments:
+        if key in venue.positions:
+            stated = venue.positions[key] - trader.foreign.set_aside.get(key, 0)
+            if stated != trader.portfolio.by_instrument[key].qty and stated not in held.get(key, ()):
+                differences.append(position_text(trader, venue, key))
+    return differences
 
 
 def foreign_fill(trader: Trader, fill: OrderFilled, ts: int, policy: ForeignPolicy) -> ForeignFilled | None:

@@ -34,7 +34,9 @@ from daemon.config.models import Daemon as Settings
 from daemon.trading.closing import BATCH_EVENTS_MAX
 from daemon.trading.listener import Severity, Tell
 from daemon.trading.reconcile import (
+    NOTHING_HELD,
     ForeignPolicy,
+    Held,
     Kind,
     Look,
     execution_name,
@@ -42,6 +44,7 @@ from daemon.trading.reconcile import (
     foreign_fill,
     foreign_fill_text,
     foreign_name,
+    held_since,
     is_numbered_here,
     look,
     position_differences,
@@ -91,6 +94,7 @@ class Reconciling:
         self._asked_ts = 0
         self._finished = 0
         self._adopted = 0
+        self._held: Held = NOTHING_HELD  # since the venue was last asked
         self._told_foreign: dict[str, None] = {}
         self._told_unknown: set[int] = set()
         self._is_unreachable = False
@@ -118,6 +122,7 @@ class Reconciling:
         """A venue is back, and nothing has been sent to it since it said this: what had come in before counts first."""
         session = self._session
         self._drain()
+        self._held = NOTHING_HELD
         found = look(session.trader, venue, session.clock.now(), self._policy, adopted_before=self._adopted)
         if venue.not_found_ns and found.has(*NEEDS_A_SECOND_LOOK):
             found = found.without(*NEEDS_A_SECOND_LOOK)
@@ -221,11 +226,14 @@ class Reconciling:
 
     async def _ask(self, doubt_ns: int) -> tuple[VenueState, Look]:
         session = self._session
-        venue = await session.adapter.query(executions_since(session.trader))
+        trader, before = session.trader, session.fills_count
+        venue = await session.adapter.query(executions_since(trader))
         # What had come in before the answer counts first.
         self._drain()
+        count = min(session.fills_count - before, len(session.fills))
+        self._held = held_since(trader, list(session.fills)[len(session.fills) - count :])
         now = session.clock.now()
-        return venue, look(session.trader, venue, now, self._policy, adopted_before=self._adopted, doubt_ns=doubt_ns)
+        return venue, look(trader, venue, now, self._policy, adopted_before=self._adopted, doubt_ns=doubt_ns, held=self._held)
 
     def _drain(self) -> None:
         session = self._session
@@ -257,7 +265,7 @@ class Reconciling:
         for finding in found.findings:
             if finding.kind is Kind.FOREIGN and finding.key not in self._told_foreign:
                 self._tell_foreign(finding.key, finding.text)
-        differences = tuple(dict.fromkeys((*found.problems, *position_differences(session.trader, venue))))
+        differences = tuple(dict.fromkeys((*found.problems, *position_differences(session.trader, venue, self._held))))
         self.last = Reconciliation(
             session.clock.now(), self.last.count + len(events), found.texts[:FINDINGS_SHOWN_MAX], differences[:FINDINGS_SHOWN_MAX]
         )

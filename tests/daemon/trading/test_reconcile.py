@@ -21,7 +21,7 @@ from core.events import (
 )
 from core.trader import Trader
 from core.venue_adapter import VenueOrder, VenueState
-from daemon.trading.reconcile import ForeignPolicy, Look, look, position_differences
+from daemon.trading.reconcile import ForeignPolicy, Kind, Look, held_since, look, position_differences
 from tests.daemon.trading.harness import INSTRUMENT, START, open_session, quote
 
 NOW = START + 1_000
@@ -136,6 +136,21 @@ def test_what_is_not_ours_is_named_and_left_alone(tmp_path: Path) -> None:
     facts = reconcile(trader, venue, NOW)
     assert facts.events == ()
     assert len(facts.problems) == 3
+
+
+def test_a_position_that_was_ours_when_the_venue_looked_is_no_difference(tmp_path: Path) -> None:
+    """Of several venues the first has looked long before the last has answered, and fills came in meanwhile."""
+    trader, order_id = trader_with_order(tmp_path, "accepted")
+    trader.step(booked := fill(order_id))
+    held = held_since(trader, [booked])
+    assert held == {INSTRUMENT: {0, 1}}
+    assert held_since(trader, []) == {}
+    for position, differs in ((0, False), (1, False), (2, True), (-1, True)):
+        venue = VenueState((), (booked,), {INSTRUMENT: position})
+        found = look(trader, venue, NOW, ForeignPolicy.HALT, held=held)
+        assert found.has(Kind.POSITION) is differs
+        assert bool(position_differences(trader, venue, held)) is differs
+    assert look(trader, VenueState((), (booked,), {INSTRUMENT: 0}), NOW, ForeignPolicy.HALT).has(Kind.POSITION)
 
 
 def test_a_position_that_no_fill_explains_is_a_difference(tmp_path: Path) -> None:
