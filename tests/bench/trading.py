@@ -18,7 +18,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -34,10 +34,10 @@ from core.trader import Trader
 from core.venue_adapter import EventSink, OnReconnect, VenueOrder, VenueState
 from daemon.config.build import build_instruments
 from daemon.config.loader import LoadedConfig, load_config
+from daemon.control.server import Handler
 from daemon.trading.clock import Clock
 from daemon.trading.control import Control
 from daemon.trading.daemon import Daemon
-from daemon.trading.inbox import Inbox
 from daemon.trading.market import open_market
 from tests.bench.soak import percentile
 from tests.data_path import ROOT as DATA
@@ -63,6 +63,7 @@ class StandIn:
         self.waits_ns: list[int] = []
         self.sent: Counter[str] = Counter()
         self.seconds = 0.0
+        self.inbox: Sized = ()
 
     async def open(self) -> None:
         """It is here."""
@@ -74,7 +75,6 @@ class StandIn:
         raise AssertionError("every order here is ours")
 
     async def run(self, sink: EventSink, on_reconnect: OnReconnect) -> None:
-        assert isinstance(sink, Inbox)
         quotes, self._quotes = self._quotes, ()
         if not quotes:
             # The feed has ended; what is asked for now is the answers to the last commands.
@@ -88,7 +88,7 @@ class StandIn:
                     await self._answer(sink)
                     await anyio.sleep(ahead)
             sink.offer(quote)
-            while self._per_s is None and len(sink) >= WAITING_MAX:
+            while self._per_s is None and len(self.inbox) >= WAITING_MAX:
                 # The loop never runs dry, and nothing is conflated.
                 await self._answer(sink)
                 await anyio.sleep(0)
@@ -170,8 +170,12 @@ def measure(folder: Path, sync: str, strategy: str, quotes: Sequence[Quote], per
 
     daemon = Daemon(configuration(folder, sync, strategy), quiet=True, open_adapter=open_stand_in)
 
+    def handler_of(started: Daemon) -> Handler:
+        made[0].inbox = started.session.inbox
+        return Control(started).answer
+
     async def run() -> None:
-        await daemon.run(lambda started: Control(started).answer)
+        await daemon.run(handler_of)
 
     use_uvloop = importlib.util.find_spec("uvloop") is not None
     anyio.run(partial(run), backend_options={"use_uvloop": use_uvloop})
