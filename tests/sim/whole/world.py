@@ -493,8 +493,8 @@ class World:
         process = self.process
         if process is None or not process.is_trading:
             return
-        if process.trading_state is TradingState.ACTIVE and process is not self._quieted:
-            # Only now: while it was halted a person's resume may still have been on its way to it.
+        if process.trading_state is not TradingState.HALTED and process is not self._quieted:
+            # Only now: while it was halted a person's resume may still have been on its way to it. REDUCING still trades.
             self._quieted = process
             process.do(lambda: self._refused_by_disk(lambda: process.daemon.halt("calm", 0)))
 
@@ -504,7 +504,7 @@ class World:
         if process is None or not process.is_trading:
             return "the daemon does not trade"
         session = process.daemon.session
-        if process.trading_state is TradingState.ACTIVE:
+        if process.trading_state is not TradingState.HALTED:
             return "it is not halted"
         open_orders = session.trader.orders.open_orders()
         if process.loop.stalled_until_ns > self.agenda.ns:
