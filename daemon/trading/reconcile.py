@@ -306,7 +306,9 @@ class _Looking:
         # A request that we made lately is still being worked on: nothing can be said of its answer.
         is_pending = order.replace_in_flight or order.status is OrderStatus.PENDING_CANCEL
         if is_pending and ts - order.ts_updated < self._venue.not_found_ns:
-            return ()
+            # But what is there already and is more than we know of counts: a power cut may have taken our word for it.
+            is_more = found.leaves_qty > max(left, order.replace_qty if order.replace_in_flight else 0)
+            return (OrderReplaced(ts, ts, order_id, price, found.leaves_qty),) if is_more else ()
         # A cancel that has not happened: whoever wants it asks again, and is not waiting for an answer.
         is_asked = order.status is OrderStatus.PENDING_CANCEL
         lost: tuple[AnyEvent, ...] = (CancelRejected(ts, ts, order_id, Reason.NONE),) if is_asked else ()

@@ -138,6 +138,20 @@ def test_what_is_not_ours_is_named_and_left_alone(tmp_path: Path) -> None:
     assert len(facts.problems) == 3
 
 
+@pytest.mark.parametrize("request_made", ["cancel", "replace"])
+def test_more_than_we_know_of_counts_though_a_request_is_under_way(tmp_path: Path, request_made: str) -> None:
+    """A power cut may take away that an order was made larger: what the venue shows of it is counted at once."""
+    trader, order_id = trader_with_order(tmp_path, "accepted", request_made)
+    order = trader.orders.orders[order_id]
+    known = max(order.leaves_qty, order.replace_qty)
+    for more, expected in ((0, ()), (3, (OrderReplaced(NOW, NOW, order_id, 10_000, known + 3),))):
+        shown = msgspec.structs.replace(resting(order_id), leaves_qty=known + more)
+        found = look(trader, VenueState((shown,), (), {}), NOW, ForeignPolicy.HALT)
+        assert found.events == expected
+    trader.step(found.events[0])
+    assert (order.leaves_qty, order.is_open) == (known + 3, True)
+
+
 def test_a_position_that_was_ours_when_the_venue_looked_is_no_difference(tmp_path: Path) -> None:
     """Of several venues the first has looked long before the last has answered, and fills came in meanwhile."""
     trader, order_id = trader_with_order(tmp_path, "accepted")
