@@ -31,13 +31,15 @@ class InquiryPace:
 
     def wait(self, now: int) -> int:
         """ns until the next inquiry may begin, at most a minute after the last one."""
-        left = self._budget.left(now, Lane.QUERY)
-        if 100 * left >= FREE_PERCENT * self._budget.limit:
+        # What others, or an earlier process, used leaves the window at its own time, in one piece perhaps: then nobody waits on.
+        until_free = self._budget.wait(now, -(-FREE_PERCENT * self._budget.limit // 100), Lane.QUERY)
+        if until_free == 0:
             return 0
+        left = self._budget.left(now, Lane.QUERY)
         apart = NS_PER_MINUTE * self._taken // max(left, self._taken, 1)
         if left - self._taken >= self._budget.limit // KEPT_PART:
             apart = min(apart, NS_PER_MINUTE * self._taken * LASTING_PART // self._budget.limit)
-        return max(0, self._began + apart - now)
+        return max(0, min(self._began + apart - now, until_free))
 
     def begin(self, now: int) -> None:
         self._began, self._taken = now, 0

@@ -53,3 +53,17 @@ def test_where_others_have_used_everything_it_is_a_minute() -> None:
     pace.ask(inquiry(Product.USDM))
     meter.observe(0, 10_000)
     assert pace.wait(0) == NS_PER_MINUTE
+
+
+def test_what_an_earlier_process_used_is_waited_for_no_longer_than_it_counts() -> None:
+    meter = budget(Product.USDM)
+    meter.observe(0, meter.limit - 100)
+    pace = InquiryPace(meter)
+    now = 58 * NS_PER_SECOND
+    pace.begin(now)
+    pace.ask(inquiry(Product.USDM))
+    meter.observe(now, meter.limit - 60)
+    waits = pace.wait(now)
+    # It is in the window to the end of its slice, a 64th of the minute.
+    assert 2 * NS_PER_SECOND <= waits <= 3 * NS_PER_SECOND
+    assert pace.wait(now + waits) == 0
