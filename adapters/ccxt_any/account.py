@@ -15,6 +15,7 @@ from adapters.ccxt_any.reports import (
     TradeReport,
     Units,
     balance_qty,
+    balance_total,
     order_report,
     position_qty,
     trade_report,
@@ -22,9 +23,11 @@ from adapters.ccxt_any.reports import (
 from adapters.ccxt_any.rules import units_of
 from adapters.ccxt_any.settings import CcxtSettings
 from adapters.http.request import Intent, Outcome
+from core.enums import InstrumentClass
 from core.errors import ConfigError, RefusedError, TransportError, VenueProtocolError
 from core.instruments import Instrument
 from core.units import NS_PER_DAY, NS_PER_MS
+from core.venue_adapter import VenueBalance
 
 PAGES_MAX = 100
 # Each of them tells of an order that has ended.
@@ -50,6 +53,7 @@ class Account:
         self.exchange = exchange
         self.calls = calls
         self.units: dict[str, Units] = {}
+        self.balances_refused = ""  # why the exchange does not say what the account has
         self._settings = settings
         self._instruments = dict(instruments)
         self._symbols = dict(symbols)
@@ -241,10 +245,33 @@ class Account:
         spot = {key: units for key, units in self.units.items() if units.instrument.pays_notional}
         if not spot:
             return {}
-        row = await self.ask("balance", self.exchange.fetch_balance)
+        row = self._balance(await self.ask("balance", self.exchange.fetch_balance))
+        return {key: balance_qty(row, units) for key, units in spot.items()}
+
+    async def totals(self) -> tuple[VenueBalance, ...]:
+        """Of the base currencies of spot instruments, as far as the exchange says what the account has of them.
+
+        Raises TransportError where there is no answer. One that says no, to this key or to ccxt's question, leaves all unknown.
+        """
+        spot = [units.instrument for units in self.units.values() if units.instrument.instrument_class is InstrumentClass.SPOT]
+        if not (spot and self._settings.check_balances and self.has("fetchBalance")):
+            return ()
+        # ccxt asks for what the connection trades by default, which may not be spot.
+        params = {} if self._settings.options.get("defaultType", "spot") == "spot" else {"type": "spot"}
+        result: Result[Any] = await self.calls.run(Intent.QUERY, "balance", _bound(self.exchange.fetch_balance, params))
+        self.balances_refused = result.reason if result.outcome is Outcome.REJECTED_PROVEN else ""
+        if self.balances_refused:
+            return ()
+        if result.outcome is not Outcome.ACCEPTED:
+            raise TransportError(f"{self.venue}: {result.reason}")
+        row = self._balance(result.value)
+        found = {each.base_currency: balance_total(row, each.base_currency) for each in spot}
+        return tuple(VenueBalance(self.venue, currency, total) for currency, total in found.items() if total is not None)
+
+    def _balance(self, row: Any) -> Mapping[str, Any]:
         if not isinstance(row, Mapping):
             raise VenueProtocolError(f"{self.venue}: no balances: {str(row)[:200]}")
-        return {key: balance_qty(row, units) for key, units in spot.items()}
+        return row
 
 
 def _bound(method: Callable[..., Awaitable[Any]], *arguments: Any) -> Callable[[], Awaitable[Any]]:

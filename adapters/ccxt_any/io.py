@@ -161,6 +161,9 @@ class CcxtAdapter:
         positions = await self._account.positions()
         if self._settings.balances_are_positions:
             positions |= await self._account.balances()
+        balances = () if self._settings.balances_are_positions else await self._account.totals()
+        if self._account.balances_refused:
+            self._tell(f"balances are not compared, the exchange does not say them: {self._account.balances_refused}")
         ts = self._now()
         return VenueState(
             tuple(self.tracker.venue_order(report) for report in orders),
@@ -168,6 +171,7 @@ class CcxtAdapter:
             positions,
             frozenset(self._account.units),
             int(self._settings.not_found_s * NS_PER_SECOND),
+            balances=balances,
         )
 
     async def close(self) -> None:
