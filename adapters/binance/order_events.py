@@ -12,7 +12,7 @@ from collections.abc import Mapping
 import msgspec
 from msgspec import UNSET
 
-from adapters.binance.numbers import money_of, price_of, qty_of, signed_qty_of, stamp_of
+from adapters.binance.numbers import money_of, price_of, qty_of, signed_qty_of, stamp_of, total_of
 from adapters.binance.outcomes import reason_of
 from adapters.binance.rest_bodies import AlgoOrderBody, Balance, OrderBody, PositionBody, TradeBody
 from adapters.binance.user_stream import AlgoUpdate, ExecutionReport, OrderTradeUpdate
@@ -422,8 +422,9 @@ class OrderEvents:
 
     def balances(self, rows: list[Balance]) -> tuple[VenueBalance, ...]:
         """Of the base currencies of those configured: the venue leaves zeros out."""
-        totals = {row.asset: money_of(row.free, "free") + money_of(row.locked, "locked") for row in rows}
         wanted = dict.fromkeys((each.venue, each.base_currency) for each in self._instruments.values())
+        currencies = {currency for _, currency in wanted}
+        totals = {row.asset: total_of(row.free, row.locked) for row in rows if row.asset in currencies}
         return tuple(VenueBalance(venue, currency, totals.get(currency, 0)) for venue, currency in wanted)
 
     def executions(

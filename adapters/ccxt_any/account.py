@@ -251,7 +251,7 @@ class Account:
     async def totals(self) -> tuple[VenueBalance, ...]:
         """Of the base currencies of spot instruments, as far as the exchange says what the account has of them.
 
-        Raises TransportError where there is no answer. One that says no, to this key or to ccxt's question, leaves all unknown.
+        Raises TransportError where there is no answer. An error of the exchange or of ccxt leaves all unknown.
         """
         spot = [units.instrument for units in self.units.values() if units.instrument.instrument_class is InstrumentClass.SPOT]
         if not (spot and self._settings.check_balances and self.has("fetchBalance")):
@@ -259,7 +259,8 @@ class Account:
         # ccxt asks for what the connection trades by default, which may not be spot.
         params = {} if self._settings.options.get("defaultType", "spot") == "spot" else {"type": "spot"}
         result: Result[Any] = await self.calls.run(Intent.QUERY, "balance", _bound(self.exchange.fetch_balance, params))
-        self.balances_refused = result.reason if result.outcome is Outcome.REJECTED_PROVEN else ""
+        # Whatever kind of error it is to ccxt: a question changes nothing.
+        self.balances_refused = result.reason if "ExchangeError" in result.names else ""
         if self.balances_refused:
             return ()
         if result.outcome is not Outcome.ACCEPTED:

@@ -263,7 +263,10 @@ def _fee(row: Json, units: Units) -> tuple[int, str]:
 def _money(text: str, symbol: str) -> int:
     """Never less than it is: cash that is short by dust is no matter, and more than there is would be one."""
     try:
-        return math.ceil(exact(text) * POW10[MONEY_SCALE])
+        amount = math.ceil(exact(text) * POW10[MONEY_SCALE])
+        if abs(amount) > INT64_MAX:
+            raise UnitError(f"{text[:40]!r} does not fit in 64 bits")
+        return amount
     except UnitError as error:
         raise VenueProtocolError(f"{symbol}: fee: {error}") from error
 
