@@ -12,6 +12,7 @@ Whatever is not a clear "0" counts as set.
 from __future__ import annotations
 
 import mmap
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -68,12 +69,19 @@ class KillLatch:
         self._write(f"1 {iso(ts)} uid {uid}: {one_line}")
 
     def clear(self) -> None:
-        """Only a resume does this. Raises StorageError where the disk refuses; then it is as it was."""
+        """Only a resume does this. Raises StorageError where the disk refuses; then it is as it was.
+
+        What a disk that refused that as well has after a power cut is the one or the other: HALTED is latched beside it.
+        """
         before = self._map[:]
         try:
             self._write("0")
         except StorageError:
             self._map[:] = before
+            # The map alone may leave the disk with what has been written, as long as nobody writes it back.
+            with suppress(OSError):
+                self._files.write_at(self._descriptor, before, 0)
+                self._files.sync(self._descriptor)
             raise
 
     def close(self) -> None:

@@ -17,11 +17,11 @@ from adapters.deribit.settings import DeribitSettings, FactKind
 from adapters.deribit.wire import Answer, LogResult, LogRow, decode_result
 from core.errors import VenueProtocolError
 from core.events import CashMoved, OrderFilled
-from core.units import NS_PER_MS
+from core.units import NS_PER_MS, NS_PER_SECOND
 
 ROWS_KEPT_MAX = 10_000  # that mean something
 PAGES_MAX = 400  # of one look, each a request: some ten minutes
-FRESH_MS = 2_000  # a look that began so long ago is as good as a new one
+FRESH_NS = 2 * NS_PER_SECOND  # a look that began so long ago is as good as a new one
 AHEAD_MS = 60_000  # rows may be stamped so much later than our clock says now
 
 Done = Callable[[int], None]
@@ -44,7 +44,8 @@ class CashLog:
         self._known: OrderedDict[tuple[str, int], Meaning] = OrderedDict()
         self._covered_ms: int | None = None  # every row from here on up to the last look is known
         self._wanted_ms: int | None = None  # from where on somebody wants it, beyond what is covered
-        self._looked_ms = 0  # the server's time when the last whole look began
+        self._looked_ms = 0  # the server's time when the last whole look began, as far as it was known then
+        self._looked_ts = self._began_ts = -FRESH_NS - 1  # by our own clock
         self._waiting: list[tuple[int, int, Done]] = []  # (from ms, until ns, who is told when it is covered)
         self._left: list[tuple[str, int | None]] = []  # of the look under way: currency, continuation
         self._rows: dict[tuple[str, int], LogRow] = {}
@@ -63,7 +64,7 @@ class CashLog:
         """`done` is called when every row from `since_ms` on up to now is known; or cannot be had, or not soon."""
         since_ms = max(since_ms - self._settings.cash_late_ms, 0)
         is_covered = self._covered_ms is not None and since_ms >= self._covered_ms
-        if is_covered and self._link.server_ms(ts) - self._looked_ms <= FRESH_MS:
+        if is_covered and ts - self._looked_ts <= FRESH_NS:
             done(ts)
             return
         self._waiting.append((since_ms, ts + self._settings.answer_ns_max, done))
@@ -112,8 +113,12 @@ class CashLog:
     # One look.
 
     def _begin(self, ts: int) -> None:
-        self._began_ms = self._link.server_ms(ts)
-        newest_ms = max((self._looked_ms or self._began_ms) - self._settings.cash_late_ms, 0)
+        self._began_ms, self._began_ts = self._link.server_ms(ts), ts
+        looked_ms = self._looked_ms or self._began_ms
+        if looked_ms > self._began_ms and self._covered_ms is not None:
+            # The clock was wrong then: what that look was too late for is not known.
+            looked_ms = self._covered_ms
+        newest_ms = max(looked_ms - self._settings.cash_late_ms, 0)
         self._from_ms = newest_ms if self._wanted_ms is None else min(self._wanted_ms, newest_ms)
         self._left = [(currency, None) for currency in dict.fromkeys(each.currency for each in self._instruments.values())]
         self._rows.clear()
@@ -185,7 +190,7 @@ class CashLog:
             if key not in self._known:
                 self._learn(ts, key, row)
         self._rows.clear()
-        self._looked_ms = self._began_ms
+        self._looked_ms, self._looked_ts = self._began_ms, self._began_ts
         if self._covered_ms is None or self._from_ms < self._covered_ms:
             self._covered_ms = self._from_ms
         if self._wanted_ms is not None and self._wanted_ms >= self._covered_ms:

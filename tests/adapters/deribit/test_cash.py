@@ -9,13 +9,15 @@ import msgspec
 import pytest
 from msgspec import Raw, json
 
+from adapters.deribit.cash_log import CashLog
 from adapters.deribit.instruments import VenueInstrument, read_instrument
 from adapters.deribit.log_rows import Meaning, meaning_of
 from adapters.deribit.session import Phase
-from adapters.deribit.wire import InstrumentResult, LogRow, decode_result
+from adapters.deribit.wire import Answer, InstrumentResult, LogRow, decode_result
 from core.enums import CashKind, Side
 from core.errors import VenueProtocolError
 from core.events import CashMoved, OrderFilled
+from core.units import NS_PER_MS
 from sim.venues.deribit.markets import default_markets
 from tests.adapters.deribit.auditor import differences
 from tests.adapters.deribit.hand import BTC, HandWorld
@@ -268,3 +270,46 @@ def test_a_delivered_contract_is_closed_by_a_fill_that_is_not_ours() -> None:
     assert state.positions[BTC] == 0
     assert [each.execution_id for each in state.executions if isinstance(each, OrderFilled)][-1] == fill.execution_id
     assert "cash" in world.fact_kinds()
+
+
+class LinkOfAWrongClock:
+    """Answers at once with what was asked to be shown; its idea of the server's time is what a test says."""
+
+    def __init__(self) -> None:
+        self.ms = T0 // NS_PER_MS
+        self.rows: list[dict[str, Any]] = []
+        self.asked: list[dict[str, Any]] = []
+
+    def server_ms(self, ts: int) -> int:
+        return self.ms
+
+    def ask(self, ts: int, build: Any, on_answer: Any, *_others: Any) -> None:
+        asked = json.decode(build(1))["params"]
+        self.asked.append(asked)
+        found = [row for row in self.rows if asked["start_timestamp"] <= row["timestamp"] <= asked["end_timestamp"]]
+        on_answer(ts, Answer(1, Raw(json.encode({"logs": found, "continuation": None}))))
+
+
+def test_a_look_under_a_clock_that_was_ahead_is_neither_fresh_nor_complete() -> None:
+    link, learned = LinkOfAWrongClock(), list[Meaning]()
+    one = {PERPETUAL: KNOWN[PERPETUAL]}
+    log = CashLog(link, one, settings_of(), learned.append)  # type: ignore[arg-type]  # of the link it uses no more than this
+    ahead_ms, begun_ms = 3_600_000, link.ms
+
+    def row(number: int, ms: int) -> dict[str, Any]:
+        return {**SETTLEMENT, "id": number, "timestamp": ms}
+
+    link.rows.append(row(1, begun_ms + 1))
+    link.ms = begun_ms + ahead_ms
+    log.want(T0, begun_ms, lambda _ts: None)
+    assert len(learned) == 1
+    # The clock is right again, and an hour of rows lies behind the look that thought itself later.
+    link.ms = begun_ms + 1_900_000
+    link.rows += [row(2, begun_ms + 10_000), row(3, link.ms)]
+    told: list[int] = []
+    log.want(T0 + 60 * S, begun_ms, told.append)
+    assert (len(learned), told) == (3, [T0 + 60 * S])
+    # And soon after that a look is as good as new.
+    asked = len(link.asked)
+    log.want(T0 + 61 * S, begun_ms, told.append)
+    assert (len(link.asked), len(told)) == (asked, 2)

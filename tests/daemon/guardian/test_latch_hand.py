@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import random
 from pathlib import Path
 
 import anyio
@@ -11,6 +13,7 @@ import pytest
 from core.errors import StorageError
 from daemon.guardian.latch_hand import LatchHand
 from daemon.kill_latch import BLOCK_BYTES, KillLatch
+from tests.daemon.trading.recording_disk import RecordingDisk, after_power_cut
 
 TS = 1_767_623_400_000_000_000
 
@@ -60,3 +63,27 @@ def test_a_folder_that_refuses_is_named(tmp_path: Path) -> None:
     (tmp_path / "taken").write_text("")
     with pytest.raises(StorageError, match="taken"):
         LatchHand(tmp_path / "taken")
+
+
+def test_a_clear_that_the_disk_refuses_leaves_the_flag_on_the_disk_as_well(tmp_path: Path) -> None:
+    """What was written in its place is not left for a power cut to find."""
+    refusals: list[str] = []
+
+    def refuse_once(kind: str) -> None:
+        if kind == "sync" and refusals:
+            raise OSError(errno.EIO, refusals.pop())
+
+    (tmp_path / "disk").mkdir()
+    disk = RecordingDisk(tmp_path / "disk", refuse_once)
+    latch = KillLatch(tmp_path / "disk" / "kill_latch", disk)
+    latch.set("a reason", 0, TS)
+    disk.sync_folder(tmp_path / "disk")
+    refusals.append("the disk refuses")
+    with pytest.raises(StorageError, match="refuses"):
+        latch.clear()
+    assert latch.is_set
+    for chance in range(50):
+        target = tmp_path / f"after-{chance}"
+        after_power_cut(disk, len(disk.steps), random.Random(chance), target)
+        found = KillLatch(target / "kill_latch")
+        assert (found.is_set, "a reason" in found.record().text) == (True, True)

@@ -19,13 +19,14 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import islice
 
 from tests.sim.whole.guarded import begin_process, run_guarded
 from tests.sim.whole.verdict import STEPS, Verdict
 from tests.sim.whole.world import VENUES, run_world
 
 SEEDS = 10_000
-WORLDS_PER_PROCESS = 500  # then a new one takes over: what leaks in so many is no matter
+WORLDS_PER_PROCESS = 250  # then new ones take over: what leaks in so many is no matter
 VIOLATED_MAX = 5  # then no more worlds are begun
 TOLD_S = 10.0  # between two signs of progress
 NS_PER_HOUR = 3_600 * 10**9
@@ -110,16 +111,17 @@ def verdicts(seeds: Iterable[int], steps: int, venues: tuple[str, ...], workers:
     if workers == 1:
         yield from map(run, seeds)
         return
-    # Spawned, not forked: each world begins in a process that knows nothing.
+    # Spawned, not forked: each world begins in a process that knows nothing. A pool for each block of worlds: one that replaces
+    # its processes by itself (max_tasks_per_child) stands still for ever in some versions of Python, when several end at once.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(
-        workers, mp_context=context, initializer=begin_process, max_tasks_per_child=WORLDS_PER_PROCESS
-    ) as pool:
-        try:
-            for done in as_completed([pool.submit(run, seed) for seed in seeds]):
-                yield done.result()
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+    rest = iter(seeds)
+    while block := list(islice(rest, WORLDS_PER_PROCESS * workers)):
+        with ProcessPoolExecutor(workers, mp_context=context, initializer=begin_process) as pool:
+            try:
+                for done in as_completed([pool.submit(run, seed) for seed in block]):
+                    yield done.result()
+            finally:
+                pool.shutdown(wait=False, cancel_futures=True)
 
 
 def many(arguments: argparse.Namespace, venues: tuple[str, ...]) -> int:

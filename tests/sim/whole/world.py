@@ -130,6 +130,9 @@ class World:
         self._may_trade_again_ns = 0
         self._kills: list[Kill] = []
         self._is_calm = False
+        self._doubtful_kills: list[
+            tuple[Kill, int]
+        ] = []  # that a person has ended at a time of the daemon's, and the disk refused
         self._guarded: Counter[str] = Counter()
         self._disk: Disk | None = None  # that of the life before, where the machine has gone on since
         self._clock_off_ns = 0  # for as long as somebody has set it wrong
@@ -374,6 +377,9 @@ class World:
     def _cut_power(self) -> None:
         process = self.process
         assert process is not None
+        for kill, ended_ts in self._doubtful_kills:
+            kill.until_ns, kill.until_ts = self.agenda.ns, ended_ts
+        self._doubtful_kills = []
         process.kill(is_power_cut=True)
         self._roots += 1
         target = self._folder / f"disk-{self._roots}"
@@ -442,9 +448,12 @@ class World:
         try:
             process.daemon.resume("a deed", 0)
         except StorageError:
+            # In effect as long as this machine has its power: then what it left on the disk is the one or the other.
+            self._doubtful_kills = [(kill, kill.until_ts) for kill in open_kills]
             for kill in open_kills:
                 kill.until_ns, kill.until_ts = None, FOREVER
             raise
+        self._doubtful_kills = []
 
     def _refused_by_disk(self, act: Callable[[], None]) -> None:
         try:
