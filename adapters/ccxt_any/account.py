@@ -5,7 +5,7 @@ Used by the adapter and by the guardian's switch, each with an exchange, a trans
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from adapters.ccxt_any.calls import ANSWER_BYTES_MAX, MARKETS_BYTES_MAX, Calls, Result
@@ -248,9 +248,10 @@ class Account:
         row = self._balance(await self.ask("balance", self.exchange.fetch_balance))
         return {key: balance_qty(row, units) for key, units in spot.items()}
 
-    async def totals(self) -> tuple[VenueBalance, ...]:
+    async def totals(self, unsettled: Collection[str]) -> tuple[VenueBalance, ...]:
         """Of the base currencies of spot instruments, as far as the exchange says what the account has of them.
 
+        Left out is what executions in instruments `unsettled` have moved: its balances may be of before them.
         Raises TransportError where there is no answer. An error of the exchange or of ccxt leaves all unknown.
         """
         spot = [units.instrument for units in self.units.values() if units.instrument.instrument_class is InstrumentClass.SPOT]
@@ -266,7 +267,9 @@ class Account:
         if result.outcome is not Outcome.ACCEPTED:
             raise TransportError(f"{self.venue}: {result.reason}")
         row = self._balance(result.value)
-        found = {each.base_currency: balance_total(row, each.base_currency) for each in spot}
+        moving = [units.instrument for key, units in self.units.items() if key in unsettled]
+        late = {name for each in moving for name in (each.base_currency, each.settlement_currency)}
+        found = {each.base_currency: balance_total(row, each.base_currency) for each in spot if each.base_currency not in late}
         return tuple(VenueBalance(self.venue, currency, total) for currency, total in found.items() if total is not None)
 
     def _balance(self, row: Any) -> Mapping[str, Any]:

@@ -161,7 +161,9 @@ class CcxtAdapter:
         positions = await self._account.positions()
         if self._settings.balances_are_positions:
             positions |= await self._account.balances()
-        balances = () if self._settings.balances_are_positions else await self._account.totals()
+        settled_ts = self._now() - int(self._settings.balances_settle_s * NS_PER_SECOND)
+        unsettled = {trade.instrument_id for trade in trades if trade.ts > settled_ts}
+        balances = () if self._settings.balances_are_positions else await self._account.totals(unsettled)
         if self._account.balances_refused:
             self._tell(f"balances are not compared, the exchange does not say them: {self._account.balances_refused}")
         ts = self._now()

@@ -10,7 +10,6 @@ import pytest
 
 from core.commands import ReplaceOrder
 from core.enums import OrderType, Reason, Side, TimeInForce
-from core.errors import TransportError
 from core.events import (
     Book,
     CancelRejected,
@@ -26,7 +25,7 @@ from core.events import (
     Trade,
 )
 from core.strategy import Subscription
-from core.venue_adapter import VenueBalance, VenueOrder
+from core.venue_adapter import VenueOrder
 from core.venue_opening import Role
 from tests.adapters.ccxt_any.stage import Stage, cancel, cancel_all, order_id, play, submit
 from tests.adapters.ccxt_any.venue import INSTRUMENT, KEY, PREFIX, SECRET, Exchange, away, error
@@ -436,37 +435,6 @@ def test_a_query_says_what_is_open_and_what_was_executed_in_between() -> None:
         assert state.not_found_ns == 200_000_000
 
     play(story)
-
-
-def test_a_query_says_what_the_account_holds_where_the_exchange_does() -> None:
-    async def story(stage: Stage) -> None:
-        stage.exchange.balance = "1.500000019"
-        venue = INSTRUMENT.rpartition(".")[2]
-        assert (await stage.adapter.query(0)).balances == (VenueBalance(venue, "BTC", 150_000_001),)
-        # An exchange that does not say, and one that ccxt cannot ask: not known, and no reason to know nothing else.
-        for status, code in ((400, -1102), (401, -1022), (400, -9999)):
-            stage.exchange.always["GET account"] = lambda exchange, params, as_=(status, code): error(*as_, "not for you")
-            assert (await stage.adapter.query(0)).balances == ()
-        del stage.exchange.always["GET account"]
-        stage.adapter._account.exchange.has["fetchBalance"] = False
-        assert (await stage.adapter.query(0)).balances == ()
-        stage.adapter._account.exchange.has["fetchBalance"] = True
-        assert len((await stage.adapter.query(0)).balances) == 1
-        # No answer is none.
-        stage.exchange.always["GET account"] = lambda exchange, params: httpx.Response(502, text="bad gateway")
-        with pytest.raises(TransportError):
-            await stage.adapter.query(0)
-
-    play(story)
-
-
-@pytest.mark.parametrize("name", ["check_balances", "balances_are_positions"])
-def test_balances_are_not_compared_twice_and_not_where_nobody_wants_it(name: str) -> None:
-    async def story(stage: Stage) -> None:
-        state = await stage.adapter.query(0)
-        assert (state.balances, state.positions) == ((), {INSTRUMENT: 0} if name == "balances_are_positions" else {})
-
-    play(story, **{name: name == "balances_are_positions"})
 
 
 def test_orders_of_an_earlier_run_are_known_again() -> None:
