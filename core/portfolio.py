@@ -33,6 +33,7 @@ class Position:
         "qty",
         "realized_pnl",
         "sell_qty",
+        "settled",
         "turnover",
         "value_open",
     )
@@ -40,6 +41,9 @@ class Position:
     def __init__(self, instrument: Instrument) -> None:
         self.instrument = instrument
         self.pays_notional = instrument.pays_notional
+        # Of spot where its money moves: venue and currency.
+        is_spot = instrument.instrument_class is InstrumentClass.SPOT
+        self.settled = (instrument.venue, instrument.settlement_currency) if is_spot else None
         self.qty = 0
         self.value_open = 0
         self.realized_pnl = 0  # before fees
@@ -128,8 +132,8 @@ class Portfolio:
         self.by_strategy: dict[tuple[str, str], Position] = {}
         self.cash = dict(cash)
         self.fills_booked = 0
-        # By venue and currency: what came in and went out there since the account began, but for contracts and their fees. `cash`
-        # is of all venues, without what was set aside, and with what it began with, wherever that lies.
+        # By venue and currency: what fills of spot, and movements, have brought and taken since the account began. `cash` is of
+        # all venues, without what was set aside, and with what it began with, wherever that lies.
         self.venue_money: dict[tuple[str, str], int] = {}
 
     def position_of(self, strategy_id: str, instrument_id: str) -> Position:
@@ -156,17 +160,18 @@ class Portfolio:
         cash[settlement] = cash.get(settlement, 0) - fee + (-value if account_position.pays_notional else realized)
         if fill.commission_currency != settlement:
             cash[fill.commission_currency] = cash.get(fill.commission_currency, 0) - fill.commission
-        if account_position.pays_notional:
-            pay(self.venue_money, instrument, value, fill.commission, fill.commission_currency)
+        if account_position.settled is not None:
+            pay(self.venue_money, account_position, value, fill.commission, fill.commission_currency)
         self.fills_booked += 1
         return strategy_position
 
     def set_aside(self, fill: ForeignFilled) -> None:
         """A fill that is not ours: only what the venue has moved for it is kept."""
-        instrument = self._instruments[fill.instrument_id]
-        if instrument.pays_notional:
-            value = instrument.notional(fill.price, fill.qty if fill.side is Side.BUY else -fill.qty)
-            pay(self.venue_money, instrument, value, fill.commission, fill.commission_currency)
+        position = self.by_instrument[fill.instrument_id]
+        if position.settled is None:
+            return
+        value = position.instrument.notional(fill.price, fill.qty if fill.side is Side.BUY else -fill.qty)
+        pay(self.venue_money, position, value, fill.commission, fill.commission_currency)
 
     def move_cash(self, moved: CashMoved, order: Order | None, set_aside: int) -> list[tuple[str, str]]:
         """Apply money that no fill explains; returns the (strategy_id, instrument_id) whose position has got a part of it.
@@ -224,17 +229,21 @@ class Portfolio:
         return total
 
 
-def pay(money: dict[tuple[str, str], int], instrument: Instrument, value: int, commission: int, commission_currency: str) -> None:
-    """Adds to `money` (`Portfolio.venue_money`) what a fill worth `value` (Instrument.notional, signed) has moved, or less.
+def pay(money: dict[tuple[str, str], int], position: Position, value: int, commission: int, commission_currency: str) -> None:
+    """Adds to `money` (`Portfolio.venue_money`) what a fill of spot worth `value` (Instrument.notional, signed) has moved, or less.
 
     A venue has its own way to round what we have rounded: then 10^-8 less is counted, so that it never is too much.
     """
-    venue = instrument.venue
-    settled = (venue, instrument.settlement_currency)
-    money[settled] = money.get(settled, 0) - value - (0 if instrument.notional_factor else 1)
-    if commission:
-        charged = (venue, commission_currency)
+    settled = position.settled
+    assert settled is not None
+    if not position.instrument.notional_factor:
+        value += 1
+    if commission_currency == settled[1]:
+        value += commission
+    elif commission:
+        charged = (settled[0], commission_currency)
         money[charged] = money.get(charged, 0) - commission
+    money[settled] = money.get(settled, 0) - value
 
 
 def _part(amount: int, qty: int, held: int) -> int:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from core.enums import OrderStatus
+from core.enums import InstrumentClass, OrderStatus
 from core.errors import StateError
 from core.order_store import FOREIGN_ORDER_ID
 from core.orders import Order
@@ -154,7 +154,9 @@ def _venue_money(trader: Trader, state: TraderState) -> dict[tuple[str, str], in
     if state.venue_money is not None:
         return {(venue, currency): int(amount) for venue, currency, amount in state.venue_money}
     # Nobody has counted by venue: whatever cash is short of may be short at each.
-    venues = {instrument.venue for instrument in trader.instruments.values() if instrument.pays_notional}
+    venues = {
+        instrument.venue for instrument in trader.instruments.values() if instrument.instrument_class is InstrumentClass.SPOT
+    }
     short = {currency: int(amount) for currency, amount in state.cash.items() if int(amount) < 0}
     return {(venue, currency): amount for venue in sorted(venues) for currency, amount in short.items()}
 

@@ -237,10 +237,10 @@ class _Looking:
     def _move(self, fill: OrderFilled) -> None:
         signed = fill.qty if fill.side is Side.BUY else -fill.qty
         self._moved_now[fill.instrument_id] = self._moved_now.get(fill.instrument_id, 0) + signed
-        instrument = self._trader.instruments.get(fill.instrument_id)
-        if instrument is not None and instrument.pays_notional:
-            value = instrument.notional(fill.price, signed)
-            pay(self._paid_now, instrument, value, fill.commission, fill.commission_currency)
+        position = self._trader.portfolio.by_instrument.get(fill.instrument_id)
+        if position is not None and position.settled is not None:
+            value = position.instrument.notional(fill.price, signed)
+            pay(self._paid_now, position, value, fill.commission, fill.commission_currency)
 
     # Orders.
 

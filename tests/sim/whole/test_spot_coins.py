@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 
 from core.enums import TradingState
+from daemon.exit_codes import ExitCode
 from daemon.trading import reconcile
-from daemon.trading.spot_balances import Shortfall
+from daemon.trading.spot_balances import Shortfall, shortfalls
 from sim.virtual.agenda import NS_PER_S
-from tests.sim.whole.process import Process
+from tests.sim.whole.process import Process, State
 from tests.sim.whole.world import World, open_world
 
 KEY, COIN, SYMBOL = "BTCUSDT.BINANCE", "BTC", "BTCUSDT"
@@ -35,11 +36,19 @@ class Story:
         self.kit.calm()
         self.kit.start(world._venue_loop)
         world._root.mkdir()
-        world._start()
-        assert world.process is not None
-        self.process: Process = world.process
+        self.start()
+
+    def start(self) -> None:
+        self.world._start()
+        assert self.world.process is not None
+        self.process: Process = self.world.process
         self.process.disk.die_at_call = None
         self.wait(lambda: self.process.is_trading)
+
+    def stop(self) -> Any:
+        self.process.do(lambda: self.process.daemon.stop("stop", 0, "a test"))
+        self.wait(lambda: self.process.state is State.ENDED)
+        return self.process.end
 
     @property
     def exchange(self) -> Any:
@@ -101,9 +110,43 @@ def test_a_coin_that_is_taken_away_halts_within_two_looks() -> None:
         told.wait(told.is_halted, LOOKS_NS)
         (text,) = told.halts()
         assert "the venue's books are not ours: BTC at BINANCE: at least 0.00" in text
-        # A restart is HALTED, and a resume does not make it true: the next comparison halts again.
+        # Every comparison says so, a resume does not make it true, and the end is not verified.
         told.passes(LOOKS_NS)
         assert any(text.startswith("BTC at BINANCE") for text in told.process.daemon.reconciling.last.differences)
+        told.process.do(lambda: told.process.daemon.resume("a test", 0))
+        told.wait(lambda: len(told.halts()) == 2, LOOKS_NS)
+        assert told.stop() is ExitCode.MISMATCH
+
+
+def test_a_coin_that_was_taken_away_meanwhile_halts_at_the_start() -> None:
+    with story() as told:
+        told.wait(lambda: told.held > 0)
+        held = told.held
+        assert told.stop() is ExitCode.OK
+        told.move_unsaid(held * 1_000 // 2 - told.coins)
+        told.start()
+        told.wait(told.is_halted, LOOKS_NS)
+        assert "BTC at BINANCE: at least 0.00" in told.halts()[0]
+
+
+def test_what_is_not_there_for_a_moment_is_no_loss(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Shortfall] = []
+
+    def watched(*arguments: Any) -> Iterator[Shortfall]:
+        for short in shortfalls(*arguments):
+            seen.append(short)
+            yield short
+
+    monkeypatch.setattr(reconcile, "shortfalls", watched)
+    with story() as told:
+        told.wait(lambda: told.held > 0)
+        taken = told.coins - told.held * 500
+        told.move_unsaid(-taken)
+        told.process.daemon.reconciling.nudge()
+        told.wait(lambda: seen, LOOKS_NS)
+        told.move_unsaid(taken)
+        told.passes(3 * LOOKS_NS)
+        assert told.halts() == []
 
 
 def test_without_the_comparison_nobody_would_know(monkeypatch: pytest.MonkeyPatch) -> None:
