@@ -230,7 +230,7 @@ class Portfolio:
 
 
 def pay(money: dict[tuple[str, str], int], position: Position, value: int, commission: int, commission_currency: str) -> None:
-    """Adds to `money` (`Portfolio.venue_money`) what a fill of spot worth `value` (Instrument.notional, signed) has moved, or less.
+    """Adds to `money` (`Portfolio.venue_money`) what a fill of spot worth `value` (Instrument.notional) has moved, or less.
 
     A venue has its own way to round what we have rounded: then 10^-8 less is counted, so that it never is too much.
     """
