@@ -158,6 +158,24 @@ def test_an_orders_life_and_the_market() -> None:
     run(story)
 
 
+def test_what_the_account_holds_is_said_through_ccxt() -> None:
+    """Bought with a fee in coins, and partly resting in an order."""
+
+    async def story(stage: Run) -> None:
+        us = stage.venue.desk.exchange.accounts["us"]
+        us.balances["BTC"] = 0
+        (nothing,) = (await stage.adapter.query(0)).balances
+        assert (nothing.currency, nothing.total) == ("BTC", 0)
+        stage.send(submit(1, order_type=OrderType.MARKET, price=None, time_in_force=TimeInForce.IOC))
+        await stage.until(lambda: stage.ended(1))
+        stage.send(limit(2, "70000.00", Side.SELL, quantity=20_000))
+        await stage.until(lambda: stage.sink.of(OrderAccepted) and stage.venue.desk.books.locked(us, "BTC"))
+        (held,) = (await stage.adapter.query(0)).balances
+        assert held.total == us.balances["BTC"] == 25_000_000 - sum(fill.commission for fill in stage.fills(1))
+
+    run(story, balances_settle_s=1e-6)
+
+
 def test_everything_canceled_by_us_and_by_the_guardian() -> None:
     async def story(stage: Run) -> None:
         for number in (1, 2, 3):
