@@ -156,6 +156,35 @@ class Portfolio:
         self.fills_booked += 1
         return strategy_position
 
+    def correct(self, strategy_id: str, instrument_id: str, signed: int, price: int) -> list[str]:
+        """Apply what a person says was added to the position; returns the strategies whose position has got a part of it.
+
+        `strategy_id` "": shared out exactly, in the ratio of what they hold, so that a split multiplies each and an expiry
+        empties each. Raises ValueError where nobody holds anything that it could be shared by, or the price has no value.
+        """
+        account_position = self.by_instrument[instrument_id]
+        instrument, held = account_position.instrument, account_position.qty
+        if strategy_id:
+            parts = [(strategy_id, signed)]
+        elif held:
+            parts = list(self._shares(instrument_id, signed, held))
+        else:
+            raise ValueError(f"nobody holds any {instrument_id}")
+        value = instrument.notional(price, signed)
+        realized = account_position.book(signed, price, value, 0)
+        so_far = given = 0
+        for name, part in parts:
+            # The worth of the parts is that of the whole, whatever its rounding is.
+            so_far += part
+            worth = instrument.notional(price, so_far) - given
+            given += worth
+            if part:
+                self.position_of(name, instrument_id).book(part, price, worth, 0)
+        settlement = instrument.settlement_currency
+        paid = -value if account_position.pays_notional else realized
+        self.cash[settlement] = self.cash.get(settlement, 0) + paid
+        return [name for name, part in parts if part]
+
     def move_cash(self, moved: CashMoved, order: Order | None, set_aside: int) -> list[tuple[str, str]]:
         """Apply money that no fill explains; returns the (strategy_id, instrument_id) whose position has got a part of it.
 
