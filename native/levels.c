@@ -167,43 +167,66 @@ static int32_t read_side(const level_book *book, const char *text, int64_t size,
 
 /* Levels. */
 
-static int is_worse(int side, int64_t one, int64_t other)
+/* What a side is sorted by: higher is better, so that the best of either side is the last. */
+static int64_t key_of(int side, int64_t price)
 {
-    return side == 0 ? one < other : one > other;
+    return side == 0 ? price : -price;
 }
 
-static void put(level_side *levels, int side, level_pair pair)
+/* The first place whose key is not below `key`. Messages go along the prices: the search starts at the last place and widens. */
+static int32_t find_place(const level_side *levels, int64_t key, int32_t from)
 {
-    int32_t low = 0, high = levels->count;
+    int32_t low = from, high = from, step = 1;
+    if (from < levels->count && levels->pairs[from].price < key) {
+        while (high < levels->count && levels->pairs[high].price < key) {
+            low = high + 1;
+            high = low + step < levels->count ? low + step : levels->count;
+            step *= 2;
+        }
+    } else {
+        while (low > 0 && levels->pairs[low - 1].price >= key) {
+            high = low - 1;
+            low = high > step ? high - step : 0;
+            step *= 2;
+        }
+    }
     while (low < high) {
         int32_t middle = low + (high - low) / 2;
-        if (is_worse(side, levels->pairs[middle].price, pair.price))
+        if (levels->pairs[middle].price < key)
             low = middle + 1;
         else
             high = middle;
     }
-    level_pair *at = levels->pairs + low;
-    if (low < levels->count && at->price == pair.price) {
+    return low;
+}
+
+/* `pair` as a key and a quantity; returns the place to search the next one from. */
+static int32_t put(level_side *levels, level_pair pair, int32_t from)
+{
+    int32_t place = find_place(levels, pair.price, from);
+    level_pair *at = levels->pairs + place;
+    if (place < levels->count && at->price == pair.price) {
         if (pair.qty != 0) {
             at->qty = pair.qty;
-            return;
+            return place;
         }
-        memmove(at, at + 1, sizeof *at * (size_t)(levels->count - low - 1));
+        memmove(at, at + 1, sizeof *at * (size_t)(levels->count - place - 1));
         levels->count--;
-        return;
+        return place;
     }
     if (pair.qty == 0)
-        return;
+        return place;
     if (levels->count == LEVELS_SIDE_MAX) {
-        if (low == 0)
-            return;
-        memmove(levels->pairs, levels->pairs + 1, sizeof *at * (size_t)(low - 1));
-        levels->pairs[low - 1] = pair;
-        return;
+        if (place == 0)
+            return place;
+        memmove(levels->pairs, levels->pairs + 1, sizeof *at * (size_t)(place - 1));
+        levels->pairs[place - 1] = pair;
+        return place - 1;
     }
-    memmove(at + 1, at, sizeof *at * (size_t)(levels->count - low));
+    memmove(at + 1, at, sizeof *at * (size_t)(levels->count - place));
     *at = pair;
     levels->count++;
+    return place;
 }
 
 int32_t levels_update(level_book *book, const char *bids, int64_t bids_size, const char *asks, int64_t asks_size)
@@ -214,9 +237,13 @@ int32_t levels_update(level_book *book, const char *bids, int64_t bids_size, con
     int32_t count = read_side(book, asks, asks_size, bid_count);
     if (count < 0)
         return count;
-    for (int32_t place = 0; place < count; place++) {
-        int side = place >= bid_count;
-        put(&book->sides[side], side, book->read[place]);
+    for (int side = 0, next = 0; side < 2; side++) {
+        level_side *levels = &book->sides[side];
+        int32_t place = levels->count;
+        for (int32_t last = side == 0 ? bid_count : count; next < last; next++) {
+            level_pair pair = {key_of(side, book->read[next].price), book->read[next].qty};
+            place = put(levels, pair, place);
+        }
     }
     return count;
 }
@@ -226,8 +253,10 @@ int32_t levels_best(const level_book *book, int side, int32_t count, level_pair 
     const level_side *levels = &book->sides[side != 0];
     if (count > levels->count)
         count = levels->count;
-    for (int32_t place = 0; place < count; place++)
-        out[place] = levels->pairs[levels->count - 1 - place];
+    for (int32_t place = 0; place < count; place++) {
+        const level_pair *best = &levels->pairs[levels->count - 1 - place];
+        out[place] = (level_pair){key_of(side, best->price), best->qty};
+    }
     return count < 0 ? 0 : count;
 }
 
@@ -243,9 +272,9 @@ int levels_check(const level_book *book)
         if (levels->count < 0 || levels->count > LEVELS_SIDE_MAX)
             return -1;
         for (int32_t place = 0; place < levels->count; place++) {
-            if (levels->pairs[place].price < 1 || levels->pairs[place].qty < 1)
+            if (key_of(side, levels->pairs[place].price) < 1 || levels->pairs[place].qty < 1)
                 return -2;
-            if (place > 0 && !is_worse(side, levels->pairs[place - 1].price, levels->pairs[place].price))
+            if (place > 0 && levels->pairs[place - 1].price >= levels->pairs[place].price)
                 return -3;
         }
     }

@@ -80,11 +80,11 @@ class Listing:
                 self.book.clear()
                 events.append(GapDetected(ts_event, ts, self.instrument_id))
         if has_levels:
-            bid, bid_qty, ask, ask_qty = self.book.best()
-            if bid_qty and ask_qty and bid >= ask:
+            bids, asks = self.book.levels(self.levels or 1)
+            if bids and asks and bids[0][0] >= asks[0][0]:
                 return [*events, *self.distrust(ts)]
             if self.levels and self.session.state is not SyncState.BUFFERING:
-                events.append(Book(stamp, ts, self.instrument_id, *self.book.levels(self.levels)))
+                events.append(Book(stamp, ts, self.instrument_id, bids, asks))
         return events
 
     def distrust(self, ts: int) -> list[AnyEvent]:
