@@ -13,9 +13,17 @@ typedef struct {
     int32_t count;
 } level_side;
 
+/* One level added or removed; those behind it, until the next change, move by `shift`. */
+typedef struct {
+    const level_pair *added; /* NULL: removed */
+    int32_t place;
+    int32_t shift;
+} level_change;
+
 struct level_book {
     level_side sides[2];
     level_pair *read; /* what a message says, until all of it is known to be good */
+    level_change *changes; /* of one side, and one more that ends the last */
     int32_t message_max;
     int price_scale;
     int qty_scale;
@@ -32,11 +40,12 @@ level_book *levels_new(int price_scale, int qty_scale, int64_t tick, int32_t mes
     for (int side = 0; side < 2; side++)
         book->sides[side].pairs = malloc(sizeof(level_pair) * LEVELS_SIDE_MAX);
     book->read = malloc(sizeof(level_pair) * (size_t)message_max);
+    book->changes = malloc(sizeof(level_change) * ((size_t)message_max + 1));
     book->message_max = message_max;
     book->price_scale = price_scale;
     book->qty_scale = qty_scale;
     book->tick = tick;
-    if (book->sides[0].pairs == NULL || book->sides[1].pairs == NULL || book->read == NULL) {
+    if (book->sides[0].pairs == NULL || book->sides[1].pairs == NULL || book->read == NULL || book->changes == NULL) {
         levels_free(book);
         return NULL;
     }
@@ -50,6 +59,7 @@ void levels_free(level_book *book)
     free(book->sides[0].pairs);
     free(book->sides[1].pairs);
     free(book->read);
+    free(book->changes);
     free(book);
 }
 
@@ -229,6 +239,69 @@ static int32_t put(level_side *levels, level_pair pair, int32_t from)
     return place;
 }
 
+/* 1: each key is above the one before it; -1: below; 0: neither. */
+static int direction_of(const level_pair *pairs, int32_t count)
+{
+    int32_t rises = 0, falls = 0;
+    for (int32_t next = 1; next < count; next++) {
+        rises += pairs[next].price > pairs[next - 1].price;
+        falls += pairs[next].price < pairs[next - 1].price;
+    }
+    return rises == count - 1 ? 1 : falls == count - 1 ? -1 : 0;
+}
+
+/* The levels between this change and the next go where they belong. */
+static void shift(level_side *levels, const level_change *change)
+{
+    int32_t start = change->place + (change->added == NULL);
+    level_pair *from = levels->pairs + start;
+    memmove(from + change->shift, from, sizeof *from * (size_t)(change[1].place - start));
+}
+
+/* Pairs in order, all at once: a level moves once, however many are added and removed below it. */
+static void put_all(level_side *levels, const level_pair *pairs, int32_t count, int is_falling, level_change *changes)
+{
+    int32_t change_count = 0, moved = 0, place = levels->count;
+    for (int32_t number = 0; number < count; number++) {
+        const level_pair *pair = &pairs[is_falling ? count - 1 - number : number];
+        place = find_place(levels, pair->price, place);
+        int is_there = place < levels->count && levels->pairs[place].price == pair->price;
+        if (is_there && pair->qty != 0) {
+            levels->pairs[place].qty = pair->qty;
+        } else if (is_there || pair->qty != 0) {
+            moved += is_there ? -1 : 1;
+            changes[change_count++] = (level_change){is_there ? NULL : pair, place, moved};
+        }
+    }
+    changes[change_count].place = levels->count;
+    /* Whoever goes down finds room that those below it have left, and whoever goes up that of those above. */
+    for (int32_t number = 0; number < change_count; number++)
+        if (changes[number].shift < 0)
+            shift(levels, &changes[number]);
+    for (int32_t number = change_count - 1; number >= 0; number--)
+        if (changes[number].shift > 0)
+            shift(levels, &changes[number]);
+    for (int32_t number = 0; number < change_count; number++)
+        if (changes[number].added != NULL)
+            levels->pairs[changes[number].place + changes[number].shift - 1] = *changes[number].added;
+    levels->count += moved;
+}
+
+static void put_side(level_book *book, int side, level_pair *pairs, int32_t count)
+{
+    level_side *levels = &book->sides[side];
+    for (int32_t number = 0; number < count; number++)
+        pairs[number].price = key_of(side, pairs[number].price);
+    int direction = count > LEVELS_SIDE_MAX - levels->count ? 0 : direction_of(pairs, count);
+    if (direction != 0) {
+        put_all(levels, pairs, count, direction < 0, book->changes);
+        return;
+    }
+    int32_t place = levels->count;
+    for (int32_t number = 0; number < count; number++)
+        place = put(levels, pairs[number], place);
+}
+
 int32_t levels_update(level_book *book, const char *bids, int64_t bids_size, const char *asks, int64_t asks_size)
 {
     int32_t bid_count = read_side(book, bids, bids_size, 0);
@@ -237,14 +310,8 @@ int32_t levels_update(level_book *book, const char *bids, int64_t bids_size, con
     int32_t count = read_side(book, asks, asks_size, bid_count);
     if (count < 0)
         return count;
-    for (int side = 0, next = 0; side < 2; side++) {
-        level_side *levels = &book->sides[side];
-        int32_t place = levels->count;
-        for (int32_t last = side == 0 ? bid_count : count; next < last; next++) {
-            level_pair pair = {key_of(side, book->read[next].price), book->read[next].qty};
-            place = put(levels, pair, place);
-        }
-    }
+    put_side(book, 0, book->read, bid_count);
+    put_side(book, 1, book->read + bid_count, count - bid_count);
     return count;
 }
 
