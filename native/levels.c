@@ -315,16 +315,15 @@ int32_t levels_update(level_book *book, const char *bids, int64_t bids_size, con
     return count;
 }
 
-int32_t levels_best(const level_book *book, int side, int32_t count, level_pair *out)
+void levels_best(const level_book *book, int32_t count, level_pair *out)
 {
-    const level_side *levels = &book->sides[side != 0];
-    if (count > levels->count)
-        count = levels->count;
-    for (int32_t place = 0; place < count; place++) {
-        const level_pair *best = &levels->pairs[levels->count - 1 - place];
-        out[place] = (level_pair){key_of(side, best->price), best->qty};
+    for (int side = 0; side < 2; side++) {
+        const level_side *levels = &book->sides[side];
+        for (int32_t place = levels->count - 1; place >= levels->count - count; place--, out++) {
+            level_pair none = {0, 0};
+            *out = place < 0 ? none : (level_pair){key_of(side, levels->pairs[place].price), levels->pairs[place].qty};
+        }
     }
-    return count < 0 ? 0 : count;
 }
 
 int32_t levels_count(const level_book *book, int side)

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from adapters.binance.book_sync import BinanceBookSession, SyncState
-from adapters.binance.wire import LEVELS_MAX, Skipped, decode_raw
+from adapters.binance.wire import LEVELS_MAX, Skipped, Snapshot, decode_raw
 from adapters.sim.market import NEVER, MarketFilter
 from core.enums import AGGRESSOR_SIDES
 from core.errors import RefusedError, UnitError, VenueProtocolError
@@ -46,6 +46,11 @@ class LiveBookSession(BinanceBookSession):
             self.book.clear()
         self.book.update(bids, asks)
         return [(ts_event, ts, 0, 0, 0, 0, ROWS_APPLIED, ROW_NO_SIDE, flags)]
+
+    def _end_packet(self, rows: list[Row], update_id: int) -> None:
+        # Nobody here asks where a packet ends: only a ticker that is ahead has something to add.
+        if self._best.update_id > update_id:
+            super()._end_packet(rows, update_id)
 
 
 class Listing:
@@ -143,7 +148,7 @@ class MarketFeed:
             if isinstance(message, Skipped):
                 self.is_ending |= message.reason == SHUTDOWN
                 return []
-            symbol = message.symbol if hasattr(message, "symbol") else message.s
+            symbol = message.symbol if isinstance(message, Snapshot) else message.s
             listing = self._listings.get(str(symbol))
             if listing is None:
                 return []

@@ -7,6 +7,7 @@ error: nothing is dropped silently. Fields of one letter keep the wire's names (
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Annotated, Any, Generic, TypeVar
 
 import msgspec
@@ -20,6 +21,7 @@ PAYLOAD_BYTES_MAX = 1 << 23
 LEVELS_MAX = 20_000
 # A frame of a combined stream begins with the stream's name.
 STREAM_BYTES_MAX = 64
+STREAMS_MAX = 1 << 12  # names remembered with their kinds
 
 # Wire integers are ids and stamps: never negative, never beyond int64.
 Count = Annotated[int, Meta(ge=0, le=(1 << 63) - 1)]
@@ -219,6 +221,7 @@ def _usual_depth(payload: bytes) -> DepthUpdate[Raw] | None:
     return diff
 
 
+@lru_cache(maxsize=STREAMS_MAX)
 def _kind_of(stream: str) -> str:
     """The name reads symbol@kind@speed; a stream over all symbols reads !kind@arr."""
     return stream.partition("@")[0] if stream.startswith("!") else stream.partition("@")[2].partition("@")[0]
