@@ -12,6 +12,7 @@ from typing import Annotated, Any, Generic, TypeVar
 
 import msgspec
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType, field
+from msgspec.structs import astuple
 
 from adapters.http.strict_json import require_strict
 from core.errors import RefusedError, VenueProtocolError
@@ -151,14 +152,6 @@ _DECODERS: dict[str, msgspec.json.Decoder[Any]] = {name: msgspec.json.Decoder(st
 _RAW_DECODERS = {**_DECODERS, "depthUpdate": msgspec.json.Decoder(DepthUpdate[Raw])}
 _SNAPSHOT_DECODER = msgspec.json.Decoder(Snapshot[Levels])
 _RAW_SNAPSHOT_DECODER = msgspec.json.Decoder(Snapshot[Raw])
-# For each struct: how many keys are always there, and which fields may be absent.
-_KEYS: dict[type[Struct], tuple[int, tuple[str, ...]]] = {
-    struct: (
-        sum(known.required for known in msgspec.structs.fields(struct)),
-        tuple(known.name for known in msgspec.structs.fields(struct) if not known.required),
-    )
-    for struct in (DepthUpdate, Trade, AggregateTrade, BookTicker, Snapshot)
-}
 _EVENT_OF_STREAM = {"depth": "depthUpdate", "trade": "trade", "aggTrade": "aggTrade", "bookTicker": "bookTicker"}
 # Streams and events of the venue's that carry no book and no print of this symbol's own.
 _OTHER_STREAMS = re.compile(
@@ -293,9 +286,6 @@ def _check_keys(message: Struct, payload: bytes, keys_around: int) -> None:
 
 
 def _keys_of(message: Struct) -> int:
-    required, optional = _KEYS[type(message)]
-    keys = required
-    for name in optional:
-        if getattr(message, name) is not UNSET:
-            keys += 1
-    return keys
+    """How many of its fields were there."""
+    values = astuple(message)
+    return len(values) - values.count(UNSET)
