@@ -67,6 +67,7 @@ class ForeignDesk:
         if not event.is_adopted:
             signed = event.qty if event.side is Side.BUY else -event.qty
             self.set_aside[key] = self.set_aside.get(key, 0) + signed
+            trader.portfolio.set_aside(event)
             return
         trader.book_foreign(
             OrderFilled(

@@ -1,7 +1,7 @@
 """Positions by instrument and by strategy, realised and unrealised profit, fees, and cash in several currencies.
 
 All money is in units of 10^-MONEY_SCALE of its currency. Everything is derived from fills and from movements of money that no
-fill explains; `Portfolio.book` and `Portfolio.move_cash` are the only writers.
+fill explains; `Portfolio.book`, `correct`, `move_cash` and `set_aside` are the only writers.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from core.enums import CashKind, InstrumentClass, Side
-from core.events import CashMoved, OrderFilled
+from core.events import CashMoved, ForeignFilled, OrderFilled
 from core.instruments import Instrument
 from core.orders import Order
 from core.units import divide_half_even
@@ -120,7 +120,7 @@ class Position:
 class Portfolio:
     """All positions and cash of one account."""
 
-    __slots__ = ("_instruments", "by_instrument", "by_strategy", "cash", "fills_booked")
+    __slots__ = ("_instruments", "by_instrument", "by_strategy", "cash", "fills_booked", "venue_money")
 
     def __init__(self, instruments: dict[str, Instrument], cash: dict[str, int]) -> None:
         self._instruments = instruments
@@ -128,6 +128,9 @@ class Portfolio:
         self.by_strategy: dict[tuple[str, str], Position] = {}
         self.cash = dict(cash)
         self.fills_booked = 0
+        # By venue and currency: what came in and went out there since the account began, but for contracts and their fees. `cash`
+        # is of all venues, without what was set aside, and with what it began with, wherever that lies.
+        self.venue_money: dict[tuple[str, str], int] = {}
 
     def position_of(self, strategy_id: str, instrument_id: str) -> Position:
         key = (strategy_id, instrument_id)
@@ -153,6 +156,8 @@ class Portfolio:
         cash[settlement] = cash.get(settlement, 0) - fee + (-value if account_position.pays_notional else realized)
         if fill.commission_currency != settlement:
             cash[fill.commission_currency] = cash.get(fill.commission_currency, 0) - fill.commission
+        if account_position.pays_notional:
+            pay(self.venue_money, instrument, value, fill.commission, fill.commission_currency)
         self.fills_booked += 1
         return strategy_position
 
@@ -183,7 +188,16 @@ class Portfolio:
         settlement = instrument.settlement_currency
         paid = -value if account_position.pays_notional else realized
         self.cash[settlement] = self.cash.get(settlement, 0) + paid
+        if account_position.pays_notional:
+            pay(self.venue_money, instrument, value, 0, settlement)
         return [name for name, part in parts if part]
+
+    def set_aside(self, fill: ForeignFilled) -> None:
+        """A fill that is not ours: only what the venue has moved for it is kept."""
+        instrument = self._instruments[fill.instrument_id]
+        if instrument.pays_notional:
+            value = instrument.notional(fill.price, fill.qty if fill.side is Side.BUY else -fill.qty)
+            pay(self.venue_money, instrument, value, fill.commission, fill.commission_currency)
 
     def move_cash(self, moved: CashMoved, order: Order | None, set_aside: int) -> list[tuple[str, str]]:
         """Apply money that no fill explains; returns the (strategy_id, instrument_id) whose position has got a part of it.
@@ -192,6 +206,8 @@ class Portfolio:
         """
         currency, amount = moved.currency, moved.amount
         self.cash[currency] = self.cash.get(currency, 0) + amount
+        at_venue = (moved.venue, currency)
+        self.venue_money[at_venue] = self.venue_money.get(at_venue, 0) + amount
         instrument_id = moved.instrument_id if order is None else order.instrument_id
         position = self.by_instrument.get(instrument_id)
         # As with fees, a third currency is cash only; and what is brought in or taken out is nobody's profit.
@@ -237,6 +253,19 @@ class Portfolio:
             profit = position.unrealized_pnl(*mark) if mark is not None else 0
             total += profit + (position.value_open if position.instrument.pays_notional else 0)
         return total
+
+
+def pay(money: dict[tuple[str, str], int], instrument: Instrument, value: int, commission: int, commission_currency: str) -> None:
+    """Adds to `money` (`Portfolio.venue_money`) what a fill worth `value` (Instrument.notional, signed) has moved, or less.
+
+    A venue has its own way to round what we have rounded: then 10^-8 less is counted, so that it never is too much.
+    """
+    venue = instrument.venue
+    settled = (venue, instrument.settlement_currency)
+    money[settled] = money.get(settled, 0) - value - (0 if instrument.notional_factor else 1)
+    if commission:
+        charged = (venue, commission_currency)
+        money[charged] = money.get(charged, 0) - commission
 
 
 def _part(amount: int, qty: int, held: int) -> int:

@@ -86,6 +86,7 @@ def capture(trader: Trader) -> TraderState:
         memory=trader.memory.capture(),
         client_refs=trader.clients.capture(),
         cash_moved=_cash_record(trader),
+        venue_money=tuple((*key, str(amount)) for key, amount in sorted(portfolio.venue_money.items())),
     )
 
 
@@ -102,6 +103,7 @@ def restore(trader: Trader, state: TraderState) -> None:
         if name not in trader.instruments:
             raise StateError(f"the restored state holds {name!r}, which is not configured")
     portfolio.cash = {currency: int(amount) for currency, amount in state.cash.items()}
+    portfolio.venue_money = _venue_money(trader, state)
     portfolio.fills_booked = state.fills_booked
     for record in state.positions:
         key = record.instrument_id
@@ -146,6 +148,15 @@ def _position_record(strategy_id: str, instrument_id: str, position: Position) -
         turnover=str(position.turnover),
         carry=str(position.carry),
     )
+
+
+def _venue_money(trader: Trader, state: TraderState) -> dict[tuple[str, str], int]:
+    if state.venue_money is not None:
+        return {(venue, currency): int(amount) for venue, currency, amount in state.venue_money}
+    # Nobody has counted by venue: whatever cash is short of may be short at each.
+    venues = {instrument.venue for instrument in trader.instruments.values() if instrument.pays_notional}
+    short = {currency: int(amount) for currency, amount in state.cash.items() if int(amount) < 0}
+    return {(venue, currency): amount for venue in sorted(venues) for currency, amount in short.items()}
 
 
 def _cash_record(trader: Trader) -> CashRecord:

@@ -128,3 +128,4 @@ class TraderState(msgspec.Struct, frozen=True, array_like=True):
     client_refs: tuple[ClientRefRecord, ...] = ()  # the oldest first
     memory: tuple[tuple[str, bytes], ...] = ()  # what strategies saved, by their ids
     cash_moved: CashRecord = CashRecord()
+    venue_money: tuple[tuple[str, str, str], ...] | None = None  # venue, currency, money; None: of before it was kept

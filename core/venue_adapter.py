@@ -29,6 +29,14 @@ class VenueOrder(msgspec.Struct, frozen=True):
     reduce_only: bool = False
 
 
+class VenueBalance(msgspec.Struct, frozen=True):
+    """What an account holds of a currency, free and locked together, in 10^-MONEY_SCALE, digits beyond cut."""
+
+    venue: str
+    currency: str
+    total: int
+
+
 # Where a venue does not say better: it takes a request for 5 s and works on it for 10 (the outcome rule in docs/PAPER.md).
 NOT_FOUND_NS = 15_000_000_000
 
@@ -47,6 +55,9 @@ class VenueState(msgspec.Struct, frozen=True):
     `cash_moves`: each comes by the stream too, under the same movement_id; where the venue gives none, one is made of its
     fields, the same on both ways. A venue that shows a movement later than it stamps it is asked for so much more by its adapter:
     what was booked is known by its name, and what is older than the account is left out.
+
+    `balances`, of spot: what the account holds; a currency that is not named is not known. An adapter names each base currency of
+    its spot instruments, with 0 where the venue leaves zeros out.
     """
 
     open_orders: tuple[VenueOrder, ...]
@@ -56,6 +67,7 @@ class VenueState(msgspec.Struct, frozen=True):
     not_found_ns: int = NOT_FOUND_NS
     silent: tuple[str, ...] = ()  # of several venues those that did not answer, and why: nothing is said about them
     cash_moves: tuple[CashMoved, ...] = ()  # at or after the moment asked for, in order, where the venue can be asked
+    balances: tuple[VenueBalance, ...] = ()
 
     def whole(self) -> VenueState:
         """Itself. Raises TransportError where a venue did not answer: for whoever must know of all."""

@@ -1,4 +1,4 @@
-"""Asks the venue where things stand: open orders, executions, positions, until the answers belong together. Pure; io.py sends.
+"""Asks where things stand: open orders, executions, positions or balances, until the answers belong together. Pure; io.py sends.
 
 The answers are of different moments. So open orders are asked for before and after the executions: where both are equal,
 nothing of what they show has happened in between; where they differ it is asked again, and after some tries what came last
@@ -8,7 +8,7 @@ counts: the daemon takes nothing for a fact that a second look does not show.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from enum import IntEnum
 from typing import Any, assert_never
 
@@ -17,11 +17,12 @@ import msgspec
 from adapters.binance.codec import TRADES_WINDOW_MS, BinanceCodec
 from adapters.binance.endpoints import Product
 from adapters.binance.order_events import ENDED_STATUSES, OrderEvents
-from adapters.binance.rest_bodies import AlgoOrderBody, OrderBody, PositionBody
+from adapters.binance.rest_bodies import AlgoOrderBody, Balance, OrderBody, PositionBody
 from adapters.binance.trade_log import Page, TradeLog
 from adapters.http.request import Outcome, Request, Sent
 from core.errors import TransportError
 from core.events import OrderFilled
+from core.instruments import Instrument
 from core.units import NS_PER_MS
 from core.venue_adapter import VenueOrder, VenueState
 
@@ -93,6 +94,7 @@ class Inquiry:
         self._tries = 0
         self._before = self._after = _Open()
         self._positions: list[PositionBody] = []
+        self._balances: list[Balance] = []
         self._asked: list[str] = []  # symbols of the batch, where it is about executions
         self._missing: list[tuple[int, str]] = []
         self._fills: list[OrderFilled] = []
@@ -105,7 +107,7 @@ class Inquiry:
             case _Phase.TRADES:
                 return self._ask_trades()
             case _Phase.AFTER:
-                return [*self._ask_open(), *([self._codec.positions()] if self._is_futures else [])]
+                return [*self._ask_open(), self._codec.positions() if self._is_futures else self._codec.spot_account()]
             case _Phase.ORDERS:
                 asked = self._missing[:ORDERS_PER_BATCH_MAX]
                 return [self._codec.query_venue_order(order_id, symbol) for order_id, symbol in asked]
@@ -131,6 +133,8 @@ class Inquiry:
             case _Phase.AFTER:
                 if self._is_futures:
                     self._positions = values.pop()
+                else:
+                    self._balances = values.pop().balances
                 self._after = _open_of(values)
                 self._compare()
             case _Phase.ORDERS:
@@ -150,7 +154,9 @@ class Inquiry:
             held = self._events.positions(self._positions)
             # The venue leaves out what was never held.
             positions = {instrument_id: held.get(instrument_id, 0) for instrument_id in self._symbols}
-        return VenueState(tuple(found), tuple(self._fills), positions, frozenset(self._symbols), not_found_ns)
+        balances = () if self._is_futures else self._events.balances(self._balances)
+        about = frozenset(self._symbols)
+        return VenueState(tuple(found), tuple(self._fills), positions, about, not_found_ns, balances=balances)
 
     # What to ask.
 
@@ -211,6 +217,23 @@ class Inquiry:
         self._missing = self._missing[len(values) :]
         if not self._missing:
             self._resolve()
+
+
+def without(state: VenueState, touched: Collection[str], instruments: Iterable[Instrument]) -> VenueState:
+    """Of a whole answer what is not about the instruments `touched`, nor about the money that they move."""
+    if not touched:
+        return state
+    assert state.instrument_ids is not None
+    changed = [instrument for instrument in instruments if instrument.instrument_id in touched]
+    currencies = {name for each in changed for name in (each.base_currency, each.settlement_currency)}
+    return msgspec.structs.replace(
+        state,
+        open_orders=tuple(order for order in state.open_orders if order.instrument_id not in touched),
+        executions=tuple(fill for fill in state.executions if fill.instrument_id not in touched),
+        positions={key: qty for key, qty in state.positions.items() if key not in touched},
+        balances=tuple(balance for balance in state.balances if balance.currency not in currencies),
+        instrument_ids=state.instrument_ids.difference(touched),
+    )
 
 
 def _open_of(values: list[Any]) -> _Open:

@@ -22,7 +22,7 @@ from adapters.binance.cash.io import CashWatch
 from adapters.binance.dead_man import DeadMan
 from adapters.binance.desk import Ask, OrderDesk, Purpose, Reaction
 from adapters.binance.endpoints import WEIGHT, Product
-from adapters.binance.inquiry import Inquiry, Memory
+from adapters.binance.inquiry import Inquiry, Memory, without
 from adapters.binance.inquiry_pace import InquiryPace
 from adapters.binance.listen_key import KeyLimits, KeyStep, ListenKeyLife
 from adapters.binance.market_feed import MarketFeed, plan_streams
@@ -411,15 +411,8 @@ class BinanceAdapter:
             await self._room()
             touched = self._desk.touched_since(began)
             if not touched:
-                return state
-        assert state.instrument_ids is not None
-        return msgspec.structs.replace(
-            state,
-            open_orders=tuple(order for order in state.open_orders if order.instrument_id not in touched),
-            executions=tuple(fill for fill in state.executions if fill.instrument_id not in touched),
-            positions={key: qty for key, qty in state.positions.items() if key not in touched},
-            instrument_ids=state.instrument_ids - touched,
-        )
+                break
+        return without(state, touched, self._account.instruments.values())
 
     # The account's stream.
 

@@ -53,6 +53,17 @@ def money_of(text: str, field: str) -> int:
         raise VenueProtocolError(f"{field}: {error}") from error
 
 
+def total_of(free: str, locked: str) -> int:
+    """What an account holds, as `money_of`, however much that is: of cheap coins there is more than 64 bits count."""
+    total = 0
+    for text in (free, locked):
+        whole, _, fraction = text.partition(".")
+        if not (text.isascii() and whole.isdecimal() and (not fraction or fraction.isdecimal())):
+            raise VenueProtocolError(f"{text[:40]!r} is no balance")
+        total += int(whole + fraction[:MONEY_SCALE].ljust(MONEY_SCALE, "0"))
+    return total
+
+
 def stamp_of(stamp: int) -> int:
     """ns UTC from ms, or from µs where the connection asked for them; the ranges do not overlap between 2001 and 2286."""
     if 10**12 <= stamp < 10**13:

@@ -12,9 +12,9 @@ from collections.abc import Mapping
 import msgspec
 from msgspec import UNSET
 
-from adapters.binance.numbers import money_of, price_of, qty_of, signed_qty_of, stamp_of
+from adapters.binance.numbers import money_of, price_of, qty_of, signed_qty_of, stamp_of, total_of
 from adapters.binance.outcomes import reason_of
-from adapters.binance.rest_bodies import AlgoOrderBody, OrderBody, PositionBody, TradeBody
+from adapters.binance.rest_bodies import AlgoOrderBody, Balance, OrderBody, PositionBody, TradeBody
 from adapters.binance.user_stream import AlgoUpdate, ExecutionReport, OrderTradeUpdate
 from core.enums import LiquiditySide, Reason, Side
 from core.errors import VenueProtocolError
@@ -32,7 +32,7 @@ from core.events import (
 from core.identifiers import parse_order_id
 from core.instruments import Instrument
 from core.order_store import FOREIGN_ORDER_ID
-from core.venue_adapter import VenueOrder
+from core.venue_adapter import VenueBalance, VenueOrder
 
 # How Binance names orders that it makes itself.
 FORCED_PREFIXES = ("autoclose-", "adl_autoclose", "settlement_autoclose-", "delivery_autoclose-")
@@ -419,6 +419,13 @@ class OrderEvents:
                 raise VenueProtocolError(f"{body.symbol}: position side {body.position_side}: the account is in hedge mode")
             held[instrument.instrument_id] = held.get(instrument.instrument_id, 0) + qty
         return held
+
+    def balances(self, rows: list[Balance]) -> tuple[VenueBalance, ...]:
+        """Of the base currencies of those configured: the venue leaves zeros out."""
+        wanted = dict.fromkeys((each.venue, each.base_currency) for each in self._instruments.values())
+        currencies = {currency for _, currency in wanted}
+        totals = {row.asset: total_of(row.free, row.locked) for row in rows if row.asset in currencies}
+        return tuple(VenueBalance(venue, currency, totals.get(currency, 0)) for venue, currency in wanted)
 
     def executions(
         self, trades: list[TradeBody], orders: Mapping[int, OrderBody], ts: int

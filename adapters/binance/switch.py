@@ -15,7 +15,7 @@ from adapters.binance.account_checks import key_problems
 from adapters.binance.codec import BinanceCodec
 from adapters.binance.endpoints import Product
 from adapters.binance.instrument_rules import SymbolRules, symbol_rules
-from adapters.binance.numbers import money_of
+from adapters.binance.numbers import money_of, total_of
 from adapters.binance.order_events import OrderEvents, side_of
 from adapters.binance.outcomes import UNKNOWN_CANCEL
 from adapters.binance.rest.io import now_ns, read_clock, send_all, value_of
@@ -193,7 +193,7 @@ class BinanceSwitch:
                     rule.instrument.instrument_id: held.get(rule.instrument.instrument_id, 0) for rule in self._rules.values()
                 }
             account = self._value(await self._http.send(self._codec.spot_account()), "account")
-            totals = {row.asset: money_of(row.free, "free") + money_of(row.locked, "locked") for row in account.balances}
+            totals = {row.asset: total_of(row.free, row.locked) for row in account.balances}
         except VenueProtocolError as error:
             raise TransportError(f"{self._venue}: positions that cannot be read: {error}") from error
         instruments = [rule.instrument for rule in self._rules.values()]

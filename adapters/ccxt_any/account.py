@@ -5,7 +5,7 @@ Used by the adapter and by the guardian's switch, each with an exchange, a trans
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from adapters.ccxt_any.calls import ANSWER_BYTES_MAX, MARKETS_BYTES_MAX, Calls, Result
@@ -15,6 +15,7 @@ from adapters.ccxt_any.reports import (
     TradeReport,
     Units,
     balance_qty,
+    balance_total,
     order_report,
     position_qty,
     trade_report,
@@ -22,9 +23,11 @@ from adapters.ccxt_any.reports import (
 from adapters.ccxt_any.rules import units_of
 from adapters.ccxt_any.settings import CcxtSettings
 from adapters.http.request import Intent, Outcome
+from core.enums import InstrumentClass
 from core.errors import ConfigError, RefusedError, TransportError, VenueProtocolError
 from core.instruments import Instrument
 from core.units import NS_PER_DAY, NS_PER_MS
+from core.venue_adapter import VenueBalance
 
 PAGES_MAX = 100
 # Each of them tells of an order that has ended.
@@ -50,6 +53,7 @@ class Account:
         self.exchange = exchange
         self.calls = calls
         self.units: dict[str, Units] = {}
+        self.balances_refused = ""  # why the exchange does not say what the account has
         self._settings = settings
         self._instruments = dict(instruments)
         self._symbols = dict(symbols)
@@ -241,10 +245,37 @@ class Account:
         spot = {key: units for key, units in self.units.items() if units.instrument.pays_notional}
         if not spot:
             return {}
-        row = await self.ask("balance", self.exchange.fetch_balance)
+        row = self._balance(await self.ask("balance", self.exchange.fetch_balance))
+        return {key: balance_qty(row, units) for key, units in spot.items()}
+
+    async def totals(self, unsettled: Collection[str]) -> tuple[VenueBalance, ...]:
+        """Of the base currencies of spot instruments, as far as the exchange says what the account has of them.
+
+        Left out is what executions in instruments `unsettled` have moved: its balances may be of before them.
+        Raises TransportError where there is no answer. An error of the exchange or of ccxt leaves all unknown.
+        """
+        spot = [units.instrument for units in self.units.values() if units.instrument.instrument_class is InstrumentClass.SPOT]
+        if not (spot and self._settings.check_balances and self.has("fetchBalance")):
+            return ()
+        # ccxt asks for what the connection trades by default, which may not be spot.
+        params = {} if self._settings.options.get("defaultType", "spot") == "spot" else {"type": "spot"}
+        result: Result[Any] = await self.calls.run(Intent.QUERY, "balance", _bound(self.exchange.fetch_balance, params))
+        # Whatever kind of error it is to ccxt: a question changes nothing.
+        self.balances_refused = result.reason if "ExchangeError" in result.names else ""
+        if self.balances_refused:
+            return ()
+        if result.outcome is not Outcome.ACCEPTED:
+            raise TransportError(f"{self.venue}: {result.reason}")
+        row = self._balance(result.value)
+        moving = [units.instrument for key, units in self.units.items() if key in unsettled]
+        late = {name for each in moving for name in (each.base_currency, each.settlement_currency)}
+        found = {each.base_currency: balance_total(row, each.base_currency) for each in spot if each.base_currency not in late}
+        return tuple(VenueBalance(self.venue, currency, total) for currency, total in found.items() if total is not None)
+
+    def _balance(self, row: Any) -> Mapping[str, Any]:
         if not isinstance(row, Mapping):
             raise VenueProtocolError(f"{self.venue}: no balances: {str(row)[:200]}")
-        return {key: balance_qty(row, units) for key, units in spot.items()}
+        return row
 
 
 def _bound(method: Callable[..., Awaitable[Any]], *arguments: Any) -> Callable[[], Awaitable[Any]]:

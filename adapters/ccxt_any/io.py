@@ -161,6 +161,11 @@ class CcxtAdapter:
         positions = await self._account.positions()
         if self._settings.balances_are_positions:
             positions |= await self._account.balances()
+        settled_ts = self._now() - int(self._settings.balances_settle_s * NS_PER_SECOND)
+        unsettled = {trade.instrument_id for trade in trades if trade.ts > settled_ts}
+        balances = () if self._settings.balances_are_positions else await self._account.totals(unsettled)
+        if self._account.balances_refused:
+            self._tell(f"balances are not compared, the exchange does not say them: {self._account.balances_refused}")
         ts = self._now()
         return VenueState(
             tuple(self.tracker.venue_order(report) for report in orders),
@@ -168,6 +173,7 @@ class CcxtAdapter:
             positions,
             frozenset(self._account.units),
             int(self._settings.not_found_s * NS_PER_SECOND),
+            balances=balances,
         )
 
     async def close(self) -> None:

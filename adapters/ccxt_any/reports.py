@@ -5,6 +5,7 @@ ccxt is made to keep numbers as the texts that the exchange sent (exchange.py), 
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
@@ -230,8 +231,23 @@ def balance_qty(row: Json, units: Units) -> int:
         raise VenueProtocolError(f"{units.instrument.base_currency}: balance: {error}") from error
 
 
+def balance_total(row: Json, currency: str) -> int | None:
+    """What is held of it, free and used, in 10^-MONEY_SCALE, digits beyond cut; None where that is not said."""
+    total = row.get("total")
+    if not isinstance(total, Mapping):
+        return None
+    if currency not in total:
+        return 0  # the exchange leaves zeros out
+    if total[currency] is None:
+        return None
+    try:
+        return math.floor(exact(str(total[currency])) * POW10[MONEY_SCALE])
+    except UnitError as error:
+        raise VenueProtocolError(f"{currency}: balance: {error}") from error
+
+
 def _fee(row: Json, units: Units) -> tuple[int, str]:
-    """In 10^-MONEY_SCALE, digits beyond cut; of several the sum of those in the first one's currency."""
+    """In 10^-MONEY_SCALE, rounded up; of several the sum of those in the first one's currency."""
     single, several = row.get("fee"), row.get("fees")
     fees = [fee for fee in ([single] if single else several or []) if isinstance(fee, Mapping) and fee.get("cost") is not None]
     if not fees:
@@ -245,10 +261,12 @@ def _fee(row: Json, units: Units) -> tuple[int, str]:
 
 
 def _money(text: str, symbol: str) -> int:
-    whole, dot, fraction = text.partition(".")
-    plain = whole + dot + fraction[:MONEY_SCALE] if fraction.isdecimal() else text
+    """Never less than it is: cash that is short by dust is no matter, and more than there is would be one."""
     try:
-        return parse_fixed(plain, MONEY_SCALE)
+        amount = math.ceil(exact(text) * POW10[MONEY_SCALE])
+        if abs(amount) > INT64_MAX:
+            raise UnitError(f"{text[:40]!r} does not fit in 64 bits")
+        return amount
     except UnitError as error:
         raise VenueProtocolError(f"{symbol}: fee: {error}") from error
 

@@ -48,6 +48,8 @@ class CcxtSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     clock_s: float
     clock_error_ms_max: int
     balances_are_positions: bool
+    check_balances: bool
+    balances_settle_s: float
 
     def check(self) -> None:
         """Raises ConfigError for values that cannot be used, in words that begin with the key."""

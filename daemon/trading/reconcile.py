@@ -7,7 +7,7 @@ that may still be on its way there (VenueState.not_found_ns) is UNKNOWN and coun
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
@@ -31,11 +31,12 @@ from core.events import (
 from core.identifiers import COUNTER_BITS, COUNTER_MAX, make_order_id
 from core.order_store import FOREIGN_ORDER_ID, foreign_execution
 from core.orders import Order
+from core.portfolio import pay
 from core.restore import EXECUTIONS_OVERLAP_NS
 from core.trader import Trader
 from core.venue_adapter import VenueOrder, VenueState
+from daemon.trading.spot_balances import Held, shortfalls
 
-Held = Mapping[str, Collection[int]]
 NOTHING_HELD: Held = {}
 NOT_YET_ACKNOWLEDGED = (OrderStatus.SUBMITTED, OrderStatus.UNKNOWN)
 
@@ -57,7 +58,7 @@ class Kind(Enum):
     DOUBT = "doubt"  # the venue does not have it yet, and it may still be on its way
     FOREIGN = "foreign"  # not ours, and dealt with by the policy
     PROBLEM = "problem"  # not ours, or impossible: a person has to look
-    POSITION = "position"  # what no fill explains
+    POSITION = "position"  # what no fill explains: of a position, or of what a spot account must hold
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +168,7 @@ class _Looking:
         self._is_known = trader.orders.is_known
         self._left: dict[int, int] = {}  # of orders, behind the executions below
         self._moved_now: dict[str, int] = {}  # by instrument: what the executions below bring
+        self._paid_now: dict[tuple[str, str], int] = {}  # what they, and movements below, are to Portfolio.venue_money
         self._adopted: list[tuple[int, VenueOrder]] = []
 
     def look(self) -> Look:
@@ -176,8 +178,8 @@ class _Looking:
         for order in self._trader.orders.open_orders():
             if self._venue.instrument_ids is None or order.instrument_id in self._venue.instrument_ids:
                 findings += self._order(order, at_venue.get(order.client_order_id))
-        findings += self._positions()
-        findings += self._cash_moves()
+        cash_moves = [*self._cash_moves()]
+        findings += [*self._positions(), *self._balances(), *cash_moves]
         return Look(tuple(findings), tuple(self._adopted))
 
     # Executions.
@@ -235,6 +237,10 @@ class _Looking:
     def _move(self, fill: OrderFilled) -> None:
         signed = fill.qty if fill.side is Side.BUY else -fill.qty
         self._moved_now[fill.instrument_id] = self._moved_now.get(fill.instrument_id, 0) + signed
+        instrument = self._trader.instruments.get(fill.instrument_id)
+        if instrument is not None and instrument.pays_notional:
+            value = instrument.notional(fill.price, signed)
+            pay(self._paid_now, instrument, value, fill.commission, fill.commission_currency)
 
     # Orders.
 
@@ -331,6 +337,11 @@ class _Looking:
             if rest and here + rest not in self._held.get(key, ()):
                 yield Finding(Kind.POSITION, f"position {key}", (rest,), position_text(trader, self._venue, key))
 
+    def _balances(self) -> Iterator[Finding]:
+        """Of spot there is no position to compare: the account holds enough, or not."""
+        for short in shortfalls(self._trader, self._venue.balances, self._held, self._moved_now, self._paid_now):
+            yield Finding(Kind.POSITION, f"balance {short.venue} {short.currency}", (short.total - short.needed,), short.text)
+
     # Money that no fill explains.
 
     def _cash_moves(self) -> Iterator[Finding]:
@@ -341,6 +352,8 @@ class _Looking:
             if moved.ts_event >= trader.foreign.begun_ts and not trader.cash.is_known(moved):
                 new.setdefault((moved.venue, moved.movement_id), moved)
         for (venue, name), moved in new.items():
+            at_venue = (venue, moved.currency)
+            self._paid_now[at_venue] = self._paid_now.get(at_venue, 0) + moved.amount
             text = f"movement {name} of {venue}, {moved.kind.name.lower()} in {moved.currency}, was not booked"
             event = msgspec.structs.replace(moved, ts_init=self._ts)
             yield Finding(Kind.CASH, f"movement {venue} {name}", (), text, (event,))
@@ -381,14 +394,17 @@ def position_text(trader: Trader, venue: VenueState, key: str) -> str:
 
 
 def position_differences(trader: Trader, venue: VenueState, held: Held = NOTHING_HELD) -> list[str]:
-    """Instruments where the venue's position is not ours and what was set aside, in words. `held` as in `look`."""
+    """Where the venue's position is not ours and what was set aside, or a spot account holds too little, in words.
+
+    `held` as in `look`.
+    """
     differences = []
     for key in trader.instruments:
         if key in venue.positions:
             stated = venue.positions[key] - trader.foreign.set_aside.get(key, 0)
             if stated != trader.portfolio.by_instrument[key].qty and stated not in held.get(key, ()):
                 differences.append(position_text(trader, venue, key))
-    return differences
+    return differences + [short.text for short in shortfalls(trader, venue.balances, held)]
 
 
 def foreign_fill(trader: Trader, fill: OrderFilled, ts: int, policy: ForeignPolicy) -> ForeignFilled | None:

@@ -37,7 +37,6 @@ from daemon.trading.listener import Severity, Tell
 from daemon.trading.reconcile import (
     NOTHING_HELD,
     ForeignPolicy,
-    Held,
     Kind,
     Look,
     execution_name,
@@ -51,6 +50,7 @@ from daemon.trading.reconcile import (
     position_differences,
 )
 from daemon.trading.session import Session
+from daemon.trading.spot_balances import Held
 
 SETTLE_S = 1.0  # within which a fill that the venue has booked is known here too
 FINDINGS_SHOWN_MAX = 100

@@ -12,7 +12,7 @@ from core.approved import Approved
 from core.commands import CancelAll, SubmitOrder
 from core.errors import RefusedError, TransportError, VenueProtocolError
 from core.events import CashMoved, OrderFilled
-from core.venue_adapter import Adapter, EventSink, OnReconnect, VenueOrder, VenueState
+from core.venue_adapter import Adapter, EventSink, OnReconnect, VenueBalance, VenueOrder, VenueState
 from daemon.trading.together import together
 
 UNREAD_S_MAX = 2.0  # for which an open connection may wait for the others: venues close one that is silent for longer
@@ -122,12 +122,14 @@ def merged(states: Sequence[VenueState]) -> VenueState:
     executions: list[OrderFilled] = []
     cash_moves: list[CashMoved] = []
     positions: dict[str, int] = {}
+    balances: list[VenueBalance] = []
     about: set[str] | None = set()
     for state in states:
         orders += state.open_orders
         executions += state.executions
         cash_moves += state.cash_moves
         positions |= state.positions
+        balances += state.balances
         about = None if about is None or state.instrument_ids is None else about | state.instrument_ids
     executions.sort(key=lambda fill: fill.ts_event)
     cash_moves.sort(key=lambda moved: moved.ts_event)
@@ -139,4 +141,5 @@ def merged(states: Sequence[VenueState]) -> VenueState:
         None if about is None else frozenset(about),
         slowest_ns,
         cash_moves=tuple(cash_moves),
+        balances=tuple(balances),
     )

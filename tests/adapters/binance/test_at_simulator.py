@@ -10,6 +10,7 @@ import anyio
 import pytest
 
 from adapters.binance.endpoints import Product
+from adapters.binance.inquiry import without
 from core.commands import CancelAll, CancelOrder, ReplaceOrder, SubmitOrder
 from core.enums import OrderType, Side, TimeInForce
 from core.events import (
@@ -29,6 +30,7 @@ from core.events import (
 from core.identifiers import format_order_id, make_order_id
 from core.instruments import Instrument
 from core.strategy import Subscription
+from core.venue_adapter import VenueBalance, VenueState
 from sim.venues.binance.markets import Product as Simulated
 from sim.venues.binance.markets import default_markets
 from sim.venues.binance.opening import open_venue
@@ -134,6 +136,40 @@ def test_orders_live_and_end(product: Product) -> None:
                 assert list(state.positions.values()) == [part_qty + few]
 
     rehearse(product, work)
+
+
+def test_what_is_said_of_instruments_that_moved_meanwhile_is_left_out() -> None:
+    markets = [market.rules for market in default_markets(Simulated.SPOT)]
+    btc, eth = ("BTCUSDT.BINANCE", "ETHUSDT.BINANCE")
+    held = tuple(VenueBalance("BINANCE", currency, 1) for currency in ("BTC", "ETH", "BNB"))
+    state = VenueState((), (), {btc: 1, eth: 2}, frozenset((btc, eth)), balances=held)
+    assert without(state, (), markets) is state
+    rest = VenueState((), (), {eth: 2}, frozenset((eth,)), balances=held[1:])
+    assert without(state, (btc,), markets) == rest
+
+
+def test_spot_says_what_the_account_holds_of_what_is_traded() -> None:
+    """What rests in orders is in it, a fee that was taken in coins is not, and what is not there is 0."""
+
+    async def work(bench: Bench, venue: BinanceVenue) -> None:
+        balances = venue.desk.exchange.accounts["us"].balances
+        balances.update(BTC=0, SHIB=10**20)
+        async with bench.adapter() as adapter:
+            bench.served.act("quiet", {"is_quiet": True})
+            assert (await adapter.query(0)).balances == (VenueBalance("BINANCE", "BTC", 0),)
+            bench.send(adapter, order(SPOT, 1, order_type=OrderType.MARKET, price=None, quantity=2_000))
+            await bench.until(lambda: [fill for fill in about(bench, 1, OrderFilled) if fill.leaves_qty == 0])
+            fees = sum(fill.commission for fill in about(bench, 1, OrderFilled))
+            assert fees == 2_000
+            held = (VenueBalance("BINANCE", "BTC", 2_000_000 - fees),)
+            assert (await adapter.query(0)).balances == held
+            price = order(SPOT, 2).price * 2
+            bench.send(adapter, order(SPOT, 2, side=Side.SELL, quantity=1_000, price=price))
+            await bench.until(lambda: about(bench, 2, OrderAccepted))
+            assert venue.desk.books.locked(venue.desk.exchange.accounts["us"], "BTC") == 1_000_000
+            assert (await adapter.query(0)).balances == held
+
+    rehearse(SPOT, work)
 
 
 @BOTH

@@ -10,7 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adapters.ccxt_any.order_ids import OrderIds
-from adapters.ccxt_any.reports import Units, balance_qty, book_sides, order_report, position_qty, public_print, trade_report
+from adapters.ccxt_any.reports import (
+    Units,
+    balance_qty,
+    balance_total,
+    book_sides,
+    order_report,
+    position_qty,
+    public_print,
+    trade_report,
+)
 from adapters.ccxt_any.rules import units_of
 from core.enums import InstrumentClass, LiquiditySide, Side
 from core.errors import ConfigError, UnitError, VenueProtocolError
@@ -102,7 +111,7 @@ def test_an_order_that_cannot_be(changes: dict[str, Any]) -> None:
 def test_an_execution() -> None:
     report = trade_report(TRADE, UNITS)
     assert (report.price, report.qty, report.side, report.liquidity_side) == (6_183_750, 10_000, Side.SELL, LiquiditySide.MAKER)
-    assert (report.commission, report.commission_currency) == (1_234_567, "BNB")
+    assert (report.commission, report.commission_currency) == (1_234_568, "BNB"), "rounded up"
     several = {
         **TRADE,
         "fee": None,
@@ -145,6 +154,11 @@ def test_positions_and_balances() -> None:
         position_qty({"contracts": "1", "side": None}, units)
     assert balance_qty({"total": {"BTC": "1.234567891"}}, UNITS) == 123_456
     assert balance_qty({"total": {}}, UNITS) == 0
+    for total, found in (("1.234567899", 123_456_789), ("5e-8", 5), (None, None), ("1" * 14, 10**8 * int("1" * 14))):
+        assert balance_total({"total": {"BTC": total}}, "BTC") == found
+    assert (balance_total({"total": {}}, "BTC"), balance_total({"free": {}}, "BTC")) == (0, None)
+    with pytest.raises(VenueProtocolError):
+        balance_total({"total": {"BTC": "much"}}, "BTC")
 
 
 @given(st.integers(1, 10**9), st.sampled_from([(1, 1), (1, 100), (1, 1000), (10, 1), (100, 1)]), st.sampled_from([1, 5, 100]))

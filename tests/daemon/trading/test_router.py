@@ -14,7 +14,7 @@ from core.commands import CancelAll, CancelOrder, OrderCommand, ReplaceOrder, Su
 from core.enums import LiquiditySide, OrderType, Side
 from core.errors import ConfigError, TransportError
 from core.events import AnyEvent, GapDetected, OrderFilled
-from core.venue_adapter import EventSink, OnReconnect, VenueOrder, VenueState
+from core.venue_adapter import EventSink, OnReconnect, VenueBalance, VenueOrder, VenueState
 from daemon.config.loader import LoadedConfig, load_config
 from daemon.trading.connections import check_connections, open_connections
 from daemon.trading.router import Router
@@ -60,7 +60,9 @@ class Place:
             raise TransportError(self.error)
         order = VenueOrder(since_ts, f"X.{self.name}", Side.BUY, 1, 1)
         fill = OrderFilled(len(self.name), 1, 5, f"X.{self.name}", "1", Side.BUY, 1, 1, 0, LiquiditySide.MAKER, 0, "USD")
-        return VenueState((order,), (fill,), {f"X.{self.name}": 3}, frozenset((f"X.{self.name}",)), not_found_ns=len(self.name))
+        name = f"X.{self.name}"
+        balances = (VenueBalance(self.name, "X", 5),)
+        return VenueState((order,), (fill,), {name: 3}, frozenset((name,)), not_found_ns=len(self.name), balances=balances)
 
 
 class Sink:
@@ -143,6 +145,7 @@ def test_one_answer_of_all_and_the_names_of_those_that_give_none(router: Router,
     state = anyio.run(router.query, 4)
     assert state.positions == {"X.A": 3, "X.BB": 3}
     assert state.instrument_ids == frozenset(("X.A", "X.BB"))
+    assert state.balances == (VenueBalance("A", "X", 5), VenueBalance("BB", "X", 5))
     assert [order.instrument_id for order in state.open_orders] == ["X.A", "X.BB"]
     assert [fill.instrument_id for fill in state.executions] == ["X.A", "X.BB"]
     # The slowest to find an order decides how long all are waited for.
@@ -151,7 +154,7 @@ def test_one_answer_of_all_and_the_names_of_those_that_give_none(router: Router,
     places[1].error = "gone"
     partial_state = anyio.run(router.query, 4)
     assert (partial_state.positions, partial_state.instrument_ids) == ({"X.A": 3}, frozenset(("X.A",)))
-    assert partial_state.silent == ("BB: gone",)
+    assert (partial_state.silent, partial_state.balances) == (("BB: gone",), (VenueBalance("A", "X", 5),))
     with pytest.raises(TransportError, match=r"^BB: gone$"):
         partial_state.whole()
     places[0].error = "gone too"

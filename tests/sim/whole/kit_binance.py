@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from sim.venues.binance.markets import Product
 from sim.venues.faults import Random
 from sim.virtual.agenda import Agenda
 from tests.sim.whole.kit_simulated import SimulatedKit, Spec
@@ -14,6 +15,7 @@ from tests.sim.whole.venue_kit import Ledger
 ACCOUNT = "us"
 SYMBOLS = ("BTCUSDT", "ETHUSDT")
 STEP_NS = 1_000_000_000
+COINS_OF = 4  # one seed of so many has coins of its own, and may sell what it never bought
 # A minute for the request budget, and the income history asked once more.
 REST_NS = 65_000_000_000
 FAULTS = (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 14, 15, 20, 22, 23, 24, 25, 26, 27, 29, 32, 34, 35, 37, 39, 40, 41, 42, 43)
@@ -42,8 +44,10 @@ def _name_executions(ledger: Ledger) -> None:
         fill["trade_id"] = f"{symbol}-{fill['trade_id']}-{fill['venue_order_id']}"
 
 
-def _prepare(simulator: Any, _seed: int) -> None:
-    """A slower crowd than that of a rehearsal: a world is to be quick."""
+def _prepare(simulator: Any, seed: int) -> None:
+    """A slower crowd than that of a rehearsal: a world is to be quick. Spot: most accounts have no coins but what they buy."""
+    if simulator.desk.product is Product.SPOT and seed % COINS_OF:
+        simulator.desk.exchange.accounts[ACCOUNT].balances.update(BTC=0, ETH=0)
     for market in simulator.desk.crowd._markets:
         market.settings = msgspec.structs.replace(market.settings, step_ns=STEP_NS)
 
