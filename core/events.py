@@ -235,6 +235,19 @@ class CashMoved(Event, frozen=True, array_like=True, gc=False, tag="cash_moved")
     client_order_id: int = 0  # a COMMISSION of this order
 
 
+class PositionCorrected(Event, frozen=True, array_like=True, gc=False, tag="corrected"):
+    """A person has put our position right where no execution does: a split, an expiry, a delivery. Booked at `price`, no fee.
+
+    `strategy_id` "": shared out among those who hold the instrument, by what they hold.
+    """
+
+    instrument_id: str
+    side: Side
+    price: int
+    qty: int
+    strategy_id: str = ""
+
+
 # Client programs (core/clients.py): what a program outside asks for, as it was let in.
 
 
@@ -370,7 +383,7 @@ AnyOrderEvent = (
     | OrderOutcomeUnknown
     | OrderDenied
 )
-VenueFinding = ForeignOrderFound | ForeignFilled | VenueCompared | CashMoved
+VenueFinding = ForeignOrderFound | ForeignFilled | VenueCompared | CashMoved | PositionCorrected
 MemoryEvent = MemoryRequested | StrategySaved
 AnyEvent = (
     Quote

@@ -1,7 +1,8 @@
 """What of the account is not ours: orders and fills that a person, another program or the venue itself has made.
 
 A part of Trader.step. Adopted, an order is one of the strategy "(foreign)" and a fill is booked to it and to the account; a fill
-that is set aside changes nothing here, and is kept as the quantity by which the venue's position differs from ours.
+that is set aside changes nothing here, and is kept as the quantity by which the venue's position differs from ours. What no
+execution explains is put right by a person.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from core.context import StrategyContext
 from core.enums import Side
 from core.errors import StateError
-from core.events import ForeignFilled, ForeignOrderFound, OrderFilled, VenueCompared
+from core.events import ForeignFilled, ForeignOrderFound, OrderFilled, PositionCorrected, VenueCompared
 from core.order_store import FOREIGN, FOREIGN_ORDER_ID
 from core.strategy import Subscription
 from core.trader_state import ForeignRecord
@@ -39,7 +40,12 @@ class ForeignDesk:
         self.agreed_fill_ts = 0
 
     def handlers(self) -> dict[type, Callable[[Any], None]]:
-        return {ForeignOrderFound: self._on_order, ForeignFilled: self._on_filled, VenueCompared: self._on_compared}
+        return {
+            ForeignOrderFound: self._on_order,
+            ForeignFilled: self._on_filled,
+            PositionCorrected: self._on_corrected,
+            VenueCompared: self._on_compared,
+        }
 
     @property
     def context(self) -> StrategyContext:
@@ -79,6 +85,19 @@ class ForeignDesk:
                 event.commission_currency,
             )
         )
+
+    def _on_corrected(self, event: PositionCorrected) -> None:
+        trader, key = self._trader, event.instrument_id
+        instrument = trader.instruments.get(key)
+        if instrument is None or not event.qty > 0 or event.price < min(instrument.price_min, 0):
+            raise StateError(f"a correction cannot be taken: {event!r}")
+        signed = event.qty if event.side is Side.BUY else -event.qty
+        try:
+            strategy_ids = trader.portfolio.correct(event.strategy_id, key, signed, event.price)
+        except ValueError as error:
+            raise StateError(f"a correction cannot be taken: {event!r}: {error}") from error
+        for strategy_id in strategy_ids:
+            trader.position_corrected(strategy_id, key)
 
     def _on_compared(self, event: VenueCompared) -> None:
         # One venue's word says nothing of what another has done since.

@@ -1,7 +1,7 @@
 """Positions by instrument and by strategy, realised and unrealised profit, fees, and cash in several currencies.
 
 All money is in units of 10^-MONEY_SCALE of its currency. Everything is derived from fills and from movements of money that no
-fill explains; `Portfolio.book`, `Portfolio.move_cash` and `Portfolio.set_aside` are the only writers.
+fill explains; `Portfolio.book`, `correct`, `move_cash` and `set_aside` are the only writers.
 """
 
 from __future__ import annotations
@@ -164,6 +164,37 @@ class Portfolio:
             pay(self.venue_money, account_position, value, fill.commission, fill.commission_currency)
         self.fills_booked += 1
         return strategy_position
+
+    def correct(self, strategy_id: str, instrument_id: str, signed: int, price: int) -> list[str]:
+        """Apply what a person says was added to the position; returns the strategies whose position has got a part of it.
+
+        `strategy_id` "": shared out exactly, in the ratio of what they hold, so that a split multiplies each and an expiry
+        empties each. Raises ValueError where nobody holds anything that it could be shared by, or the price has no value.
+        """
+        account_position = self.by_instrument[instrument_id]
+        instrument, held = account_position.instrument, account_position.qty
+        if strategy_id:
+            parts = [(strategy_id, signed)]
+        elif held:
+            parts = list(self._shares(instrument_id, signed, held))
+        else:
+            raise ValueError(f"nobody holds any {instrument_id}")
+        value = instrument.notional(price, signed)
+        realized = account_position.book(signed, price, value, 0)
+        so_far = given = 0
+        for name, part in parts:
+            # The worth of the parts is that of the whole, whatever its rounding is.
+            so_far += part
+            worth = instrument.notional(price, so_far) - given
+            given += worth
+            if part:
+                self.position_of(name, instrument_id).book(part, price, worth, 0)
+        settlement = instrument.settlement_currency
+        paid = -value if account_position.pays_notional else realized
+        self.cash[settlement] = self.cash.get(settlement, 0) + paid
+        if account_position.pays_notional:
+            pay(self.venue_money, instrument, value, 0, settlement)
+        return [name for name, part in parts if part]
 
     def set_aside(self, fill: ForeignFilled) -> None:
         """A fill that is not ours: only what the venue has moved for it is kept."""

@@ -395,6 +395,15 @@ class Trader:
         if self.account_risk is not None:
             self._judge_fill(self.account_risk, FOREIGN, fill)
 
+    def position_corrected(self, strategy_id: str, instrument_id: str) -> None:
+        """By a person: judged like a fill, and told to the strategy."""
+        if self.account_risk is not None:
+            for tripped in self.account_risk.filled(strategy_id, self.states[instrument_id], self.now):
+                self._trip(tripped)
+        context = self._told.get(strategy_id)
+        if context is not None and context.on_position is not None:
+            context.on_position(context, self.portfolio.position_of(strategy_id, instrument_id))
+
     def cash_booked(self, moved: CashMoved, shares: Sequence[tuple[str, str]]) -> None:
         """Money was moved that no fill explains: judged, then told to who subscribes to its instrument, or to all."""
         if self.account_risk is not None:

@@ -13,9 +13,17 @@ typedef struct {
     int32_t count;
 } level_side;
 
+/* One level added or removed; those behind it, until the next change, move by `shift`. */
+typedef struct {
+    const level_pair *added; /* NULL: removed */
+    int32_t place;
+    int32_t shift;
+} level_change;
+
 struct level_book {
     level_side sides[2];
     level_pair *read; /* what a message says, until all of it is known to be good */
+    level_change *changes; /* of one side, and one more that ends the last */
     int32_t message_max;
     int price_scale;
     int qty_scale;
@@ -32,11 +40,12 @@ level_book *levels_new(int price_scale, int qty_scale, int64_t tick, int32_t mes
     for (int side = 0; side < 2; side++)
         book->sides[side].pairs = malloc(sizeof(level_pair) * LEVELS_SIDE_MAX);
     book->read = malloc(sizeof(level_pair) * (size_t)message_max);
+    book->changes = malloc(sizeof(level_change) * ((size_t)message_max + 1));
     book->message_max = message_max;
     book->price_scale = price_scale;
     book->qty_scale = qty_scale;
     book->tick = tick;
-    if (book->sides[0].pairs == NULL || book->sides[1].pairs == NULL || book->read == NULL) {
+    if (book->sides[0].pairs == NULL || book->sides[1].pairs == NULL || book->read == NULL || book->changes == NULL) {
         levels_free(book);
         return NULL;
     }
@@ -50,6 +59,7 @@ void levels_free(level_book *book)
     free(book->sides[0].pairs);
     free(book->sides[1].pairs);
     free(book->read);
+    free(book->changes);
     free(book);
 }
 
@@ -167,43 +177,129 @@ static int32_t read_side(const level_book *book, const char *text, int64_t size,
 
 /* Levels. */
 
-static int is_worse(int side, int64_t one, int64_t other)
+/* What a side is sorted by: higher is better, so that the best of either side is the last. */
+static int64_t key_of(int side, int64_t price)
 {
-    return side == 0 ? one < other : one > other;
+    return side == 0 ? price : -price;
 }
 
-static void put(level_side *levels, int side, level_pair pair)
+/* The first place whose key is not below `key`. Messages go along the prices: the search starts at the last place and widens. */
+static int32_t find_place(const level_side *levels, int64_t key, int32_t from)
 {
-    int32_t low = 0, high = levels->count;
+    int32_t low = from, high = from, step = 1;
+    if (from < levels->count && levels->pairs[from].price < key) {
+        while (high < levels->count && levels->pairs[high].price < key) {
+            low = high + 1;
+            high = low + step < levels->count ? low + step : levels->count;
+            step *= 2;
+        }
+    } else {
+        while (low > 0 && levels->pairs[low - 1].price >= key) {
+            high = low - 1;
+            low = high > step ? high - step : 0;
+            step *= 2;
+        }
+    }
     while (low < high) {
         int32_t middle = low + (high - low) / 2;
-        if (is_worse(side, levels->pairs[middle].price, pair.price))
+        if (levels->pairs[middle].price < key)
             low = middle + 1;
         else
             high = middle;
     }
-    level_pair *at = levels->pairs + low;
-    if (low < levels->count && at->price == pair.price) {
+    return low;
+}
+
+/* `pair` as a key and a quantity; returns the place to search the next one from. */
+static int32_t put(level_side *levels, level_pair pair, int32_t from)
+{
+    int32_t place = find_place(levels, pair.price, from);
+    level_pair *at = levels->pairs + place;
+    if (place < levels->count && at->price == pair.price) {
         if (pair.qty != 0) {
             at->qty = pair.qty;
-            return;
+            return place;
         }
-        memmove(at, at + 1, sizeof *at * (size_t)(levels->count - low - 1));
+        memmove(at, at + 1, sizeof *at * (size_t)(levels->count - place - 1));
         levels->count--;
-        return;
+        return place;
     }
     if (pair.qty == 0)
-        return;
+        return place;
     if (levels->count == LEVELS_SIDE_MAX) {
-        if (low == 0)
-            return;
-        memmove(levels->pairs, levels->pairs + 1, sizeof *at * (size_t)(low - 1));
-        levels->pairs[low - 1] = pair;
-        return;
+        if (place == 0)
+            return place;
+        memmove(levels->pairs, levels->pairs + 1, sizeof *at * (size_t)(place - 1));
+        levels->pairs[place - 1] = pair;
+        return place - 1;
     }
-    memmove(at + 1, at, sizeof *at * (size_t)(levels->count - low));
+    memmove(at + 1, at, sizeof *at * (size_t)(levels->count - place));
     *at = pair;
     levels->count++;
+    return place;
+}
+
+/* 1: each key is above the one before it; -1: below; 0: neither. */
+static int direction_of(const level_pair *pairs, int32_t count)
+{
+    int32_t rises = 0, falls = 0;
+    for (int32_t next = 1; next < count; next++) {
+        rises += pairs[next].price > pairs[next - 1].price;
+        falls += pairs[next].price < pairs[next - 1].price;
+    }
+    return rises == count - 1 ? 1 : falls == count - 1 ? -1 : 0;
+}
+
+/* The levels between this change and the next go where they belong. */
+static void shift(level_side *levels, const level_change *change)
+{
+    int32_t start = change->place + (change->added == NULL);
+    level_pair *from = levels->pairs + start;
+    memmove(from + change->shift, from, sizeof *from * (size_t)(change[1].place - start));
+}
+
+/* Pairs in order, all at once: a level moves once, however many are added and removed below it. */
+static void put_all(level_side *levels, const level_pair *pairs, int32_t count, int is_falling, level_change *changes)
+{
+    int32_t change_count = 0, moved = 0, place = levels->count;
+    for (int32_t number = 0; number < count; number++) {
+        const level_pair *pair = &pairs[is_falling ? count - 1 - number : number];
+        place = find_place(levels, pair->price, place);
+        int is_there = place < levels->count && levels->pairs[place].price == pair->price;
+        if (is_there && pair->qty != 0) {
+            levels->pairs[place].qty = pair->qty;
+        } else if (is_there || pair->qty != 0) {
+            moved += is_there ? -1 : 1;
+            changes[change_count++] = (level_change){is_there ? NULL : pair, place, moved};
+        }
+    }
+    changes[change_count].place = levels->count;
+    /* Whoever goes down finds room that those below it have left, and whoever goes up that of those above. */
+    for (int32_t number = 0; number < change_count; number++)
+        if (changes[number].shift < 0)
+            shift(levels, &changes[number]);
+    for (int32_t number = change_count - 1; number >= 0; number--)
+        if (changes[number].shift > 0)
+            shift(levels, &changes[number]);
+    for (int32_t number = 0; number < change_count; number++)
+        if (changes[number].added != NULL)
+            levels->pairs[changes[number].place + changes[number].shift - 1] = *changes[number].added;
+    levels->count += moved;
+}
+
+static void put_side(level_book *book, int side, level_pair *pairs, int32_t count)
+{
+    level_side *levels = &book->sides[side];
+    for (int32_t number = 0; number < count; number++)
+        pairs[number].price = key_of(side, pairs[number].price);
+    int direction = count > LEVELS_SIDE_MAX - levels->count ? 0 : direction_of(pairs, count);
+    if (direction != 0) {
+        put_all(levels, pairs, count, direction < 0, book->changes);
+        return;
+    }
+    int32_t place = levels->count;
+    for (int32_t number = 0; number < count; number++)
+        place = put(levels, pairs[number], place);
 }
 
 int32_t levels_update(level_book *book, const char *bids, int64_t bids_size, const char *asks, int64_t asks_size)
@@ -214,21 +310,20 @@ int32_t levels_update(level_book *book, const char *bids, int64_t bids_size, con
     int32_t count = read_side(book, asks, asks_size, bid_count);
     if (count < 0)
         return count;
-    for (int32_t place = 0; place < count; place++) {
-        int side = place >= bid_count;
-        put(&book->sides[side], side, book->read[place]);
-    }
+    put_side(book, 0, book->read, bid_count);
+    put_side(book, 1, book->read + bid_count, count - bid_count);
     return count;
 }
 
-int32_t levels_best(const level_book *book, int side, int32_t count, level_pair *out)
+void levels_best(const level_book *book, int32_t count, level_pair *out)
 {
-    const level_side *levels = &book->sides[side != 0];
-    if (count > levels->count)
-        count = levels->count;
-    for (int32_t place = 0; place < count; place++)
-        out[place] = levels->pairs[levels->count - 1 - place];
-    return count < 0 ? 0 : count;
+    for (int side = 0; side < 2; side++) {
+        const level_side *levels = &book->sides[side];
+        for (int32_t place = levels->count - 1; place >= levels->count - count; place--, out++) {
+            level_pair none = {0, 0};
+            *out = place < 0 ? none : (level_pair){key_of(side, levels->pairs[place].price), levels->pairs[place].qty};
+        }
+    }
 }
 
 int32_t levels_count(const level_book *book, int side)
@@ -243,9 +338,9 @@ int levels_check(const level_book *book)
         if (levels->count < 0 || levels->count > LEVELS_SIDE_MAX)
             return -1;
         for (int32_t place = 0; place < levels->count; place++) {
-            if (levels->pairs[place].price < 1 || levels->pairs[place].qty < 1)
+            if (key_of(side, levels->pairs[place].price) < 1 || levels->pairs[place].qty < 1)
                 return -2;
-            if (place > 0 && !is_worse(side, levels->pairs[place - 1].price, levels->pairs[place].price))
+            if (place > 0 && levels->pairs[place - 1].price >= levels->pairs[place].price)
                 return -3;
         }
     }

@@ -22,7 +22,7 @@ _WORDS = {
     -3: "a price that is not positive, or off the tick",
     -4: "too many levels in one message",
 }
-_PAIR = struct.Struct("=2q")
+_PAIR = struct.Struct("2q")
 
 
 class LevelBook(Protocol):
@@ -61,9 +61,10 @@ class NativeLevelBook:
         if book == self._ffi.NULL:
             raise MemoryError("a book of levels cannot be made: no memory, or scales and tick that cannot be")
         self._book = self._ffi.gc(book, self._lib.levels_free)
-        self._out = bytearray(_PAIR.size * BEST_MAX)
-        self._pairs = self._ffi.from_buffer("level_pair *", self._out, require_writable=True)
-        self._update, self._from_buffer = self._lib.levels_update, self._ffi.from_buffer
+        out = bytearray(_PAIR.size * BEST_MAX * 2)
+        self._out, self._pairs = memoryview(out), self._ffi.from_buffer("level_pair *", out, require_writable=True)
+        # Looked up once: two of these are all that a live market calls, thousands of times a second.
+        self._update, self._best, self._from_buffer = self._lib.levels_update, self._lib.levels_best, self._ffi.from_buffer
 
     def clear(self) -> None:
         self._lib.levels_clear(self._book)
@@ -77,17 +78,21 @@ class NativeLevelBook:
         return count
 
     def best(self) -> tuple[int, int, int, int]:
-        (bid,) = self._side(0, 1) or ((0, 0),)
-        (ask,) = self._side(1, 1) or ((0, 0),)
+        bid, ask = self._both(1)
         return (*bid, *ask)
 
     def levels(self, count: int) -> tuple[Levels, Levels]:
-        return self._side(0, count), self._side(1, count)
+        pairs = self._both(count)
+        bids, asks = pairs[:count], pairs[count:]
+        if count and not (bids[-1][1] and asks[-1][1]):
+            return tuple(each for each in bids if each[1]), tuple(each for each in asks if each[1])
+        return bids, asks
 
-    def _side(self, side: int, count: int) -> Levels:
+    def _both(self, count: int) -> Levels:
+        """So many bids, and so many asks; a level that is not there is 0, 0."""
         assert 0 <= count <= BEST_MAX
-        found = self._lib.levels_best(self._book, side, count, self._pairs)
-        return tuple(_PAIR.iter_unpack(memoryview(self._out)[: found * _PAIR.size]))
+        self._best(self._book, count, self._pairs)
+        return tuple(_PAIR.iter_unpack(self._out[: 2 * count * _PAIR.size]))
 
     def sizes(self) -> tuple[int, int]:
         return self._lib.levels_count(self._book, 0), self._lib.levels_count(self._book, 1)

@@ -35,8 +35,9 @@ void levels_clear(level_book *book);
 /* How many levels were read, or an error, and then nothing has changed. Quantity 0 removes. */
 int32_t levels_update(level_book *book, const char *bids, int64_t bids_size, const char *asks, int64_t asks_size);
 
-/* The best `count` levels of side 0 (bids) or 1, best first; returns how many there are of them. */
-int32_t levels_best(const level_book *book, int side, int32_t count, level_pair *out);
+/* The best `count` bids into `out`, best first, and the asks behind them: 2 * count pairs. Where a side has fewer, zeroes
+ * stand for the others. */
+void levels_best(const level_book *book, int32_t count, level_pair *out);
 int32_t levels_count(const level_book *book, int side);
 
 /* LEVELS_OK, or a negative number where the order of a side is broken. */

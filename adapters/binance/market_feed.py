@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from adapters.binance.book_sync import BinanceBookSession, SyncState
-from adapters.binance.wire import LEVELS_MAX, Skipped, decode_raw
+from adapters.binance.wire import LEVELS_MAX, Skipped, Snapshot, decode_raw
 from adapters.sim.market import NEVER, MarketFilter
 from core.enums import AGGRESSOR_SIDES
 from core.errors import RefusedError, UnitError, VenueProtocolError
@@ -47,6 +47,11 @@ class LiveBookSession(BinanceBookSession):
         self.book.update(bids, asks)
         return [(ts_event, ts, 0, 0, 0, 0, ROWS_APPLIED, ROW_NO_SIDE, flags)]
 
+    def _end_packet(self, rows: list[Row], update_id: int) -> None:
+        # Nobody here asks where a packet ends: only a ticker that is ahead has something to add.
+        if self._best.update_id > update_id:
+            super()._end_packet(rows, update_id)
+
 
 class Listing:
     """What is known of one symbol's market."""
@@ -80,11 +85,11 @@ class Listing:
                 self.book.clear()
                 events.append(GapDetected(ts_event, ts, self.instrument_id))
         if has_levels:
-            bid, bid_qty, ask, ask_qty = self.book.best()
-            if bid_qty and ask_qty and bid >= ask:
+            bids, asks = self.book.levels(self.levels or 1)
+            if bids and asks and bids[0][0] >= asks[0][0]:
                 return [*events, *self.distrust(ts)]
             if self.levels and self.session.state is not SyncState.BUFFERING:
-                events.append(Book(stamp, ts, self.instrument_id, *self.book.levels(self.levels)))
+                events.append(Book(stamp, ts, self.instrument_id, bids, asks))
         return events
 
     def distrust(self, ts: int) -> list[AnyEvent]:
@@ -143,7 +148,7 @@ class MarketFeed:
             if isinstance(message, Skipped):
                 self.is_ending |= message.reason == SHUTDOWN
                 return []
-            symbol = message.symbol if hasattr(message, "symbol") else message.s
+            symbol = message.symbol if isinstance(message, Snapshot) else message.s
             listing = self._listings.get(str(symbol))
             if listing is None:
                 return []

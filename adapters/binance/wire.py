@@ -7,10 +7,12 @@ error: nothing is dropped silently. Fields of one letter keep the wire's names (
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Annotated, Any, Generic, TypeVar
 
 import msgspec
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType, field
+from msgspec.structs import astuple
 
 from adapters.http.strict_json import require_strict
 from core.errors import RefusedError, VenueProtocolError
@@ -18,6 +20,9 @@ from core.errors import RefusedError, VenueProtocolError
 PAYLOAD_BYTES_MAX = 1 << 23
 # A side of a snapshot has at most 5,000 levels; a diff after a long stall may have more.
 LEVELS_MAX = 20_000
+# A frame of a combined stream begins with the stream's name.
+STREAM_BYTES_MAX = 64
+STREAMS_MAX = 1 << 12  # names remembered with their kinds
 
 # Wire integers are ids and stamps: never negative, never beyond int64.
 Count = Annotated[int, Meta(ge=0, le=(1 << 63) - 1)]
@@ -128,7 +133,15 @@ class _Envelope(Struct, frozen=True, gc=False):
     B: Raw | UnsetType = UNSET
 
 
+class _RawDepth(Struct, frozen=True, gc=False):
+    """A combined stream's frame with a depth update in it."""
+
+    stream: str
+    data: DepthUpdate[Raw]
+
+
 _decode_envelope = msgspec.json.Decoder(_Envelope).decode
+_decode_raw_depth = msgspec.json.Decoder(_RawDepth).decode
 _STRUCTS: dict[str, Any] = {
     "depthUpdate": DepthUpdate[Levels],
     "trade": Trade,
@@ -139,14 +152,6 @@ _DECODERS: dict[str, msgspec.json.Decoder[Any]] = {name: msgspec.json.Decoder(st
 _RAW_DECODERS = {**_DECODERS, "depthUpdate": msgspec.json.Decoder(DepthUpdate[Raw])}
 _SNAPSHOT_DECODER = msgspec.json.Decoder(Snapshot[Levels])
 _RAW_SNAPSHOT_DECODER = msgspec.json.Decoder(Snapshot[Raw])
-# For each struct: how many keys are always there, and which fields may be absent.
-_KEYS: dict[type[Struct], tuple[int, tuple[str, ...]]] = {
-    struct: (
-        sum(known.required for known in msgspec.structs.fields(struct)),
-        tuple(known.name for known in msgspec.structs.fields(struct) if not known.required),
-    )
-    for struct in (DepthUpdate, Trade, AggregateTrade, BookTicker, Snapshot)
-}
 _EVENT_OF_STREAM = {"depth": "depthUpdate", "trade": "trade", "aggTrade": "aggTrade", "bookTicker": "bookTicker"}
 # Streams and events of the venue's that carry no book and no print of this symbol's own.
 _OTHER_STREAMS = re.compile(
@@ -188,8 +193,31 @@ def decode(payload: bytes) -> Message[Levels]:
 
 def decode_raw(payload: bytes) -> Message[Raw]:
     """As `decode`, levels left as they came: whoever reads them is as strict (native/levels_api.h)."""
-    message: Message[Raw] = _decode(payload, _RAW_DECODERS, _RAW_SNAPSHOT_DECODER)
+    message: Message[Raw] = _usual_depth(payload) or _decode(payload, _RAW_DECODERS, _RAW_SNAPSHOT_DECODER)
     return message
+
+
+def _usual_depth(payload: bytes) -> DepthUpdate[Raw] | None:
+    """A depth update of a combined stream, read in one pass instead of two; None for all that is not exactly that.
+
+    Depth updates are long, and looking through one for its kind costs as much as reading it.
+    """
+    if payload.find(b"@depth", 0, STREAM_BYTES_MAX) < 0 or len(payload) > PAYLOAD_BYTES_MAX:
+        return None
+    try:
+        frame = _decode_raw_depth(payload)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        return None
+    diff = frame.data
+    if diff.e != "depthUpdate" or _kind_of(frame.stream) != "depth" or payload.count(b":") != 2 + _keys_of(diff):
+        return None
+    return diff
+
+
+@lru_cache(maxsize=STREAMS_MAX)
+def _kind_of(stream: str) -> str:
+    """The name reads symbol@kind@speed; a stream over all symbols reads !kind@arr."""
+    return stream.partition("@")[0] if stream.startswith("!") else stream.partition("@")[2].partition("@")[0]
 
 
 Decoders = dict[str, msgspec.json.Decoder[Any]]
@@ -208,8 +236,7 @@ def _decode(payload: bytes, decoders: Decoders, snapshots: msgspec.json.Decoder[
 
 
 def _decode_stream(payload: bytes, stream: str, data: Raw, decoders: Decoders) -> Any:
-    # The name reads symbol@kind@speed; a stream over all symbols reads !kind@arr.
-    kind = stream.partition("@")[0] if stream.startswith("!") else stream.partition("@")[2].partition("@")[0]
+    kind = _kind_of(stream)
     event = _EVENT_OF_STREAM.get(kind)
     if event is None:
         if _OTHER_STREAMS.match(kind) is None:
@@ -254,10 +281,11 @@ def _check_keys(message: Struct, payload: bytes, keys_around: int) -> None:
     Each key has one colon, so where there are as many colons as distinct fields decoded, each came once. A new field or a
     colon inside a text makes the count differ, and then the slow check decides.
     """
-    required, optional = _KEYS[type(message)]
-    keys = required + keys_around
-    for name in optional:
-        if getattr(message, name) is not UNSET:
-            keys += 1
-    if payload.count(b":") != keys:
+    if payload.count(b":") != keys_around + _keys_of(message):
         require_strict(payload, bytes_max=PAYLOAD_BYTES_MAX)
+
+
+def _keys_of(message: Struct) -> int:
+    """How many of its fields were there."""
+    values = astuple(message)
+    return len(values) - values.count(UNSET)

@@ -35,6 +35,7 @@ from core.events import (
     OrderReplaced,
     OrderRestated,
     OrderTriggered,
+    PositionCorrected,
     Quote,
     Reconciled,
     ReplaceRejected,
@@ -345,6 +346,10 @@ def _venue_finding(record: VenueFinding, instrument: Instrument | None) -> str:
             return f"a fill that is not ours, {'booked' if is_adopted else 'set aside'}: {what}"
         case CashMoved():
             return _cash_moved(record)
+        case PositionCorrected(side=side, strategy_id=strategy_id):
+            of = f", of {strategy_id}" if strategy_id else ""
+            at = _price(record.price, instrument)
+            return f"the position was put right by a person: {side.name} {_qty(record.qty, instrument)} at {at}{of}"
         case VenueCompared(facts=facts, differences=differences):
             return f"held against the venue: {facts} facts from it, {differences} differences left"
         case _:

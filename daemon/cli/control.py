@@ -63,6 +63,17 @@ def reconcile(options: argparse.Namespace) -> int:
     return ExitCode.MISMATCH if content["differences"] or content["error"] else ExitCode.OK
 
 
+def correct(options: argparse.Namespace) -> int:
+    """Puts right what no policy may, and says what was booked; whether the books agree then, `reconcile` says."""
+    given = {"execution_id": options.execution, "price": options.price, "qty": options.qty}
+    body = {name: text for name, text in given.items() if text is not None}
+    content = _ask(
+        options, "POST", "/correct", {"instrument_id": options.instrument, "reason": options.reason, **body, **_scope(options)}
+    )
+    print(json.dumps(content) if options.json else one_line(f"{content['run_id']}  corrected: {content['corrected']}"))
+    return ExitCode.OK
+
+
 def orders(options: argparse.Namespace) -> int:
     content = _ask(options, "GET", "/orders")
     rows = [

@@ -43,6 +43,7 @@ FUNCTIONS = {
     "paper": "trading:paper",
     "positions": "control:positions",
     "reconcile": "control:reconcile",
+    "correct": "control:correct",
     "promote": "promote:promote",
     "record": "record:record",
     "reduce": "control:act",
@@ -276,11 +277,21 @@ def _add_control(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     for parser in (halt, reduce, resume):
         parser.add_argument("--strategy", metavar="ID", help="only this strategy; absent: the account")
     reconcile = verbs.add_parser("reconcile", help="hold the books of a running daemon against the venue's now")
+    correct = verbs.add_parser("correct", help="put right a position or an execution that no order explains, while HALTED")
+    correct.add_argument("instrument", metavar="INSTRUMENT", help="its instrument_id")
+    what = correct.add_mutually_exclusive_group(required=True)
+    what.add_argument("--execution", metavar="ID", help="book this execution, which the venue shows, to (foreign)")
+    what.add_argument("--price", metavar="PRICE", help="take the venue's position over; what is added counts at this price")
+    correct.add_argument(
+        "--qty", metavar="QTY", help="how much is added, or taken off (-QTY), where the venue states no position"
+    )
+    correct.add_argument("--strategy", metavar="ID", help="whose it is; absent: shared out by what each holds")
+    correct.add_argument("--reason", required=True, help="why; kept in the journal")
     orders = verbs.add_parser("orders", help="print the open orders of a running daemon")
     positions = verbs.add_parser("positions", help="print its positions and cash")
     strategies = verbs.add_parser("strategies", help="print each strategy's state, position, open orders, profit and budget")
     fills = verbs.add_parser("fills", help="print its last fills, at most 1,000")
-    for parser in (status, halt, reduce, resume, flatten, stop, orders, positions, strategies, fills, reconcile):
+    for parser in (status, halt, reduce, resume, flatten, stop, orders, positions, strategies, fills, reconcile, correct):
         parser.add_argument("--run", metavar="RUN_ID", help="which one; needed only while several run")
         _add_json(parser)
 

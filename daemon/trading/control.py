@@ -13,6 +13,7 @@ from daemon.control.server import LineSource, Reply
 from daemon.control.wire import Request
 from daemon.timestamps import iso
 from daemon.trading.client_requests import ACTION_PATHS, PATHS, ClientRequests
+from daemon.trading.correcting import Correcting, Wanted
 from daemon.trading.daemon import Daemon
 from daemon.trading.reconciling import Reconciliation
 from daemon.trading.risk_view import risk_view
@@ -20,8 +21,9 @@ from daemon.trading.views import fill_view, instruments_view, order_view, positi
 
 REASON_CHARACTERS_MAX = 200
 WAIT_S = 4.0  # then whoever asked hears how far it is; it goes on, within daemon.stop_timeout
-ACTIONS = ("/halt", "/reduce", "/resume", "/flatten", "/reconcile", "/stop")
-SCOPED = ("/halt", "/reduce", "/resume")  # of one strategy too
+ACTIONS = ("/halt", "/reduce", "/resume", "/flatten", "/reconcile", "/correct", "/stop")
+SCOPED = ("/halt", "/reduce", "/resume", "/correct")  # of one strategy too
+REASONED = ("/resume", "/correct")  # never without a reason of its own
 RESUMED = {"active": TradingState.ACTIVE, "reducing": TradingState.REDUCING}
 VIEWS = ("/status", "/orders", "/positions", "/fills", "/strategies")
 
@@ -49,7 +51,7 @@ class Control:
             return 404, {"error": f"there is no {request.path[:64]} here; GET {gets}; POST {posts}"}
         if request.method != "POST":
             return 405, {"error": f"{request.path} does not take {request.method}"}
-        reason = request.body.get("reason", "" if request.path == "/resume" else "operator")
+        reason = request.body.get("reason", "" if request.path in REASONED else "operator")
         if not isinstance(reason, str) or len(reason) > REASON_CHARACTERS_MAX:
             return 400, {"error": f"reason must be text of at most {REASON_CHARACTERS_MAX} characters"}
         if self._daemon.phase == "stopping":
@@ -66,7 +68,8 @@ class Control:
         daemon, strategy_id = self._daemon, request.body.get("strategy_id", "")
         if strategy_id and request.path not in SCOPED:
             return 400, {"error": f"{request.path} is of the whole account"}
-        known = ["", *(context.strategy_id for context in daemon.session.trader.contexts)]
+        known = ["", FOREIGN] if request.path == "/correct" else [""]
+        known += [*(context.strategy_id for context in daemon.session.trader.contexts)]
         if strategy_id not in known:
             return 404, {"error": f"there is no strategy {str(strategy_id)[:64]!r}"}
         state = daemon.session.trader.risk.states.own(strategy_id)
@@ -88,6 +91,8 @@ class Control:
                 return await self._flatten(request, reason)
             case "/reconcile":
                 return await self._reconcile(reason)
+            case "/correct":
+                return await self._correct(request, reason, strategy_id)
             case _:
                 daemon.stop("stop", request.uid, reason)
                 return 200, {**self._brief(reason), "stopping": True}
@@ -109,6 +114,18 @@ class Control:
         with anyio.move_on_after(WAIT_S):
             return 200, {**self._brief(reason), **self._compared(await self._daemon.reconciling.ask())}
         return 503, {"error": "the venue has not answered yet; `tradingd status` says what is found"}
+
+    async def _correct(self, request: Request, reason: str, strategy_id: str) -> Reply:
+        """A person puts right what no policy may. Where the venue is slow nothing is changed."""
+        names = ("instrument_id", "execution_id", "price", "qty")
+        texts = {name: request.body.get(name, "") for name in names}
+        if not reason.strip() or not all(isinstance(text, str) for text in texts.values()):
+            return 400, {"error": f"a correction needs a reason, which is kept in the journal; {', '.join(names)} are texts"}
+        correcting = Correcting(self._daemon.session, self._daemon.reconciling)
+        with anyio.move_on_after(WAIT_S):
+            corrected = await correcting.make(Wanted(**texts, strategy_id=strategy_id), reason, request.uid)
+            return 200, {**self._brief(reason), "corrected": corrected}
+        return 503, {"error": "the venue has not answered in time; nothing was changed"}
 
     @staticmethod
     def _compared(found: Reconciliation) -> dict[str, Any]:

@@ -190,7 +190,7 @@ class _Looking:
             order = self._trader.orders.get(fill.client_order_id)
             if order is None:
                 yield from self._foreign_fill(fill)
-            elif not self._is_known(execution_name(self._trader, fill)):
+            elif not self._is_known(execution_name(self._trader, fill)) and not self._is_known(foreign_name(fill)):
                 new = ours.setdefault(fill.client_order_id, [])
                 if self._is_possible(order, fill, sum(other.qty for other in new)):
                     new.append(fill)
@@ -329,11 +329,11 @@ class _Looking:
         """What neither our fills, nor those above, nor those set aside explain."""
         trader = self._trader
         for key in trader.instruments:
-            if key not in self._venue.positions:
-                continue
             here = trader.portfolio.by_instrument[key].qty
-            aside = trader.foreign.set_aside.get(key, 0)
-            rest = self._venue.positions[key] - here - aside - self._moved_now.get(key, 0)
+            rest = position_rest(trader, self._venue, key)
+            if rest is None:
+                continue
+            rest -= self._moved_now.get(key, 0)
             if rest and here + rest not in self._held.get(key, ()):
                 yield Finding(Kind.POSITION, f"position {key}", (rest,), position_text(trader, self._venue, key))
 
@@ -379,6 +379,13 @@ def quantity_facts(
     return (replaced,), needed
 
 
+def position_rest(trader: Trader, venue: VenueState, key: str) -> int | None:
+    """How much more the venue holds than our fills and what was set aside explain; None where it does not say."""
+    if key not in venue.positions:
+        return None
+    return venue.positions[key] - trader.portfolio.by_instrument[key].qty - trader.foreign.set_aside.get(key, 0)
+
+
 def position_text(trader: Trader, venue: VenueState, key: str) -> str:
     instrument, aside = trader.instruments[key], trader.foreign.set_aside.get(key, 0)
     here = instrument.format_qty(trader.portfolio.by_instrument[key].qty)
@@ -406,6 +413,11 @@ def foreign_fill(trader: Trader, fill: OrderFilled, ts: int, policy: ForeignPoli
         return None
     if is_numbered_here(trader, fill.client_order_id):
         return None
+    return adopted_fill(fill, ts, is_adopted=policy is ForeignPolicy.ADOPT)
+
+
+def adopted_fill(fill: OrderFilled, ts: int, *, is_adopted: bool = True) -> ForeignFilled:
+    """An execution as one that is not ours; by policy, or because a person says so."""
     return ForeignFilled(
         fill.ts_event,
         ts,
@@ -417,7 +429,7 @@ def foreign_fill(trader: Trader, fill: OrderFilled, ts: int, policy: ForeignPoli
         fill.liquidity_side,
         fill.commission,
         fill.commission_currency,
-        policy is ForeignPolicy.ADOPT,
+        is_adopted,
     )
 
 

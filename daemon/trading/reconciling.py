@@ -28,6 +28,7 @@ from core.events import (
 )
 from core.order_store import FOREIGN_ORDER_ID
 from core.orders import Order
+from core.trader import Trader
 from core.units import NS_PER_SECOND, parse_duration_ns
 from core.venue_adapter import VenueOrder, VenueState
 from daemon.config.models import Daemon as Settings
@@ -57,6 +58,10 @@ TOLD_MAX = 10_000  # foreign orders and fills of which nobody is told twice
 # The kinds that one look cannot be sure of, even at the start: a venue may not find what it has (docs/PAPER.md), and what it said
 # may be older than the end of an order that was heard of since.
 NEEDS_A_SECOND_LOOK = (Kind.GONE, Kind.CLOSED, Kind.POSITION)
+
+
+Booked = tuple[int, dict[str, int]]
+NOT_STILL: Booked = (-1, {})  # something was filled between the question and the answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +104,9 @@ class Reconciling:
         self._told_unknown: set[int] = set()
         self._is_unreachable = False
         self.last = Reconciliation()
+        self.shown: VenueState | None = None  # the answer that `last` is about
+        self.shown_at: Booked = (0, {})  # what was booked when it was asked for, and by it
+        self._asked_at: Booked = (0, {})
         session.on_foreign_fill = self.foreign_fill
 
     # The start, and the start of a connection.
@@ -227,6 +235,7 @@ class Reconciling:
     async def _ask(self, doubt_ns: int) -> tuple[VenueState, Look]:
         session = self._session
         trader, before = session.trader, session.fills_count
+        self._asked_at = booked(trader)
         venue = await session.adapter.query(executions_since(trader))
         # What had come in before the answer counts first.
         self._drain()
@@ -257,6 +266,7 @@ class Reconciling:
         is_whole = not venue.silent and (
             venue.instrument_ids is None or venue.instrument_ids >= session.trader.instruments.keys()
         )
+        is_still = booked(session.trader) == self._asked_at
         session.apply(lambda now: [*events, VenueCompared(now, now, len(events), len(found.problems), is_whole)])
         for order_id, order in found.adopted:
             known = session.trader.orders.get(order_id)
@@ -265,6 +275,7 @@ class Reconciling:
         for finding in found.findings:
             if finding.kind is Kind.FOREIGN and finding.key not in self._told_foreign:
                 self._tell_foreign(finding.key, finding.text)
+        self.shown, self.shown_at = venue, booked(session.trader) if is_still else NOT_STILL
         differences = tuple(dict.fromkeys((*found.problems, *position_differences(session.trader, venue, self._held))))
         self.last = Reconciliation(
             session.clock.now(), self.last.count + len(events), found.texts[:FINDINGS_SHOWN_MAX], differences[:FINDINGS_SHOWN_MAX]
@@ -291,6 +302,11 @@ class Reconciling:
         if len(self._told_foreign) > TOLD_MAX:
             del self._told_foreign[next(iter(self._told_foreign))]
         self._alert("foreign", Severity.WARNING, f"{text}: {self._policy.value}")
+
+
+def booked(trader: Trader) -> Booked:
+    """What changes with every fill, ours or not."""
+    return trader.portfolio.fills_booked, dict(trader.foreign.set_aside)
 
 
 def is_unanswered(order: Order) -> bool:

@@ -1,7 +1,7 @@
 """What market data costs at a venue: depth updates a second beside ccxt.pro, and bytes in to approved command.
 
 The frames are Binance's recorded USDⓈ-M perpetual where it is there, else made up. ccxt.pro is given the same bytes and does with
-them what it does for `watch_order_book`: json.loads, handle_message, its own book.
+them what it does for `watch_order_book`: its JSON parser (orjson where it is installed), handle_message, its own book.
 """
 
 from __future__ import annotations
@@ -10,9 +10,12 @@ import asyncio
 import gzip
 import json
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
-from typing import Any
+from statistics import median
+from typing import Any, NamedTuple
 
 from adapters.binance.book_sync import SyncState
 from adapters.binance.market_feed import MarketFeed
@@ -32,7 +35,7 @@ from tests.data_path import ROOT as DATA
 
 RECORDING = DATA / "crypto_l2" / "hftbacktest" / "usdm" / "btcusdt_20240808.gz"
 KEY = "BTCUSDT-PERP.BINANCE"
-ROUNDS = 5
+DEPTH_ROUNDS = 9
 LEVELS = 10
 QUOTES_MAX = 20_000
 
@@ -58,35 +61,60 @@ def feed_of(loaded: LoadedConfig, *, levels: int) -> MarketFeed:
     return MarketFeed({"BTCUSDT": rules}, [wanted], levels_max=1000)
 
 
-def depth_us() -> float:
-    """µs for one depth update: bytes to book, and an event with the ten best levels of each side; the best of some rounds."""
-    updates = [frame for frame in frames() if b"depthUpdate" in frame]
-    first = json.loads(updates[0])["data"]
+class Round(NamedTuple):
+    """What one depth update cost, µs: by the clock, and of the processor, which others on the machine disturb less."""
+
+    wall: float
+    processor: float
+
+
+@contextmanager
+def measured(updates: int, rounds: list[Round]) -> Iterator[None]:
+    wall, processor = time.perf_counter(), time.process_time()
+    yield
+    wall, processor = time.perf_counter() - wall, time.process_time() - processor
+    rounds.append(Round(wall / updates * 1e6, processor / updates * 1e6))
+
+
+def depth_beside_ccxt() -> dict[str, Any]:
+    """Both sides by turns, medians; `ccxt` and `times` are None where it is not installed. `times`: of the processor's."""
+    ours: list[Round] = []
+    theirs: list[Round] = []
+    for _ in range(DEPTH_ROUNDS):
+        depth(ours)
+        with suppress(ImportError):
+            depth_by_ccxt(theirs)
+    times = median(one.processor / other.processor for one, other in zip(theirs, ours, strict=True)) if theirs else None
+    return {"ours": _median(ours), "ccxt": _median(theirs) if theirs else None, "times": times}
+
+
+def _median(rounds: list[Round]) -> dict[str, float]:
+    return {"wall_us": median(each.wall for each in rounds), "processor_us": median(each.processor for each in rounds)}
+
+
+def depth(rounds: list[Round]) -> None:
+    """A depth update's bytes to the book, and an event with the ten best levels of each side."""
+    updates, snapshot = depth_frames()
     # A book as large as the venue gives, so that the updates land in the middle of something.
-    snapshot = next((frame for frame in frames() if b"lastUpdateId" in frame), b"{}")
-    start = {**json.loads(snapshot), "lastUpdateId": first["u"]}
-    best = float("inf")
-    for _ in range(ROUNDS):
-        feed = feed_of(config(), levels=LEVELS)
-        feed.snapshot(1, "BTCUSDT", json.dumps({key: start[key] for key in ("lastUpdateId", "bids", "asks")}).encode())
-        began = time.perf_counter()
+    start = {**snapshot, "lastUpdateId": json.loads(updates[0])["data"]["u"]}
+    feed = feed_of(config(), levels=LEVELS)
+    feed.snapshot(1, "BTCUSDT", json.dumps({key: start[key] for key in ("lastUpdateId", "bids", "asks")}).encode())
+    events = 0
+    with measured(len(updates), rounds):
         for number, frame in enumerate(updates):
-            feed.receive(number, frame)
-        best = min(best, time.perf_counter() - began)
-        assert feed.listing("BTCUSDT").session.state is SyncState.LIVE
-        assert feed.listing("BTCUSDT").session.frames["depth update"] == len(updates)
-    return best / len(updates) * 1e6
+            events += len(feed.receive(number, frame))
+    assert feed.listing("BTCUSDT").session.state is SyncState.LIVE
+    assert feed.listing("BTCUSDT").session.frames["depth update"] == events == len(updates)
 
 
-def depth_us_ccxt() -> float:
-    """The same by ccxt.pro; raises ImportError where it is not installed."""
+def depth_by_ccxt(rounds: list[Round]) -> None:
+    """The same by ccxt.pro, with the JSON parser that it takes; raises ImportError where it is not installed."""
     import ccxt.pro
+    from ccxt.async_support.base.ws.client import json_parser
 
     from tests.bench.venues import MARKET
 
-    updates = [frame for frame in frames() if b"depthUpdate" in frame]
-    first = json.loads(updates[0])["data"]
-    snapshot = json.loads(next((frame for frame in frames() if b"lastUpdateId" in frame), b"{}"))
+    updates, snapshot = depth_frames()
 
     class Client:
         url = "wss://fstream.binance.com/public/ws"
@@ -100,25 +128,28 @@ def depth_us_ccxt() -> float:
         def reject(self, error: Exception, *_all: Any) -> None:
             raise error
 
-    async def measure() -> float:
-        best = float("inf")
-        for _ in range(2):
-            exchange = ccxt.pro.binanceusdm({"newUpdates": False})
-            exchange.set_markets([MARKET])
-            book = exchange.order_book({}, 1000)
-            exchange.orderbooks[MARKET["symbol"]] = book
-            sides = {side: [[float(price), float(qty)] for price, qty in snapshot.get(side, [])] for side in ("bids", "asks")}
-            book.reset({**sides, "timestamp": 0, "nonce": first["pu"]})
-            client = Client()
-            began = time.perf_counter()
+    async def measure() -> None:
+        exchange = ccxt.pro.binanceusdm({"newUpdates": False})
+        exchange.set_markets([MARKET])
+        book = exchange.order_book({}, 1000)
+        exchange.orderbooks[MARKET["symbol"]] = book
+        sides = {side: [[float(price), float(qty)] for price, qty in snapshot.get(side, [])] for side in ("bids", "asks")}
+        book.reset({**sides, "timestamp": 0, "nonce": json.loads(updates[0])["data"]["pu"]})
+        client = Client()
+        with measured(len(updates), rounds):
             for frame in updates:
-                exchange.handle_message(client, json.loads(frame))
-            best = min(best, time.perf_counter() - began)
-            assert book["nonce"] == json.loads(updates[-1])["data"]["u"]
-            await exchange.close()
-        return best / len(updates) * 1e6
+                exchange.handle_message(client, json_parser.loads(frame))
+        assert book["nonce"] == json.loads(updates[-1])["data"]["u"]
+        await exchange.close()
 
-    return asyncio.run(measure())
+    asyncio.run(measure())
+
+
+@cache
+def depth_frames() -> tuple[list[bytes], dict[str, Any]]:
+    """The updates, and the snapshot where there is one."""
+    updates = [frame for frame in frames() if b"depthUpdate" in frame]
+    return updates, json.loads(next((frame for frame in frames() if b"lastUpdateId" in frame), b"{}"))
 
 
 def bytes_to_approved_us() -> dict[str, float]:

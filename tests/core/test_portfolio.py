@@ -211,3 +211,54 @@ def test_rebates_are_negative_fees_and_add_cash() -> None:
     portfolio = portfolio_of(EQUITY)
     book(portfolio, EQUITY, Side.BUY, 1, 100, -50)
     assert (portfolio.cash["USD"], portfolio.by_instrument[EQUITY.instrument_id].fees) == (USD - MONEY + 50, -50)
+
+
+held_by = st.lists(
+    st.tuples(st.sampled_from("abc"), st.sampled_from(Side), st.integers(1, 50), st.integers(900, 1_100)), max_size=20
+)
+
+
+@pytest.mark.parametrize("instrument", ALL, ids=lambda i: i.instrument_id)
+@given(
+    fills=held_by, signed=st.integers(-200, 200).filter(bool), price=st.integers(1, 2_000), name=st.sampled_from(["", "b", "z"])
+)
+def test_what_a_person_corrects_is_shared_out_to_the_last_unit(
+    instrument: Instrument, fills: list[tuple[str, Side, int, int]], signed: int, price: int, name: str
+) -> None:
+    portfolio, key = portfolio_of(instrument), instrument.instrument_id
+    for strategy_id, side, qty, at in fills:
+        book(portfolio, instrument, side, qty, at, strategy_id=strategy_id)
+    account, before = portfolio.by_instrument[key], portfolio.by_instrument[key].qty
+    shares = {strategy_id: position.qty for (strategy_id, _), position in portfolio.by_strategy.items()}
+    cash = dict(portfolio.cash)
+    realized = account.realized_pnl
+    if not name and not before:
+        with pytest.raises(ValueError, match="nobody holds any"):
+            portfolio.correct(name, key, signed, price)
+        assert (account.qty, portfolio.cash) == (0, cash)
+        return
+    told = portfolio.correct(name, key, signed, price)
+    after = {strategy_id: position.qty for (strategy_id, _), position in portfolio.by_strategy.items()}
+    assert account.qty == before + signed == sum(after.values())
+    moved = {strategy_id: qty - shares.get(strategy_id, 0) for strategy_id, qty in after.items()}
+    assert sorted(told) == sorted(strategy_id for strategy_id, qty in moved.items() if qty)
+    if name:
+        assert told == [name]
+    else:
+        # By what each held: off by less than a unit.
+        assert all(abs(Fraction(signed * shares[each], before) - qty) <= 1 for each, qty in moved.items() if each in shares)
+    currency, worth = instrument.settlement_currency, instrument.notional(price, signed)
+    paid = -worth if instrument.pays_notional else account.realized_pnl - realized
+    assert portfolio.cash.get(currency, 0) - cash.get(currency, 0) == paid
+
+
+def test_a_split_multiplies_and_an_expiry_empties_each() -> None:
+    portfolio, key = portfolio_of(EQUITY), EQUITY.instrument_id
+    book(portfolio, EQUITY, Side.BUY, 7, 1_000, strategy_id="a")
+    book(portfolio, EQUITY, Side.SELL, 3, 1_100, strategy_id="b")
+    costs = {name: portfolio.position_of(name, key).value_open for name in "ab"}
+    assert portfolio.correct("", key, 4, 0) == ["a", "b"]
+    assert {name: portfolio.position_of(name, key).qty for name in "ab"} == {"a": 14, "b": -6}
+    assert {name: portfolio.position_of(name, key).value_open for name in "ab"} == costs
+    assert portfolio.correct("", key, -8, 900) == ["a", "b"]
+    assert {name: portfolio.position_of(name, key).qty for name in "ab"} == {"a": 0, "b": 0}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given, settings
@@ -50,6 +51,24 @@ def test_the_same_levels_after_the_same_updates(updates: list[tuple[list[tuple[s
         )
     fast.clear()
     assert (fast.best(), fast.sizes()) == ((0, 0, 0, 0), (0, 0))
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_wherever_in_a_deep_book_the_levels_of_a_message_lie(seed: int) -> None:
+    """In order, against it, in runs, or anywhere: a place is searched for from the last one."""
+    fast, slow = pair()
+    chance = random.Random(seed)
+    order: dict[int, Callable[[list[int]], object]] = {0: list.sort, 1: lambda ticks: ticks.sort(reverse=True), 2: chance.shuffle}
+    for _ in range(120):
+        texts = []
+        for middle in (1_000, 2_000):
+            ticks = [max(1, int(chance.gauss(middle, chance.choice((3, 60, 700))))) for _ in range(chance.randrange(25))]
+            order[chance.randrange(3)](ticks)
+            rows = [[f"{tick // 10}.{tick % 10}0", str(chance.choice((0, 1, 2, 3)))] for tick in ticks]
+            texts.append(json.dumps(rows).encode())
+        assert fast.update(*texts) == slow.update(*texts)
+        fast.check()
+        assert fast.levels(2_000) == slow.levels(2_000)
 
 
 @pytest.mark.parametrize(

@@ -304,7 +304,7 @@ class Streams:
             self.out.append(Outgoing(ts, line.number, None, freezes=True))
             self.lines.pop(line.number, None)
             return True
-        if faults.fires(42):
+        if not line.is_mute and faults.fires(42):
             line.is_mute = True
         if faults.fires(43):
             shutdown = {"e": "serverShutdown", "E": ms(ts)}

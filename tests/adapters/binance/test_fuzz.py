@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from adapters.binance import rest_bodies as bodies
+from adapters.binance import wire
 from adapters.binance.cash_moves import balance_moved, income_moved
 from adapters.binance.endpoints import Product
 from adapters.binance.instrument_rules import meters_of, symbol_rules
@@ -203,6 +204,19 @@ def market_data(payload: bytes) -> None:
         decode_market(payload)
 
 
+def short_way(payload: bytes) -> None:
+    """Depth updates read in one pass: the same message, or the same words of refusal, as by the long way."""
+    outcomes: list[Any] = []
+    for reach in (wire.STREAM_BYTES_MAX, 0):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(wire, "STREAM_BYTES_MAX", reach)
+            try:
+                outcomes.append(wire.decode_raw(payload))
+            except (VenueProtocolError, RefusedError) as error:
+                outcomes.append((type(error), str(error)))
+    assert outcomes[0] == outcomes[1], payload
+
+
 def small_bodies(payload: bytes) -> None:
     for read in (bodies.read_listen_key, bodies.read_countdown, bodies.read_key_permissions, bodies.read_futures_account):
         with suppress(VenueProtocolError):
@@ -232,6 +246,7 @@ REPORTS = [
 ]
 BALANCE = {"e": "balanceUpdate", "E": STAMP_MS, "a": "BTC", "d": "-100.00000000", "T": STAMP_MS}
 MARKET = [market.SPOT_DEPTH, market.FUTURES_DEPTH, market.SPOT_TICKER, market.COIN_TICKER, market.SPOT_TRADE, market.SNAPSHOT]
+COMBINED_SPOT_DEPTH = b'{"stream":"btcusdt@depth","data":' + market.SPOT_DEPTH + b"}"
 KEY = {"listenKey": "pqia91ma19a5s61cv6a81va65sdf19v8"}
 TARGETS: list[tuple[Callable[[bytes], None], list[Any]]] = [
     (user_stream, [*REPORTS, BALANCE, *(frame for frame, _ in FRAMES)]),
@@ -245,7 +260,8 @@ TARGETS: list[tuple[Callable[[bytes], None], list[Any]]] = [
     (payments, [[INCOME, {**INCOME, "incomeType": "TRANSFER", "symbol": "", "tranId": "9689322392"}]]),
     (small_bodies, [KEY, {"symbol": "BTCUSDT", "countdownTime": "5"}, PERMISSIONS]),
     (market_data, [json.loads(frame) for frame in MARKET]),
-    (live_feed, [json.loads(frame) for frame in MARKET]),
+    (short_way, [market.FUTURES_DEPTH, COMBINED_SPOT_DEPTH, market.SPOT_TICKER]),
+    (live_feed, [json.loads(frame) for frame in (*MARKET, COMBINED_SPOT_DEPTH)]),
 ]
 # Well-formed values where others belong: what gets past the JSON and must be stopped behind it.
 ODD: tuple[Any, ...] = (

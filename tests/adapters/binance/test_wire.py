@@ -238,3 +238,10 @@ def test_published_samples(name: str, kind: type[wire.Message]) -> None:
         body = archive.extractfile("crates/adapters/binance/test_data/" + name)
         assert body is not None
         assert type(decode(body.read())) is kind
+
+
+@pytest.mark.parametrize("payload", [FUTURES_DEPTH, b'{"stream":"btcusdt@depth","data":' + SPOT_DEPTH + b"}"])
+def test_a_usual_depth_update_is_read_in_one_pass(payload: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    by_the_long_way = wire._decode(payload, wire._RAW_DECODERS, wire._RAW_SNAPSHOT_DECODER)
+    monkeypatch.setattr(wire, "_decode", None)
+    assert wire.decode_raw(payload) == by_the_long_way

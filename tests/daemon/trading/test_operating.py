@@ -209,5 +209,7 @@ def test_the_verbs_from_outside(tmp_path: Path) -> None:
         assert tradingd("halt", "--strategy", "nobody", cwd=tmp_path).returncode == ExitCode.REFUSED
         assert asked(tmp_path, "halt")["trading_state"] == "HALTED"
         assert tradingd("flatten", cwd=tmp_path).returncode == ExitCode.REFUSED
+        found = tradingd("correct", "ACME.SIM", "--price", "0", "--qty", "-1", "--reason", "a test", cwd=tmp_path)
+        assert (found.returncode, "is the venue's; nothing was changed" in found.stderr) == (ExitCode.REFUSED, True), found
         assert asked(tmp_path, "resume", "--to", "reducing", "--reason", "why")["trading_state"] == "REDUCING"
         assert asked(tmp_path, "flatten", "--reason", "close it")["flat"]
