@@ -213,7 +213,9 @@ def main() -> int:
     depth = report["depth"]
     took = depth["ours"]["processor_us"]
     print(f"one depth update, bytes to book and event: {took:.1f} µs of the processor at the median, {1e6 / took:.0f}/s", end="")
-    print("" if depth["ccxt"] is None else f"; ccxt.pro {depth['ccxt']['processor_us']:.0f} µs, {depth['times']:.1f} times as long")
+    print(
+        "" if depth["ccxt"] is None else f"; ccxt.pro {depth['ccxt']['processor_us']:.0f} µs, {depth['times']:.1f} times as long"
+    )
     through = report["quote_to_order"]
     print(f"bookTicker bytes to approved order: {through['p50_us']:.0f} µs at the median, {through['p99_us']:.0f} at p99")
     for name in (*OURS, "ccxt"):

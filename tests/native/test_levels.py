@@ -26,7 +26,10 @@ def pair() -> tuple[NativeLevelBook, ReferenceLevelBook]:
 
 prices = st.integers(0, 40).map(lambda ticks: f"{ticks // 10}.{ticks % 10}0")
 quantities = st.integers(0, 5000).map(lambda units: f"{units // 1000}.{units % 1000:03d}00")
-sides = st.lists(st.tuples(prices, quantities), max_size=30)
+mixed = st.lists(st.tuples(prices, quantities), max_size=30)
+# As venues send them, either way round: such a side goes in at once, another level by level.
+in_order = st.dictionaries(prices, quantities, max_size=30).map(lambda side: sorted(side.items()))
+sides = st.one_of(mixed, in_order, in_order.map(lambda side: side[::-1]))
 
 
 @settings(max_examples=300, deadline=None)
