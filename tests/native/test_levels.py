@@ -138,3 +138,12 @@ def test_a_full_side_drops_its_worst_level() -> None:
         book.check()
     assert fast.sizes() == slow.sizes() == (SIDE_MAX, SIDE_MAX)
     assert fast.levels(100) == slow.levels(100)
+    # In order, either way round: ten bids better than all, ten asks between the others, and some of either taken away.
+    for step in (1, -1):
+        bids = [[str(SIDE_MAX + 50 + 20 * step + number), "2"] for number in range(10)][::step]
+        asks = [[str(number), "0" if number % 7 == 0 else "2"] for number in range(1, 40)][::step]
+        for book in (fast, slow):
+            book.update(json.dumps(bids).encode(), json.dumps(asks).encode())
+            book.check()
+        assert fast.sizes() == slow.sizes()
+        assert fast.levels(100) == slow.levels(100)
