@@ -211,6 +211,8 @@ class ForeignFilled(Event, frozen=True, array_like=True, gc=False, tag="foreign_
 class VenueCompared(Event, frozen=True, array_like=True, gc=False, tag="compared"):
     """Orders, executions and positions were held against the venue's: what that added, and what still differs.
 
+    `ts_event` is by the venue's own clock where that is known.
+
     `is_whole` False: only some of several venues have said anything.
     """
 

@@ -100,6 +100,8 @@ class ForeignDesk:
             trader.position_corrected(strategy_id, key)
 
     def _on_compared(self, event: VenueCompared) -> None:
+        # An account that began under a clock that was ahead began no later than this.
+        self.begun_ts = min(self.begun_ts, event.ts_event)
         # One venue's word says nothing of what another has done since.
         if event.is_whole and not event.differences:
             self.agreed_fill_ts = max(self._trader.orders.last_fill_ts, self._trader.cash.last_ts)

@@ -58,6 +58,8 @@ class VenueState(msgspec.Struct, frozen=True):
 
     `balances`, of spot: what the account holds; a currency that is not named is not known. An adapter names each base currency of
     its spot instruments, with 0 where the venue leaves zeros out.
+
+    `ts` is the venue's own clock when it was asked (ns UTC), or a little earlier: ours may be wrong. 0: not known.
     """
 
     open_orders: tuple[VenueOrder, ...]
@@ -68,6 +70,7 @@ class VenueState(msgspec.Struct, frozen=True):
     silent: tuple[str, ...] = ()  # of several venues those that did not answer, and why: nothing is said about them
     cash_moves: tuple[CashMoved, ...] = ()  # at or after the moment asked for, in order, where the venue can be asked
     balances: tuple[VenueBalance, ...] = ()
+    ts: int = 0
 
     def whole(self) -> VenueState:
         """Itself. Raises TransportError where a venue did not answer: for whoever must know of all."""

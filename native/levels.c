@@ -9,7 +9,7 @@
 #define SCALE_MAX 18
 
 typedef struct {
-    level_pair *pairs; /* bids ascending, asks descending: the best is the last */
+    level_pair *pairs; /* `price` is the key_of it: both sides ascend, and the best is the last */
     int32_t count;
 } level_side;
 

@@ -156,7 +156,8 @@ class Inquiry:
             positions = {instrument_id: held.get(instrument_id, 0) for instrument_id in self._symbols}
         balances = () if self._is_futures else self._events.balances(self._balances)
         about = frozenset(self._symbols)
-        return VenueState(tuple(found), tuple(self._fills), positions, about, not_found_ns, balances=balances)
+        fills, ts = tuple(self._fills), self._venue_now
+        return VenueState(tuple(found), fills, positions, about, not_found_ns, balances=balances, ts=ts)
 
     # What to ask.
 

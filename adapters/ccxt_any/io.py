@@ -157,6 +157,7 @@ class CcxtAdapter:
 
     async def query(self, since_ts: int) -> VenueState:
         self._asked_since_ts = since_ts
+        began = self._clock.venue_now(self._monotonic()) if self._clock.is_known else 0
         orders, trades = await self._steady_look(since_ts)
         positions = await self._account.positions()
         if self._settings.balances_are_positions:
@@ -174,6 +175,7 @@ class CcxtAdapter:
             frozenset(self._account.units),
             int(self._settings.not_found_s * NS_PER_SECOND),
             balances=balances,
+            ts=began,
         )
 
     async def close(self) -> None:

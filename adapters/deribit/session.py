@@ -257,7 +257,8 @@ class DeribitSession:
         state = truth.state(ts, self.orders.tracker, not_found_ns)
         moves, delivered = self.cash.since(truth.since_ms)
         executions = sorted((*state.executions, *delivered), key=lambda fill: fill.ts_event) if delivered else state.executions
-        return msgspec.structs.replace(state, executions=tuple(executions), cash_moves=tuple(moves))
+        venue_ts = 0 if self.link.clock_offset_ms is None else self.link.server_ms(ts) * NS_PER_MS
+        return msgspec.structs.replace(state, executions=tuple(executions), cash_moves=tuple(moves), ts=venue_ts)
 
     def _cash_learned(self, meaning: Meaning) -> None:
         self.link.output.events += [*meaning.fills, *meaning.moves]

@@ -267,7 +267,7 @@ class Reconciling:
             venue.instrument_ids is None or venue.instrument_ids >= session.trader.instruments.keys()
         )
         is_still = booked(session.trader) == self._asked_at
-        session.apply(lambda now: [*events, VenueCompared(now, now, len(events), len(found.problems), is_whole)])
+        session.apply(lambda now: [*events, VenueCompared(venue.ts or now, now, len(events), len(found.problems), is_whole)])
         for order_id, order in found.adopted:
             known = session.trader.orders.get(order_id)
             if known is not None and known.is_open:

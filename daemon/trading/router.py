@@ -142,4 +142,5 @@ def merged(states: Sequence[VenueState]) -> VenueState:
         slowest_ns,
         cash_moves=tuple(cash_moves),
         balances=tuple(balances),
+        ts=min((state.ts for state in states if state.ts), default=0),
     )

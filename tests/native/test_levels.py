@@ -26,7 +26,10 @@ def pair() -> tuple[NativeLevelBook, ReferenceLevelBook]:
 
 prices = st.integers(0, 40).map(lambda ticks: f"{ticks // 10}.{ticks % 10}0")
 quantities = st.integers(0, 5000).map(lambda units: f"{units // 1000}.{units % 1000:03d}00")
-sides = st.lists(st.tuples(prices, quantities), max_size=30)
+mixed = st.lists(st.tuples(prices, quantities), max_size=30)
+# As venues send them, either way round: such a side goes in at once, another level by level.
+in_order = st.dictionaries(prices, quantities, max_size=30).map(lambda side: sorted(side.items()))
+sides = st.one_of(mixed, in_order, in_order.map(lambda side: side[::-1]))
 
 
 @settings(max_examples=300, deadline=None)
@@ -135,3 +138,12 @@ def test_a_full_side_drops_its_worst_level() -> None:
         book.check()
     assert fast.sizes() == slow.sizes() == (SIDE_MAX, SIDE_MAX)
     assert fast.levels(100) == slow.levels(100)
+    # In order, either way round: ten bids better than all, ten asks between the others, and some of either taken away.
+    for step in (1, -1):
+        bids = [[str(SIDE_MAX + 50 + 20 * step + number), "2"] for number in range(10)][::step]
+        asks = [[str(number), "0" if number % 7 == 0 else "2"] for number in range(1, 40)][::step]
+        for book in (fast, slow):
+            book.update(json.dumps(bids).encode(), json.dumps(asks).encode())
+            book.check()
+        assert fast.sizes() == slow.sizes()
+        assert fast.levels(100) == slow.levels(100)

@@ -62,6 +62,7 @@ class ScriptedVenue:
         self.loses_answers = False  # it arrives, and nothing comes back
         self.loses_fills = False  # fills are booked there, and the stream does not say
         self.is_reachable = True
+        self.behind_ns = 0  # its clock behind ours, which is wrong
         self.queries = 0
         self.has_begun = False
         self._events: list[AnyEvent] = []
@@ -115,7 +116,7 @@ class ScriptedVenue:
         del self.orders[name]
 
     def _book(self, order_id: int, side: Side, price: int, qty: int, left: int, *, is_streamed: bool) -> OrderFilled:
-        now = self.clock.now()
+        now = self.clock.now() - self.behind_ns
         name, maker = f"x{len(self.executions) + 1}", LiquiditySide.MAKER
         fill = OrderFilled(now, now, order_id, INSTRUMENT, name, side, price, qty, left, maker, 100, "USD")
         self.executions.append(fill)
@@ -185,4 +186,5 @@ class ScriptedVenue:
             None,
             self.not_found_ns,
             cash_moves=tuple(moved for moved in self.cash_moves if moved.ts_event >= since_ts),
+            ts=self.clock.now() - self.behind_ns if self.behind_ns else 0,
         )

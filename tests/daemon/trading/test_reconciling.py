@@ -12,8 +12,9 @@ from core.enums import OrderStatus, Reason, Side, TradingState
 from core.events import CashMoved, OrderCanceled, OrderDenied, OrderFilled, OrderOutcomeUnknown, VenueCompared
 from daemon.exit_codes import ExitCode
 from daemon.replay import replay
+from daemon.trading.clock import Clock
 from tests.daemon.trading.daemon_harness import Running, play
-from tests.daemon.trading.scripted_venue import BUY_ONE, NOTHING, SELL_ONE, ScriptedVenue
+from tests.daemon.trading.scripted_venue import BUY_ONE, INSTRUMENT, NOTHING, SELL_ONE, ScriptedVenue
 
 Folder = Path
 Patch = pytest.MonkeyPatch
@@ -302,3 +303,26 @@ def test_the_same_difference_twice_is_needed_for_a_halt(tmp_path: Folder, monkey
         assert run.trader.risk.trading_state is TradingState.ACTIVE
 
     check_replay(play(tmp_path, monkeypatch, story))
+
+
+def test_an_account_that_began_under_a_clock_that_was_ahead_misses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Executions are asked for from when it began, which is the venue's to say."""
+
+    def venue_of_the_right_time(clock: Clock) -> ScriptedVenue:
+        venue = ScriptedVenue(clock)
+        venue.behind_ns = 3_600 * 10**9
+        return venue
+
+    async def story(run: Running) -> None:
+        assert run.trader.foreign.begun_ts <= run.venue.clock.now() - run.venue.behind_ns
+        run.venue.tell(BUY_ONE)
+        await run.until(lambda: run.venue.orders)
+        run.venue.loses_fills = True
+        run.venue.fill(next(iter(run.venue.orders)), 1)
+        run.venue.tell(NOTHING)
+        assert (await run.daemon.reconciling.ask()).differences == ()
+        assert run.trader.portfolio.by_instrument[INSTRUMENT].qty == 1
+
+    assert play(tmp_path, monkeypatch, story, make_venue=venue_of_the_right_time).end is ExitCode.OK
