@@ -192,8 +192,8 @@ class Portfolio:
         settlement = instrument.settlement_currency
         paid = -value if account_position.pays_notional else realized
         self.cash[settlement] = self.cash.get(settlement, 0) + paid
-        if account_position.pays_notional:
-            pay(self.venue_money, instrument, value, 0, settlement)
+        if account_position.settled is not None:
+            pay(self.venue_money, account_position, value, 0, settlement)
         return [name for name, part in parts if part]
 
     def set_aside(self, fill: ForeignFilled) -> None:

@@ -222,6 +222,13 @@ def test_only_too_little_is_a_difference_and_it_takes_two_looks() -> None:
         assert list(shortfalls(trader, (balance,), {})) == []
 
 
+def test_what_a_person_takes_out_of_the_books_is_not_needed_any_more() -> None:
+    trader = book(account(), [(BOUGHT, True)])
+    trader.portfolio.correct("s", ONE.instrument_id, -40_000, 1)
+    assert needed_at_least(trader, "A", BTC, {}) == 60_000_000
+    assert position_differences(trader, state(60_000_000)) == []
+
+
 def test_the_least_that_was_held_since_the_venue_was_asked_counts() -> None:
     trader = book(account(), [(BOUGHT, True)])
     for least, needed in ((0, 0), (30_000, 30_000_000), (2 * 10**5, MONEY)):
