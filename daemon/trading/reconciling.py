@@ -104,7 +104,7 @@ class Reconciling:
         self._told_unknown: set[int] = set()
         self._is_unreachable = False
         self.last = Reconciliation()
-        self.shown: VenueState | None = None  # the answer that `last` is about
+        self.shown: VenueState | None = None  # the answer that `last` is about, where that is of all venues
         self.shown_at: Booked = (0, {})  # what was booked when it was asked for, and by it
         self._asked_at: Booked = (0, {})
         session.on_foreign_fill = self.foreign_fill
@@ -275,10 +275,17 @@ class Reconciling:
         for finding in found.findings:
             if finding.kind is Kind.FOREIGN and finding.key not in self._told_foreign:
                 self._tell_foreign(finding.key, finding.text)
-        self.shown, self.shown_at = venue, booked(session.trader) if is_still else NOT_STILL
-        differences = tuple(dict.fromkeys((*found.problems, *position_differences(session.trader, venue, self._held))))
+        self.shown = venue if is_whole else None
+        self.shown_at = booked(session.trader) if is_still else NOT_STILL
+        # One venue's word ends nothing of what is to be said of the others.
+        error, others = ("", ()) if is_whole else (self.last.error, self.last.differences)
+        differences = tuple(dict.fromkeys((*found.problems, *position_differences(session.trader, venue, self._held), *others)))
         self.last = Reconciliation(
-            session.clock.now(), self.last.count + len(events), found.texts[:FINDINGS_SHOWN_MAX], differences[:FINDINGS_SHOWN_MAX]
+            session.clock.now(),
+            self.last.count + len(events),
+            found.texts[:FINDINGS_SHOWN_MAX],
+            differences[:FINDINGS_SHOWN_MAX],
+            error,
         )
         return len(events)
 

@@ -10,6 +10,7 @@ import pytest
 
 from core.enums import OrderStatus, Reason, Side, TradingState
 from core.events import CashMoved, OrderCanceled, OrderDenied, OrderFilled, OrderOutcomeUnknown, VenueCompared
+from core.venue_adapter import VenueState
 from daemon.exit_codes import ExitCode
 from daemon.replay import replay
 from daemon.trading.clock import Clock
@@ -326,3 +327,24 @@ def test_an_account_that_began_under_a_clock_that_was_ahead_misses_nothing(
         assert run.trader.portfolio.by_instrument[INSTRUMENT].qty == 1
 
     assert play(tmp_path, monkeypatch, story, make_venue=venue_of_the_right_time).end is ExitCode.OK
+
+
+def test_one_venues_word_ends_nothing_of_what_is_said_of_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def story(run: Running) -> None:
+        reconciling = run.daemon.reconciling
+        run.venue.is_reachable = False
+        error = (await reconciling.ask()).error
+        assert "cannot be reached" in error
+        # Another one is back, and agrees.
+        reconciling.reconnected(VenueState((), (), {}, frozenset(("OTHER.THERE",))))
+        assert (reconciling.last.error, reconciling.shown) == (error, None)
+        run.venue.is_reachable = True
+        run.venue.position = 3
+        (difference,) = (await reconciling.ask()).differences
+        reconciling.reconnected(VenueState((), (), {}, frozenset(("OTHER.THERE",))))
+        assert reconciling.last.differences == (difference,)
+        run.venue.position = 0
+        found = await reconciling.ask()
+        assert (found.error, found.differences) == ("", ())
+
+    assert play(tmp_path, monkeypatch, story).end is ExitCode.OK
