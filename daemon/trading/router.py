@@ -60,7 +60,12 @@ class Router:
         """`opened` gets each one's name and when it was there."""
 
         async def open_one(name: str, adapter: Adapter) -> None:
-            await adapter.open()
+            try:
+                await adapter.open()
+            except TransportError as error:
+                raise TransportError(_named(name, error)) from error
+            except RefusedError as error:
+                raise RefusedError(_named(name, error)) from error
             opened[name] = anyio.current_time()
 
         await together(*(partial(open_one, name, adapter) for name, adapter in venues.items()))
@@ -114,6 +119,11 @@ class Router:
     async def close(self) -> None:
         for adapter in self._venues.values():
             await adapter.close()
+
+
+def _named(name: str, error: Exception) -> str:
+    text = str(error)
+    return text if text.startswith(name) else f"{name}: {text}"
 
 
 def merged(states: Sequence[VenueState]) -> VenueState:

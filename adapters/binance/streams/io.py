@@ -214,6 +214,8 @@ class UserStream:
         does not take the subscription."""
         session = self.session
         self._is_opening = True
+        # Whoever has closed it before, because another venue took its time, begins anew.
+        session.reconnects = 0
         try:
             while session.phase not in (StreamPhase.RECOVERING, StreamPhase.LIVE):
                 actions, wake = session.advance(now_ns())

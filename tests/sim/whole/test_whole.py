@@ -6,9 +6,14 @@ A failure prints the command that repeats it.
 from __future__ import annotations
 
 import os
+from collections import Counter
+from collections.abc import Mapping
 
 import pytest
 
+from core.errors import TransportError
+from core.venue_adapter import Adapter
+from daemon.trading.router import Router
 from tests.sim.whole.__main__ import report, smallest
 from tests.sim.whole.world import VENUES, run_world
 
@@ -40,3 +45,27 @@ def test_fewer_steps_are_the_beginning_of_the_same_world() -> None:
     until = next(place for place, line in enumerate(short) if line.endswith(" calm"))
     assert until > 0
     assert short[:until] == whole[:until]
+
+
+def test_a_venue_that_waited_for_another_one_is_opened_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At a start of several, each of them: nobody has read its connection meanwhile."""
+    opened, failed = Counter[str](), list[str]()
+    open_them = Router._open
+
+    async def watched(self: Router, there: dict[str, float], venues: Mapping[str, Adapter]) -> None:
+        try:
+            await open_them(self, there, venues)
+        except TransportError as error:
+            failed.append(str(error))
+            raise
+        opened.update([*venues])
+
+    monkeypatch.setattr("daemon.trading.router.UNREAD_S_MAX", -1.0)
+    monkeypatch.setattr(Router, "_open", watched)
+    for seed in range(40):
+        if len(opened) == 6:
+            break
+        assert run_world(seed, steps=0).violations == []
+    assert failed == []
+    assert set(opened) == {"ALPACA", "BINANCE", "DERIBIT", "IB", "OANDA", "SIM"}
+    assert all(times >= 2 for times in opened.values())
