@@ -27,13 +27,15 @@ class MakerParams(BaseModel):
     position_qty_max: str = Field(description="largest position either way; open orders count towards it")
     levels: int = Field(default=1, ge=1, le=10, description="orders on each side")
     level_step_ticks: int = Field(default=1, ge=1, le=10_000, description="distance between levels")
+    post_only: bool = Field(default=True, description="false: where the venue has no such orders; one that comes late may trade")
     requote_interval_ms: int = Field(default=0, ge=0, le=3_600_000, description="look at the market at most so often")
 
 
 class Maker(ABC):
     """Quotes one bid and one ask, or ladders of them, at the prices of `prices`; cancels all where there is no price to trust.
 
-    It never crosses the market: a bid stays below the best offer, an ask above the best bid, every order is post-only.
+    It never crosses the market: a bid stays below the best offer, an ask above the best bid, every order is post-only
+    unless the parameters say otherwise.
     """
 
     def __init__(self, params: MakerParams, instruments: Sequence[Instrument]) -> None:
@@ -45,7 +47,7 @@ class Maker(ABC):
         self._step = params.level_step_ticks * self.instrument.tick
         self.order_qty = parse_order_qty(self.instrument, "order_qty", params.order_qty)
         position_qty_max = parse_position_qty(self.instrument, "position_qty_max", params.position_qty_max)
-        self._requoter = Requoter(self.instrument, position_qty_max=position_qty_max)
+        self._requoter = Requoter(self.instrument, position_qty_max=position_qty_max, post_only=params.post_only)
 
     @abstractmethod
     def prices(self, context: Context, quote: Quote) -> tuple[int, int] | None:

@@ -38,11 +38,19 @@ NO_PRICES: tuple[int, ...] = ()
 class Requoter:
     """The resting orders of one strategy on one instrument. Prices in points, quantities in units of the instrument."""
 
-    def __init__(self, instrument: Instrument, *, position_qty_max: int, refusal_pause_ns: int = REFUSAL_PAUSE_NS) -> None:
+    def __init__(
+        self,
+        instrument: Instrument,
+        *,
+        position_qty_max: int,
+        refusal_pause_ns: int = REFUSAL_PAUSE_NS,
+        post_only: bool = True,
+    ) -> None:
         self._instrument = instrument
         self._instrument_id = instrument.instrument_id
         self._position_qty_max = position_qty_max
         self._refusal_pause_ns = refusal_pause_ns
+        self._post_only = post_only
         self._orders: tuple[list[Order], list[Order]] = ([], [])  # by Side; those not known to be closed
         self._paused_until = [0, 0]  # by Side
         self._trading_state = TradingState.ACTIVE
@@ -187,7 +195,7 @@ class Requoter:
             if room - sum(order.reserved_qty for order in orders) < qty or self._meets_own(side, price):
                 self._is_behind = True
                 continue
-            order = context.submit(self._instrument_id, side, qty, price, post_only=True)
+            order = context.submit(self._instrument_id, side, qty, price, post_only=self._post_only)
             if order.status in TERMINAL:
                 return  # denied: the pause starts when the denial is delivered
             orders.append(order)

@@ -27,6 +27,17 @@ def test_joins_the_best_prices_and_follows_them() -> None:
     script.compare("symmetric_joins")
 
 
+def test_where_a_venue_has_no_post_only_orders_it_quotes_without_and_never_across() -> None:
+    script = Script(maker(post_only=False, levels=2))
+    sent = [approved.command for approved in script.at(1).quote(1000, 1001)]
+    assert [(one.side, one.price, one.post_only) for one in sent] == [
+        (Side.BUY, 1000, False),
+        (Side.BUY, 999, False),
+        (Side.SELL, 1001, False),
+        (Side.SELL, 1002, False),
+    ]
+
+
 def test_half_spread_levels_and_an_odd_middle() -> None:
     script = Script(maker(half_spread="1.0", levels=3, level_step_ticks=5))
     script.at(1).quote(1000, 1001)
