@@ -14,6 +14,7 @@ from daemon.drill.place import Place
 from daemon.drill.plans import Plan, plan_of
 from daemon.drill.plans import Scene as PlanScene
 from daemon.drill.scene import Scene, scene
+from daemon.drill.venues import qty_there
 from daemon.drill.verdict import Result, Verdict
 from daemon.venue_sim.loopback import Served
 
@@ -131,4 +132,5 @@ def _plan_scene(played: Scene, venue: str, served: Served) -> PlanScene:
     connection = next(each.connection for each in played.stage.simulated if each.connection.venue == venue)
     name = instrument.instrument_id.rpartition(".")[0]
     symbol = connection.symbols.get(instrument.instrument_id, name.removesuffix("-PERP"))
-    return PlanScene(instrument, symbol, account, positions.get(instrument.instrument_id, 0))
+    least = qty_there(served.venue, instrument, instrument.qty_min)
+    return PlanScene(instrument, symbol, account, positions.get(instrument.instrument_id, 0), least)

@@ -15,12 +15,16 @@ ALERT_S = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """What a deed may need to know: the instrument that is held most, the venue's name for it, and how much, in units."""
+    """What a deed may need to know: the instrument that is held most, the venue's name for it, and how much.
+
+    `position` and `qty_min`, the least that an order may be, are in the simulator's own units.
+    """
 
     instrument: Instrument
     symbol: str
     account: str
     position: int
+    qty_min: int
 
 
 Deeds = Callable[[Scene], list[Deed]]
@@ -63,7 +67,7 @@ def _by_hand(name: str, instrument: str, qty: str, **more: Any) -> Deeds:
 
     def make(scene: Scene) -> list[Deed]:
         made = one(name, account="{account}", **{instrument: "{symbol}", **more})(scene)
-        return [(deed, {**arguments, qty: scene.instrument.qty_min}) for deed, arguments in made]
+        return [(deed, {**arguments, qty: scene.qty_min}) for deed, arguments in made]
 
     return make
 
@@ -97,7 +101,7 @@ def _fund_symbol(scene: Scene) -> list[Deed]:
 
 def _manual(scene: Scene) -> list[Deed]:
     at = {"account": scene.account, "instrument_id": scene.instrument.instrument_id}
-    return [("manual", {**at, "side": "BUY", "qty": scene.instrument.qty_min})]
+    return [("manual", {**at, "side": "BUY", "qty": scene.qty_min})]
 
 
 DEFAULT = Plan()

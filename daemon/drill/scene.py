@@ -223,13 +223,19 @@ class Scene:
         for name, ledger in ledgers.items():
             account = self.accounts[name]
             own: dict[str, int] = {}
-            for fill in fills_of(ledger, account, self.prefixes[name])[0]:
+            mine, theirs = fills_of(ledger, account, self.prefixes[name])
+            for fill in mine:
                 signed = fill["qty"] if fill["side"] == "BUY" else -fill["qty"]
                 own[fill["instrument_id"]] = own.get(fill["instrument_id"], 0) + signed
             there = ledger["positions"].get(account, {})
             for key in (there.keys() | own.keys()) & counted:
                 if others := there.get(key, 0) - own.get(key, 0):
                     found[key] = others
+            for fill in theirs:
+                # Of spot the owner may hold more than was ever traded here: only trades are told apart.
+                if fill["instrument_id"] not in counted:
+                    signed = fill["qty"] if fill["side"] == "BUY" else -fill["qty"]
+                    found[fill["instrument_id"]] = found.get(fill["instrument_id"], 0) + signed
         return found
 
     def _has_fills_of_others(self, ledgers: Mapping[str, dict[str, Any]]) -> bool:

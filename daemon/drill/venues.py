@@ -148,6 +148,12 @@ def _rules_of(venue: Any) -> dict[str, Instrument]:
     return {} if exchange is None else {each.rules.instrument_id: each.rules for each in exchange.listings.values()}
 
 
+def qty_there(venue: Any, instrument: Instrument, qty: int) -> int:
+    """`qty` of a configured instrument in the units by which the simulator counts."""
+    rules = _rules_of(venue).get(instrument.instrument_id)
+    return qty if rules is None else _shifted(qty, rules.qty_scale - instrument.qty_scale)
+
+
 def _scaled(row: Mapping[str, Any], scales: Mapping[str, tuple[int, int]]) -> dict[str, Any]:
     price_shift, qty_shift = scales.get(row["instrument_id"], (0, 0))
     shifts = {"price": price_shift, "qty": qty_shift, "filled_qty": qty_shift}

@@ -102,7 +102,7 @@ def test_each_deed_is_known_where_it_is_done(venue: str) -> None:
         simulated.venue.advance(ts)
         by_hand = plan_of(58, connection.adapter).deeds
         assert by_hand is not None
-        scene = Scene(instrument, symbol, simulated.account, instrument.qty_min)
+        scene = Scene(instrument, symbol, simulated.account, instrument.qty_min, instrument.qty_min)
         for make in (by_hand, plan.deeds, plan.after):
             for name, arguments in make(scene) if make is not None else ():
                 simulated.venue.act(ts, name, arguments)
