@@ -92,6 +92,14 @@ class Desk:
                 if order is not None:
                     self._enter(order, found.id)
 
+    def forget(self) -> None:
+        """All orders: the next answer says which there are, and what is left of them."""
+        self._orders.clear()
+        self._ended.clear()
+        self._by_venue_id.clear()
+        self.doubts.clear()
+        self.rests.clear()
+
     def _of_body(self, order_id: int, found: OrderBody) -> OurOrder | None:
         rules = self._by_name.get(found.instrument or "")
         if rules is None or found.units is None:

@@ -95,7 +95,7 @@ class OandaAdapter:
         self._timed = anyio.Event()  # something is due earlier than before
         self._catching = anyio.Lock()
         self._rest_tries: dict[str, int] = {}
-        self._rules_due = False
+        self._rules_due = self._has_run = False
         self._told: dict[str, str] = {}  # by what it is about: the trouble told last
         self._noted: dict[str, None] = {}  # notes that were told, the oldest first
 
@@ -109,12 +109,12 @@ class OandaAdapter:
         check_account(answer.account, self._account)
         names = [rules.name for rules in self._rules.values()]
         check_instruments(self._rules.values(), (await self._ask(self._codec.instruments(names))).instruments)
-        self._session.begin(answer)
+        self._session.begin(answer, is_first=not self._has_run)
         self._is_open = True
         self._is_sending = not self._is_watch
 
     async def run(self, sink: EventSink, on_reconnect: OnReconnect) -> None:
-        self._sink = sink
+        self._sink, self._has_run = sink, True
         try:
             async with anyio.create_task_group() as tasks:
                 self._tasks = tasks
@@ -334,7 +334,7 @@ class OandaAdapter:
         if self._tasks is None:
             # Nobody has heard anything yet, and what was kept is in the answer.
             self._waiting = deque(event for event in self._waiting if not isinstance(event, OrderEvent))
-            self._session.begin(answer)
+            self._session.begin(answer, is_first=not self._has_run)
         elif self._session.log.last < last:
             await self._catch_up()
         self._desk.begin(body)

@@ -32,8 +32,13 @@ class OandaSession:
         self.market = market
         self.log = TransactionLog()
 
-    def begin(self, answer: AccountAnswer) -> None:
-        """Everything up to the answer's last transaction is in the answer."""
+    def begin(self, answer: AccountAnswer, *, is_first: bool) -> None:
+        """Everything up to the answer's last transaction is in the answer.
+
+        `is_first`: nothing was sent yet, and what an answer before this one has shown may have changed since.
+        """
+        if is_first:
+            self.desk.forget()
         self.desk.begin(answer.account)
         self.log.begin(last_of(answer.last_transaction_id))
 

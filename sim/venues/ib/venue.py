@@ -48,6 +48,7 @@ class IbVenue:
     ) -> None:
         self.exchange = exchange
         self.faults = faults
+        self._misstated: set[tuple[str, str]] = set()  # positions that the last answer was wrong about
         self.rules = rules
         self.crowd = crowd
         self.version_max = version_max
@@ -384,10 +385,20 @@ class IbVenue:
                 if (only is not None and name not in only) or (only is None and not held.qty):
                     continue
                 known, rules = contract_of(listing), listing.rules
-                qty = held.qty + (rules.lot if self.faults.fires(59) else 0)
+                qty = held.qty + (rules.lot if self._misstates(account.name, name) else 0)
                 cost = abs(held.value_open) * 10**rules.qty_scale // abs(held.qty) if held.qty else 0
                 text = rules.format_qty(qty)
                 self.say(client, frame(61, 3, account.name, *known.fields(), text, format_fixed(cost, 8)), ts)
+
+    def _misstates(self, account: str, name: str) -> bool:
+        """Once: whoever asks again is told the truth."""
+        if (account, name) in self._misstated:
+            self._misstated.discard((account, name))
+            return False
+        if not self.faults.fires(59):
+            return False
+        self._misstated.add((account, name))
+        return True
 
     def _account_updates(self, ts: int, client: Client, read: Reader) -> None:
         read.number()

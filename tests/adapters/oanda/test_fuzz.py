@@ -94,7 +94,7 @@ def session() -> OandaSession:
 
 def transaction(payload: bytes) -> None:
     found = session()
-    found.begin(wire.body_of(wire.AccountAnswer, encoded(ACCOUNT | {"lastTransactionID": "6"})))
+    found.begin(wire.body_of(wire.AccountAnswer, encoded(ACCOUNT | {"lastTransactionID": "6"})), is_first=True)
     found.transaction_line(1, payload)
 
 
@@ -104,7 +104,7 @@ def price(payload: bytes) -> None:
 
 def account(payload: bytes) -> None:
     found, answer = session(), wire.body_of(wire.AccountAnswer, payload)
-    found.begin(answer)
+    found.begin(answer, is_first=True)
     found.desk.venue_orders(answer.account)
     found.desk.positions(answer.account)
 
