@@ -162,7 +162,8 @@ class CcxtAdapter:
         positions = await self._account.positions()
         if self._settings.balances_are_positions:
             positions |= await self._account.balances()
-        settled_ts = self._now() - int(self._settings.balances_settle_s * NS_PER_SECOND)
+        # By the exchange's clock, as it stamps its executions: ours may be wrong.
+        settled_ts = (began or self._now()) - int(self._settings.balances_settle_s * NS_PER_SECOND)
         unsettled = {trade.instrument_id for trade in trades if trade.ts > settled_ts}
         balances = () if self._settings.balances_are_positions else await self._account.totals(unsettled)
         if self._account.balances_refused:

@@ -47,6 +47,18 @@ def test_a_balance_of_just_after_an_execution_is_not_said() -> None:
     play(story, balances_settle_s=60.0)
 
 
+def test_just_after_is_by_the_exchanges_clock() -> None:
+    async def story(stage: Stage) -> None:
+        stage.send(submit(1))
+        await stage.until(lambda: stage.sink.of(OrderAccepted))
+        stage.exchange.fill(1, 5_000)
+        right = stage.adapter._now
+        stage.adapter._now = lambda: right() + 3_600 * 10**9
+        assert (await stage.adapter.query(0)).balances == ()
+
+    play(story, balances_settle_s=60.0)
+
+
 @pytest.mark.parametrize("name", ["check_balances", "balances_are_positions"])
 def test_balances_are_not_compared_twice_and_not_where_nobody_wants_it(name: str) -> None:
     async def story(stage: Stage) -> None:

@@ -293,7 +293,7 @@ class LinkOfAWrongClock:
 def test_a_look_under_a_clock_that_was_ahead_is_neither_fresh_nor_complete() -> None:
     link, learned = LinkOfAWrongClock(), list[Meaning]()
     one = {PERPETUAL: KNOWN[PERPETUAL]}
-    log = CashLog(link, one, settings_of(), learned.append)  # type: ignore[arg-type]  # of the link it uses no more than this
+    log = CashLog(link, one, settings_of(), learned.append)
     ahead_ms, begun_ms = 3_600_000, link.ms
 
     def row(number: int, ms: int) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,13 +29,17 @@ def held(run: Running, strategy_id: str) -> int:
     return 0 if position is None else position.qty
 
 
+def holds(run: Running, qty: int) -> bool:
+    return held(run, MINE) == qty
+
+
 async def buy(run: Running, count: int) -> None:
     for number in range(1, count + 1):
         run.venue.tell(BUY_ONE)
         await run.until(lambda: run.venue.orders)
         run.venue.tell(NOTHING)
         run.venue.fill(next(iter(run.venue.orders)), 1)
-        await run.until(lambda number=number: held(run, MINE) == number)  # type: ignore[misc]  # mypy knows no lambda's default
+        await run.until(partial(holds, run, number))
 
 
 async def ask(run: Running, **body: Any) -> tuple[int, dict[str, Any]]:
