@@ -7,6 +7,7 @@
 #include "levels_api.h"
 
 #define SCALE_MAX 18
+#define NEAR 8
 
 typedef struct {
     level_pair *pairs; /* `price` is the key_of it: both sides ascend, and the best is the last */
@@ -91,9 +92,10 @@ static int take(reader *in, char wanted)
     return 1;
 }
 
-static int push_digit(int64_t *value, int digit)
+/* `before`: how many digits it has. */
+static int push_digit(int64_t *value, int before, int digit)
 {
-    if (*value > (INT64_MAX - digit) / 10)
+    if (before >= SCALE_MAX && *value > (INT64_MAX - digit) / 10)
         return 0;
     *value = *value * 10 + digit;
     return 1;
@@ -107,7 +109,7 @@ static int read_decimal(reader *in, int scale, int64_t *out)
     int64_t value = 0;
     int digits = 0, decimals = 0;
     for (; in->at < in->end && *in->at >= '0' && *in->at <= '9'; in->at++, digits++)
-        if (!push_digit(&value, *in->at - '0'))
+        if (!push_digit(&value, digits, *in->at - '0'))
             return LEVELS_ERR_SCALE;
     if (digits == 0)
         return LEVELS_ERR_SYNTAX;
@@ -116,7 +118,7 @@ static int read_decimal(reader *in, int scale, int64_t *out)
         const char *first = in->at;
         for (; in->at < in->end && *in->at >= '0' && *in->at <= '9'; in->at++) {
             if (decimals < scale) {
-                if (!push_digit(&value, *in->at - '0'))
+                if (!push_digit(&value, digits + decimals, *in->at - '0'))
                     return LEVELS_ERR_SCALE;
                 decimals++;
             } else if (*in->at != '0') {
@@ -127,7 +129,7 @@ static int read_decimal(reader *in, int scale, int64_t *out)
             return LEVELS_ERR_SYNTAX;
     }
     for (; decimals < scale; decimals++)
-        if (!push_digit(&value, 0))
+        if (!push_digit(&value, digits + decimals, 0))
             return LEVELS_ERR_SCALE;
     if (in->at >= in->end || *in->at != '"')
         return LEVELS_ERR_SYNTAX;
@@ -183,60 +185,53 @@ static int64_t key_of(int side, int64_t price)
     return side == 0 ? price : -price;
 }
 
-/* The first place whose key is not below `key`. Messages go along the prices: the search starts at the last place and widens. */
+/* The first place whose key is not below `key`; those before `from` are. Messages go along the prices, so it is near `from`: the
+ * search widens eightfold, and narrows so, by eight looks that wait neither for each other nor for a branch guessed wrong. */
 static int32_t find_place(const level_side *levels, int64_t key, int32_t from)
 {
-    int32_t low = from, high = from, step = 1;
-    if (from < levels->count && levels->pairs[from].price < key) {
-        while (high < levels->count && levels->pairs[high].price < key) {
-            low = high + 1;
-            high = low + step < levels->count ? low + step : levels->count;
-            step *= 2;
-        }
-    } else {
-        while (low > 0 && levels->pairs[low - 1].price >= key) {
-            high = low - 1;
-            low = high > step ? high - step : 0;
-            step *= 2;
-        }
+    const level_pair *pairs = levels->pairs;
+    int32_t width = NEAR;
+    while (levels->count - from >= width && pairs[from + width - 1].price < key) {
+        from += width;
+        width *= NEAR;
     }
-    while (low < high) {
-        int32_t middle = low + (high - low) / 2;
-        if (levels->pairs[middle].price < key)
-            low = middle + 1;
-        else
-            high = middle;
+    while (width > 1) {
+        int32_t end = levels->count - from < width ? levels->count : from + width;
+        width /= NEAR;
+        int32_t below = 0;
+        for (int32_t place = from + width - 1; place < end; place += width)
+            below += pairs[place].price < key;
+        from += below * width;
     }
-    return low;
+    return from;
 }
 
-/* `pair` as a key and a quantity; returns the place to search the next one from. */
-static int32_t put(level_side *levels, level_pair pair, int32_t from)
+/* `pair` as a key and a quantity. */
+static void put(level_side *levels, level_pair pair)
 {
-    int32_t place = find_place(levels, pair.price, from);
+    int32_t place = find_place(levels, pair.price, 0);
     level_pair *at = levels->pairs + place;
     if (place < levels->count && at->price == pair.price) {
         if (pair.qty != 0) {
             at->qty = pair.qty;
-            return place;
+            return;
         }
         memmove(at, at + 1, sizeof *at * (size_t)(levels->count - place - 1));
         levels->count--;
-        return place;
+        return;
     }
     if (pair.qty == 0)
-        return place;
+        return;
     if (levels->count == LEVELS_SIDE_MAX) {
         if (place == 0)
-            return place;
+            return;
         memmove(levels->pairs, levels->pairs + 1, sizeof *at * (size_t)(place - 1));
         levels->pairs[place - 1] = pair;
-        return place - 1;
+        return;
     }
     memmove(at + 1, at, sizeof *at * (size_t)(levels->count - place));
     *at = pair;
     levels->count++;
-    return place;
 }
 
 /* 1: each key is above the one before it; -1: below; 0: neither. */
@@ -261,7 +256,7 @@ static void shift(level_side *levels, const level_change *change)
 /* Pairs in order, all at once: a level moves once, however many are added and removed below it. */
 static void put_all(level_side *levels, const level_pair *pairs, int32_t count, int is_falling, level_change *changes)
 {
-    int32_t change_count = 0, moved = 0, place = levels->count;
+    int32_t change_count = 0, moved = 0, place = 0;
     for (int32_t number = 0; number < count; number++) {
         const level_pair *pair = &pairs[is_falling ? count - 1 - number : number];
         place = find_place(levels, pair->price, place);
@@ -297,9 +292,8 @@ static void put_side(level_book *book, int side, level_pair *pairs, int32_t coun
         put_all(levels, pairs, count, direction < 0, book->changes);
         return;
     }
-    int32_t place = levels->count;
     for (int32_t number = 0; number < count; number++)
-        place = put(levels, pairs[number], place);
+        put(levels, pairs[number]);
 }
 
 int32_t levels_update(level_book *book, const char *bids, int64_t bids_size, const char *asks, int64_t asks_size)

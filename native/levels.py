@@ -63,6 +63,7 @@ class NativeLevelBook:
         self._book = self._ffi.gc(book, self._lib.levels_free)
         out = bytearray(_PAIR.size * BEST_MAX * 2)
         self._out, self._pairs = memoryview(out), self._ffi.from_buffer("level_pair *", out, require_writable=True)
+        self._count, self._asked = 0, self._out[:0]  # so many levels were asked for last, and where in `_out` they are
         # Looked up once: two of these are all that a live market calls, thousands of times a second.
         self._update, self._best, self._from_buffer = self._lib.levels_update, self._lib.levels_best, self._ffi.from_buffer
 
@@ -78,21 +79,23 @@ class NativeLevelBook:
         return count
 
     def best(self) -> tuple[int, int, int, int]:
-        bid, ask = self._both(1)
+        (bid,), (ask,) = self._both(1)
         return (*bid, *ask)
 
     def levels(self, count: int) -> tuple[Levels, Levels]:
-        pairs = self._both(count)
-        bids, asks = pairs[:count], pairs[count:]
+        both = bids, asks = self._both(count)
         if count and not (bids[-1][1] and asks[-1][1]):
             return tuple(each for each in bids if each[1]), tuple(each for each in asks if each[1])
-        return bids, asks
+        return both
 
-    def _both(self, count: int) -> Levels:
+    def _both(self, count: int) -> tuple[Levels, Levels]:
         """So many bids, and so many asks; a level that is not there is 0, 0."""
-        assert 0 <= count <= BEST_MAX
+        if count != self._count:
+            assert 0 <= count <= BEST_MAX
+            self._count, self._asked = count, self._out[: 2 * count * _PAIR.size]
         self._best(self._book, count, self._pairs)
-        return tuple(_PAIR.iter_unpack(self._out[: 2 * count * _PAIR.size]))
+        pairs = tuple(_PAIR.iter_unpack(self._asked))
+        return pairs[:count], pairs[count:]
 
     def sizes(self) -> tuple[int, int]:
         return self._lib.levels_count(self._book, 0), self._lib.levels_count(self._book, 1)

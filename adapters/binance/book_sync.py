@@ -118,10 +118,10 @@ class BinanceBookSession:
     def take(self, ts: int, message: Message[Any]) -> list[Row]:
         """As `receive`, of a frame that was decoded."""
         match message:
-            case BookTicker():
-                return self._book_ticker(ts, message) if self._is_ours(message.s) else []
             case DepthUpdate():
                 return self._depth_update(ts, message) if self._is_ours(message.s) else []
+            case BookTicker():
+                return self._book_ticker(ts, message) if self._is_ours(message.s) else []
             case Trade():
                 return self._trade(ts, message) if self._is_ours(message.s) else []
             case AggregateTrade():

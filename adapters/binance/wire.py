@@ -209,7 +209,8 @@ def _usual_depth(payload: bytes) -> DepthUpdate[Raw] | None:
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
         return None
     diff = frame.data
-    if diff.e != "depthUpdate" or _kind_of(frame.stream) != "depth" or payload.count(b":") != 2 + _keys_of(diff):
+    keys = 2 + 7 + (diff.T is not UNSET) + (diff.pu is not UNSET) + (diff.ps is not UNSET) + (diff.st is not UNSET)
+    if diff.e != "depthUpdate" or _kind_of(frame.stream) != "depth" or payload.count(b":") != keys:
         return None
     return diff
 

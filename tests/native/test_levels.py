@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Callable
+from decimal import Decimal
 
 import pytest
 from hypothesis import given, settings
@@ -105,6 +106,21 @@ def test_what_is_refused_changes_nothing(text: bytes, error: type[Exception]) ->
             with pytest.raises(error):
                 book.update(*texts)
         assert book.levels(9) == (((90, 2000),), ((110, 3000),))
+
+
+@pytest.mark.parametrize(
+    "qty", ["9223372036854775.807", "9223372036854775.808", "9223372036854775", "9223372036854776", "0000000000000000000001.5"]
+)
+def test_numbers_at_the_end_of_what_fits(qty: str) -> None:
+    outcomes = []
+    for book in pair():
+        try:
+            book.update(json.dumps([["1.0", qty]]).encode(), b"[]")
+            outcomes.append(book.best())
+        except UnitError:
+            outcomes.append((0, 0, 0, 0))
+    assert outcomes[0] == outcomes[1]
+    assert outcomes[0][1] == (0 if qty.endswith(("8", "6")) else round(Decimal(qty) * 1000))
 
 
 def test_damaged_texts_raise_nothing_else_and_both_books_agree() -> None:
