@@ -185,7 +185,7 @@ class HttpTransport:
         finally:
             # A stream holds no place of those under way: it stays for hours.
             self._gate.leave(ticket, was_sent=journey.progress >= Progress.SENDING)
-            self._advance()
+            self._pass_on()
         opened = Answer(200, lines.headers, b"")
         self._heed(request.intent, opened, self._now())
         self._record_answer(request, number, opened, failed(Progress.HEAD, "a stream"))
@@ -205,13 +205,16 @@ class HttpTransport:
             was_sent = sent.progress >= Progress.SENDING
         finally:
             self._gate.leave(ticket, was_sent=was_sent)
-            self._advance()
+            self._pass_on()
         return sent
 
     # Waiting.
 
     async def _admit(self, ticket: Ticket) -> bool:
-        """Wait for the gate. Whoever waits wakes for all: there is no task beside the callers."""
+        """Wait for the gate. Whoever waits wakes for all: there is no task beside the callers.
+
+        Nobody's leaving may take the others' hour with it: whoever goes, through the gate or with an answer, passes it on.
+        """
         wake = self._advance()
         if not ticket.waits():
             return ticket.granted
@@ -222,6 +225,7 @@ class HttpTransport:
                 with anyio.move_on_after(max(0, until - self._now()) / NS_PER_SECOND):
                     await event.wait()
                 if ticket.waits():
+                    event = self._granted[ticket] = anyio.Event()
                     wake = self._advance()
         except BaseException:
             if ticket.granted:
@@ -231,7 +235,7 @@ class HttpTransport:
             raise
         finally:
             del self._granted[ticket]
-            self._advance()
+            self._pass_on()
         return ticket.granted
 
     def _advance(self) -> int:
@@ -241,6 +245,13 @@ class HttpTransport:
             if event is not None:
                 event.set()
         return NEVER if wake >= NEVER else wake
+
+    def _pass_on(self) -> None:
+        """Let go who may, and where the next may go later let one of those who wait know when."""
+        if self._advance() < NEVER:
+            waiting = next((event for ticket, event in self._granted.items() if ticket.waits()), None)
+            if waiting is not None:
+                waiting.set()
 
     # One exchange.
 

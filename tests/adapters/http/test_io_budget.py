@@ -86,6 +86,41 @@ def test_waiting_requests_start_in_the_order_of_their_lanes() -> None:
     assert anyio.run(run) == ["/cancel", "/place", "/query"]
 
 
+def test_whoever_waited_for_a_place_waits_for_the_budget_no_longer_than_it_takes() -> None:
+    """While the cancels are under way the query has no place; once they are through, the budget that they used has to come back."""
+    limits = GateLimits(in_flight_max=3, cancel_slots=1, order_slots=1)
+
+    async def run() -> Sent[Ack]:
+        release, found = anyio.Event(), []
+
+        async def script(conversation: Conversation) -> None:
+            while await conversation.request():
+                await release.wait()
+                await conversation.send(GOOD)
+
+        async with serving(script) as server:
+            http = transport(settings=HttpSettings(gate=limits), meters={"weight": SlidingWindow(3, NS_PER_SECOND)})
+
+            async def ask() -> None:
+                found.append(await http.send(request(server.origin, deadline_s=3_600.0)))
+
+            async with anyio.create_task_group() as tasks:
+                for _ in range(3):
+                    tasks.start_soon(http.send, request(server.origin, intent=Intent.CANCEL))
+                while len(server.requests) < 3:
+                    await anyio.sleep(0.01)
+                tasks.start_soon(ask)
+                await anyio.sleep(0.05)
+                release.set()
+                with anyio.fail_after(60):
+                    while not found:
+                        await anyio.sleep(0.01)
+            await http.aclose()
+        return found[0]
+
+    assert anyio.run(run).outcome is Outcome.ACCEPTED
+
+
 def test_a_throttle_is_kept_by_orders_and_passed_by_cancels() -> None:
     async def script(conversation: Conversation) -> None:
         while head := await conversation.request():
