@@ -37,7 +37,8 @@ Rows = Sequence[Mapping[str, Any]]
 
 
 class Account:
-    """`symbols`: ccxt's symbol of each instrument_id. `load` comes first."""
+    """`symbols`: ccxt's symbol of each instrument_id. `venue_now`: the exchange's clock, as far as it is known, ns UTC: what it
+    lists bears its own stamps. `load` comes first."""
 
     def __init__(
         self,
@@ -47,17 +48,17 @@ class Account:
         settings: CcxtSettings,
         instruments: Mapping[str, Instrument],
         symbols: Mapping[str, str],
-        now: Callable[[], int],
+        venue_now: Callable[[], int],
     ) -> None:
         self.venue = venue
         self.exchange = exchange
         self.calls = calls
         self.units: dict[str, Units] = {}
+        self.venue_now = venue_now
         self.balances_refused = ""  # why the exchange does not say what the account has
         self._settings = settings
         self._instruments = dict(instruments)
         self._symbols = dict(symbols)
-        self._now = now
 
     # The market.
 
@@ -203,7 +204,7 @@ class Account:
         days = self.feature(units.symbol, "fetchMyTrades", "untilDays")
         window_ns = days * NS_PER_DAY if isinstance(days, int) and days > 0 else 0
         found: dict[tuple[str, str], TradeReport] = {}
-        end = self._now()
+        end = self.venue_now()
         at = since_ns = max(since_ns, end - int(self._settings.history_days * NS_PER_DAY))
         for _ in range(PAGES_MAX):
             # Where the exchange answers only so many days at once, each of them is asked for.

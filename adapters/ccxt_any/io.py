@@ -7,7 +7,7 @@ answer counts as away, as a lost connection would: commands are refused then, an
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, assert_never
 
@@ -39,6 +39,7 @@ from core.venue_opening import Role
 
 CLOCK_READS = 3
 ASKED_MAX = 50  # orders asked about one by one in one look
+NAMED_MAX = 500  # and of executions, in one comparison
 STEADY_READS = 5  # looks at the open orders until two are alike around the executions
 OVERLAP_NS = 60 * NS_PER_SECOND  # executions are listed late: so far back each look asks again
 COMMANDS_WAITING_MAX = 10_000
@@ -105,8 +106,7 @@ class CcxtAdapter:
         await self._read_clock()
         for trouble in await self._account.load():
             self._tell(trouble)
-        begun_ts = self._now()
-        self._cursor = dict.fromkeys(self._account.units, begun_ts - OVERLAP_NS)
+        self._cursor = dict.fromkeys(self._account.units, self._account.venue_now() - OVERLAP_NS)
         if not self._is_watch:
             await self._recall()
             self._tell("ccxt cannot show what the key may do: see that it can neither withdraw nor transfer")
@@ -157,13 +157,12 @@ class CcxtAdapter:
 
     async def query(self, since_ts: int) -> VenueState:
         self._asked_since_ts = since_ts
-        began = self._clock.venue_now(self._monotonic()) if self._clock.is_known else 0
+        asked_ts = self._account.venue_now()
         orders, trades = await self._steady_look(since_ts)
         positions = await self._account.positions()
         if self._settings.balances_are_positions:
             positions |= await self._account.balances()
-        # By the exchange's clock, as it stamps its executions: ours may be wrong.
-        settled_ts = (began or self._now()) - int(self._settings.balances_settle_s * NS_PER_SECOND)
+        settled_ts = asked_ts - int(self._settings.balances_settle_s * NS_PER_SECOND)
         unsettled = {trade.instrument_id for trade in trades if trade.ts > settled_ts}
         balances = () if self._settings.balances_are_positions else await self._account.totals(unsettled)
         if self._account.balances_refused:
@@ -176,7 +175,7 @@ class CcxtAdapter:
             frozenset(self._account.units),
             int(self._settings.not_found_s * NS_PER_SECOND),
             balances=balances,
-            ts=began,
+            ts=asked_ts if self._clock.is_known else 0,
         )
 
     async def close(self) -> None:
@@ -327,10 +326,10 @@ class CcxtAdapter:
 
     async def _follow_orders(self, on_reconnect: OnReconnect) -> None:
         settings = self._settings
-        answered, pause_s, since_ts = anyio.current_time(), settings.reconnect_first_s, self._now()
+        answered, pause_s, since_ts = anyio.current_time(), settings.reconnect_first_s, self._account.venue_now()
         while True:
             await self._until_next_look()
-            asked_ts = self._now()
+            asked_ts = self._account.venue_now()
             try:
                 if self._is_sending:
                     await self._look()
@@ -385,7 +384,7 @@ class CcxtAdapter:
     async def _ask_about(self, known: Known) -> None:
         """An order that is not among the open ones: what became of it, and its executions before its end is told."""
         begun = self._monotonic()
-        sent_ns = self._now() - max(begun - known.sent, 0) if known.sent else self._now()
+        sent_ns = self._account.venue_now() - (max(begun - known.sent, 0) if known.sent else 0)
         report = await self._account.order(known.instrument_id, known.venue_id, self._ids.text(known.order_id), sent_ns)
         if report is None:
             self._give(self.tracker.not_found(known.order_id, begun, self._now()))
@@ -397,9 +396,26 @@ class CcxtAdapter:
 
     async def _ask_whose(self, key: str, venue_id: str) -> None:
         begun = self._monotonic()
-        report = await self._account.order(key, venue_id, "", self._now())
-        if report is not None:
+        report = await self._account.order(key, venue_id, "", self._account.venue_now())
+        if report is None:
+            self._give(self.tracker.not_named((key, venue_id), self._now()))
+        else:
             self._give(self.tracker.told(report, begun, self._now()))
+
+    async def _name(self, trades: Sequence[TradeReport], orders: Sequence[OrderReport]) -> None:
+        """Whose orders brought `trades` about: one of an earlier run that has ended is in no list; the exchange knows it."""
+        listed = {(report.instrument_id, report.venue_id) for report in orders}
+        unnamed = [key for key in self.tracker.unnamed(trades) if key not in listed]
+        for key, venue_id in unnamed[:NAMED_MAX]:
+            since_ts = min(trade.ts for trade in trades if (trade.instrument_id, trade.venue_order_id) == (key, venue_id))
+            report = await self._account.order(key, venue_id, "", since_ts)
+            if report is not None:
+                self.tracker.recall(report, trades)
+            else:
+                self._give(self.tracker.not_named((key, venue_id), self._now()))
+        left = [key for key in self.tracker.unnamed(trades) if key not in listed]
+        if left:
+            raise TransportError(f"{self.venue}: whose {len(left)} orders are that were executed is not known yet: {left[0][1]}")
 
     async def _steady_look(self, since_ts: int) -> tuple[list[OrderReport], list[TradeReport]]:
         """Open orders and executions that belong together: no order was filled between the two lists."""
@@ -411,6 +427,7 @@ class CcxtAdapter:
                     trades += await self._account.executions(key, max(since_ts, 0))
                 after = await self._account.open_orders()
                 if _fills(before) == _fills(after):
+                    await self._name(trades, after)
                     return after, sorted(trades, key=lambda trade: trade.ts)
                 before = after
             raise TransportError(f"{self.venue}: its orders do not stand still: {STEADY_READS} looks were all different")

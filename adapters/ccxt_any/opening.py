@@ -17,7 +17,7 @@ from adapters.ccxt_any.switch import CcxtSwitch
 from adapters.http.clock_offset import ClockOffset
 from adapters.http.frames import frame_recorder
 from adapters.http.gate import GateLimits
-from adapters.http.io import HttpSettings, HttpTransport
+from adapters.http.io import HttpSettings, HttpTransport, monotonic_now_ns
 from adapters.http.meters import TokenBucket
 from adapters.http.record import Redactor
 from adapters.http.wire import AnyTransport
@@ -103,7 +103,11 @@ def _account(
     calls.origins = origins_of(exchange)
     calls_of.append(calls)
     symbols = {name: opening.symbols.get(name) or _symbol_of(instrument) for name, instrument in opening.instruments.items()}
-    account = Account(opening.venue, exchange, calls, settings, opening.instruments, symbols, opening.now)
+
+    def venue_now() -> int:
+        return clock.venue_now(monotonic_now_ns()) if clock.is_known else opening.now()
+
+    account = Account(opening.venue, exchange, calls, settings, opening.instruments, symbols, venue_now)
     return account, http, settings, clock
 
 

@@ -7,7 +7,7 @@ reads begun after nothing of it can be under way any more. `now` is monotonic ns
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Iterable, Sequence
 
 import msgspec
@@ -76,8 +76,10 @@ class Tracker:
         self._orders: OrderedDict[int, Known] = OrderedDict()
         self._by_venue_id: dict[tuple[str, str], int] = {}
         self._trades: OrderedDict[tuple[str, str, Side], None] = OrderedDict()
-        self._unassigned: dict[tuple[str, str, Side], TradeReport] = {}
-        self._foreign: OrderedDict[tuple[str, str], OrderReport] = OrderedDict()  # orders that are certainly not ours
+        self._unassigned: dict[tuple[str, str, Side], TradeReport] = {}  # executions whose order nobody knows yet
+        self._asked_whose: Counter[tuple[str, str]] = Counter()  # of such an order: reads that did not find it
+        # Orders that are certainly not ours; None: the exchange shows their executions and not them.
+        self._foreign: OrderedDict[tuple[str, str], OrderReport | None] = OrderedDict()
 
     # What is known.
 
@@ -117,13 +119,16 @@ class Tracker:
         self._remember(known)
 
     def recall(self, report: OrderReport, trades: Sequence[TradeReport]) -> None:
-        """An order of ours that was open before this connection was; its executions until now are told by `query`."""
+        """An order of before this connection: ours, and then its executions until now are told by `query`, or not."""
         order_id = self.id_of(report)
+        if order_id is None:
+            self._set_foreign((report.instrument_id, report.venue_id), report)
         if order_id is None or order_id in self._orders:
             return
         known = self._remember(
             Known(order_id, report.instrument_id, report.side, report.qty, report.price, 0, report.venue_id, is_acked=True)
         )
+        known.is_ended = report.status != OPEN
         self._by_venue_id[report.instrument_id, report.venue_id] = order_id
         for trade in trades:
             if (trade.instrument_id, trade.venue_order_id) == (report.instrument_id, report.venue_id):
@@ -203,20 +208,11 @@ class Tracker:
             if key in self._trades or key in self._unassigned:
                 continue
             order_id = self._by_venue_id.get((trade.instrument_id, trade.venue_order_id))
-            if order_id is None and self._may_be_ours(trade):
+            if order_id is None and (trade.instrument_id, trade.venue_order_id) not in self._foreign:
                 self._unassigned[key] = trade
                 continue
             events += self._book(key, trade, order_id, ts)
         return events
-
-    def _may_be_ours(self, trade: TradeReport) -> bool:
-        """An order without the exchange's id could have brought it about."""
-        if (trade.instrument_id, trade.venue_order_id) in self._foreign:
-            return False
-        return any(
-            not each.is_ended and not each.venue_id and each.instrument_id == trade.instrument_id and each.side is trade.side
-            for each in self._orders.values()
-        )
 
     def _book(self, key: tuple[str, str, Side], trade: TradeReport, order_id: int | None, ts: int) -> list[AnyOrderEvent]:
         self._trades[key] = None
@@ -238,12 +234,9 @@ class Tracker:
         """All open orders of the account, by reads begun at `begun`: what they say, and the orders to ask about one by one."""
         events: list[AnyOrderEvent] = []
         for report in orders:
-            order_id = self.id_of(report)
-            known = None if order_id is None else self._orders.get(order_id)
-            if known is None:
-                self._set_foreign(report)
-                continue
-            events += self._is_open(known, report, begun, ts)
+            known = self._meet(report)
+            if known is not None:
+                events += self._is_open(known, report, begun, ts)
         events += self._settle_unassigned(ts)
         missing = [
             each
@@ -251,6 +244,23 @@ class Tracker:
             if not each.is_ended and each.last_seen < begun and (each.is_acked or each.is_new_unknown)
         ]
         return events, missing
+
+    def _meet(self, report: OrderReport) -> Known | None:
+        """Whose order it is; None: not ours. One of an earlier run may show for the first time now: it was on its way, or is asked about
+        because of its executions. Those that wait here for its name are not among what was told of it."""
+        key, order_id = (report.instrument_id, report.venue_id), self.id_of(report)
+        if order_id is None:
+            self._set_foreign(key, report)
+            return None
+        known = self._orders.get(order_id)
+        if known is None:
+            known = Known(
+                order_id, report.instrument_id, report.side, report.qty, report.price, 0, is_acked=report.status != OPEN
+            )
+            waiting = (each.qty for each in self._unassigned.values() if (each.instrument_id, each.venue_order_id) == key)
+            known.filled = max(report.filled - sum(waiting), 0)
+            self._remember(known)
+        return known
 
     def _is_open(self, known: Known, report: OrderReport, begun: int, ts: int) -> list[AnyOrderEvent]:
         known.last_seen = begun
@@ -293,7 +303,7 @@ class Tracker:
         events: list[AnyOrderEvent] = []
         for key, trade in list(self._unassigned.items()):
             order_id = self._by_venue_id.get((trade.instrument_id, trade.venue_order_id))
-            if order_id is not None or not self._may_be_ours(trade):
+            if order_id is not None or (trade.instrument_id, trade.venue_order_id) in self._foreign:
                 del self._unassigned[key]
                 events += self._book(key, trade, order_id, ts)
         return events
@@ -302,15 +312,24 @@ class Tracker:
         """(instrument_id, the exchange's order id) of executions that wait: whose they are, the order says."""
         return list(dict.fromkeys((trade.instrument_id, trade.venue_order_id) for trade in self._unassigned.values()))
 
+    def unnamed(self, trades: Sequence[TradeReport]) -> list[tuple[str, str]]:
+        """As `unassigned`, of `trades`."""
+        keys = dict.fromkeys((trade.instrument_id, trade.venue_order_id) for trade in trades)
+        return [key for key in keys if key not in self._by_venue_id and key not in self._foreign]
+
+    def not_named(self, key: tuple[str, str], ts: int) -> list[AnyOrderEvent]:
+        """A read of the order that brought executions about did not find it; after so many of them it is nobody's we know."""
+        self._asked_whose[key] += 1
+        if self._asked_whose[key] < self._limits.not_found_reads:
+            return []
+        self._set_foreign(key, None)
+        return self._settle_unassigned(ts)
+
     def told(self, report: OrderReport, begun: int, ts: int) -> list[AnyOrderEvent]:
         """One order, asked for by itself or found among those that have ended."""
-        order_id = self.id_of(report)
-        known = None if order_id is None else self._orders.get(order_id)
-        if known is None:
-            self._set_foreign(report)
+        known = self._meet(report)
+        if known is None or known.is_ended:
             return self._settle_unassigned(ts)
-        if known.is_ended:
-            return []
         known.not_found = 0
         if report.status == OPEN:
             return self._is_open(known, report, begun, ts) + self._settle_unassigned(ts)
@@ -363,8 +382,9 @@ class Tracker:
         known.bound = 0
         known.is_new_unknown = known.is_cancel_unknown = False
 
-    def _set_foreign(self, report: OrderReport) -> None:
-        self._foreign[report.instrument_id, report.venue_id] = report
+    def _set_foreign(self, key: tuple[str, str], report: OrderReport | None) -> None:
+        self._foreign[key] = report
+        self._asked_whose.pop(key, None)
         while len(self._foreign) > ORDERS_KEPT_MAX:
             self._foreign.popitem(last=False)
 
@@ -389,7 +409,8 @@ class Tracker:
         for trade in reversed(trades):
             key = (trade.instrument_id, trade.venue_order_id)
             order_id = self._by_venue_id.get(key, names.get(key))
-            leaves = left.setdefault(key, 0)
+            known = None if order_id is None else self._orders.get(order_id)
+            leaves = left.setdefault(key, known.leaves if known is not None and known.is_ended else 0)
             left[key] += trade.qty
             found.append(_filled(trade, FOREIGN_ORDER_ID if order_id is None else order_id, leaves, ts))
         return found[::-1]

@@ -213,6 +213,7 @@ def opening(
     instruments: Any = None,
     symbols: dict[str, str] | None = None,
     first_order_id: int = 0,
+    now: Callable[[], int] = time.time_ns,
     **settings: Any,
 ) -> VenueOpening:
     secrets = {"key": KEY, "secret": SECRET}
@@ -226,7 +227,7 @@ def opening(
         instruments={INSTRUMENT: SPOT} if instruments is None else instruments,
         subscriptions=subscriptions or [],
         order_id_prefix=PREFIX,
-        now=time.time_ns,
+        now=now,
         on_trouble=(troubles if troubles is not None else []).append,
         on_frame=on_frame,
         role=role,
