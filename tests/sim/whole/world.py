@@ -30,7 +30,7 @@ from sim.venues.faults import Random
 from sim.virtual.agenda import NS_PER_S, Agenda
 from sim.virtual.loop import VirtualLoop
 from sim.virtual.network import MS, Conditions, Network
-from tests.sim.whole import kit_alpaca, kit_binance, kit_deribit, kit_ib, kit_oanda, kit_sim
+from tests.sim.whole import kit_alpaca, kit_binance, kit_ccxt, kit_deribit, kit_ib, kit_oanda, kit_sim
 from tests.sim.whole.auditor import FOREVER, Kill, after_kill, audit, over_limit
 from tests.sim.whole.books import read_books
 from tests.sim.whole.cash_auditor import audit_cash, read_cash
@@ -88,7 +88,7 @@ snapshot_records = {snapshot_records}
 
 
 # Modules that adapters read when they are opened and not before, and that want entropy then, by venue.
-READ_LATE = {"BINANCE": "adapters.binance.ccxt_signer", "ALPACA": "adapters.alpaca.models"}
+READ_LATE = {"BINANCE": "adapters.binance.ccxt_signer", "ALPACA": "adapters.alpaca.models", "CCXT": "ccxt.async_support"}
 
 MakeKit = Callable[[Agenda, int], VenueKit]
 # Each world has one to three of these, of each venue one at most.
@@ -100,6 +100,7 @@ VENUES: dict[str, MakeKit] = {
     "binance-spot": kit_binance.spot,
     "binance-usdm": kit_binance.usdm,
     "ib": kit_ib.ib,
+    "ccxt": kit_ccxt.ccxt,
 }
 
 
