@@ -246,8 +246,11 @@ class Tracker:
         return events, missing
 
     def _meet(self, report: OrderReport) -> Known | None:
-        """Whose order it is; None: not ours. One of an earlier run may show for the first time now: it was on its way, or is asked about
-        because of its executions. Those that wait here for its name are not among what was told of it."""
+        """Whose order it is; None: not ours.
+
+        One of an earlier run may show for the first time now: it was on its way, or is asked about because of its executions.
+        Those that wait here for its name are not among what was told of it.
+        """
         key, order_id = (report.instrument_id, report.venue_id), self.id_of(report)
         if order_id is None:
             self._set_foreign(key, report)

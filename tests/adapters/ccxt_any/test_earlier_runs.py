@@ -1,4 +1,4 @@
-"""Executions bear the exchange's id of their order and nothing of ours: whose they are is found out, whoever sent the order and when."""
+"""Executions bear the exchange's id of their order and nothing of ours: whose they are is found out, whenever it was sent."""
 
 from __future__ import annotations
 

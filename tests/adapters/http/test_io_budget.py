@@ -87,7 +87,7 @@ def test_waiting_requests_start_in_the_order_of_their_lanes() -> None:
 
 
 def test_whoever_waited_for_a_place_waits_for_the_budget_no_longer_than_it_takes() -> None:
-    """While the cancels are under way the query has no place; once they are through, the budget that they used has to come back."""
+    """While the cancels are under way the query has no place; then the budget that they used has to come back."""
     limits = GateLimits(in_flight_max=3, cancel_slots=1, order_slots=1)
 
     async def run() -> Sent[Ack]:

@@ -1,4 +1,4 @@
-"""An exchange of ccxt in a world: the adapter that polls, at the simulated Binance spot, which answers as ccxt's own class expects.
+"""An exchange of ccxt in a world: the adapter that polls, at the simulated Binance spot, whose answers ccxt knows.
 
 It goes by a venue name of its own, so that it may stand beside Binance.
 """
@@ -15,7 +15,8 @@ from tests.sim.whole.venue_kit import Ledger
 VENUE, PORT = "CCXT", 7010
 # What a venue does that only streams show is not seen here.
 FAULTS = (1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 14, 15, 20, 26, 27, 29, 32, 34, 35, 37, 39, 40, 54, 55, 59, 61, 62)
-SETTINGS = 'settings = { exchange = "binance", options = { defaultType = "spot", fetchMarkets = { types = ["spot"] } }, not_found_s = 12.0 }'
+OPTIONS = '{ fetchMarkets = { types = ["spot"] } }'
+SETTINGS = f'settings = {{ exchange = "binance", options = {OPTIONS}, not_found_s = 12.0 }}'
 
 
 def _name_ours(text: str) -> str:
