@@ -206,7 +206,6 @@ class Tracker:
         if found is None or client_order_id in self.orders:
             return
         picture_of, picture = found
-        del self.pictures[order.venue_order_id], self.foreign[order.venue_order_id]
         venue = self.instruments[picture_of.instrument_name]
         self._know(client_order_id, venue, picture_of, picture)
 
@@ -262,6 +261,9 @@ class Tracker:
         tracked.is_accepted = True
         self.orders[client_order_id] = tracked
         self._by_order_id[order.order_id] = tracked
+        # A stream may have told of it before anybody knew that it is ours.
+        self.pictures.pop(order.order_id, None)
+        self.foreign.pop(order.order_id, None)
 
     def _find(self, order: Order) -> Tracked | None:
         """The order of ours that this is; None, and a fact, where it is none or cannot be."""

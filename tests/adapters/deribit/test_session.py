@@ -22,7 +22,7 @@ from core.events import (
     ReplaceRejected,
     StatusChanged,
 )
-from core.identifiers import make_order_id
+from core.identifiers import format_order_id, make_order_id
 from core.units import NS_PER_DAY
 from sim.venues.deribit.engine import NewOrder
 from sim.venues.deribit.faults import KNOWN
@@ -469,6 +469,26 @@ def test_a_foreign_order_that_is_adopted_goes_by_its_id() -> None:
     fills = [event for event in taken if isinstance(event, OrderFilled)]
     assert [(fill.client_order_id, fill.qty, fill.leaves_qty) for fill in fills] == [(order_id, 20, 30)]
     assert world.foreign_fills == []
+
+
+def test_an_order_of_an_earlier_run_that_a_stream_tells_of_first_is_one_order() -> None:
+    """It was on its way when that run died: nobody here had heard of it when it came."""
+    world = ready()
+    earlier = make_order_id(5, 9)
+    wanted = NewOrder(
+        side=Side.BUY,
+        amount=50,
+        price=BID,
+        order_type="limit",
+        time_in_force="good_til_cancelled",
+        label=format_order_id(earlier, PREFIX),
+    )
+    world.venue.manual_order(world.now, world.account, "BTC-PERPETUAL", wanted)
+    world.run(S)
+    assert world.fact_kinds() == ["foreign_order"]
+    world.cut()
+    world.run_until(lambda: world.session.phase is Phase.READY)
+    assert [(order.client_order_id, order.leaves_qty) for order in world.ask(world.now).open_orders] == [(earlier, 50)]
 
 
 def test_maintenance_halts_and_ends() -> None:
