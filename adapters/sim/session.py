@@ -254,4 +254,6 @@ class TradeSession:
         executions = [known for fill in state.executions if isinstance(known := self._foreign.incoming(fill), OrderFilled)]
         orders = tuple(self._foreign.order(order) for order in state.open_orders)
         about = self.instrument_ids
-        return VenueState(orders, tuple(executions), positions, about, state.not_found_ns, cash_moves=state.cash_moves)
+        return VenueState(
+            orders, tuple(executions), positions, about, state.not_found_ns, cash_moves=state.cash_moves, ts=state.ts
+        )

@@ -96,20 +96,25 @@ class VenueAccount:
                 order.reduce_only,
             )
 
-    def state_since(self, ts: int) -> VenueState:
-        """With executions and movements of money of ts_event at or after `ts`."""
-        return self._state(_since(self.executions, ts), _since(self.cash_moves, ts))
+    def state_since(self, ts: int, now: int = 0) -> VenueState:
+        """With executions and movements of money of ts_event at or after `ts`; `now` is the venue's clock, where it has one."""
+        return self._state(_since(self.executions, ts), _since(self.cash_moves, ts), now)
 
-    def state_behind(self, number: int | None) -> VenueState:
+    def state_behind(self, number: int | None, now: int = 0) -> VenueState:
         """With those whose event came after event `number`; None: with none."""
         if number is None:
-            return self._state((), ())
-        return self._state(_behind(self.executions, number), _behind(self.cash_moves, number))
+            return self._state((), (), now)
+        return self._state(_behind(self.executions, number), _behind(self.cash_moves, number), now)
 
-    def _state(self, executions: Iterable[OrderFilled], cash_moves: Iterable[CashMoved]) -> VenueState:
+    def _state(self, executions: Iterable[OrderFilled], cash_moves: Iterable[CashMoved], now: int) -> VenueState:
         """What has come in is in `open` from that moment on: one look says it all."""
         return VenueState(
-            tuple(self.open.values()), tuple(executions), dict(self.positions), not_found_ns=0, cash_moves=tuple(cash_moves)
+            tuple(self.open.values()),
+            tuple(executions),
+            dict(self.positions),
+            not_found_ns=0,
+            cash_moves=tuple(cash_moves),
+            ts=now,
         )
 
 

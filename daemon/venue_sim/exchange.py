@@ -200,7 +200,7 @@ class Exchange:
                 self._command(ts, command)
             case Query(request=number, since_ts=since_ts):
                 self._run_market(ts)
-                peer.say(ts, StateReply(number, self.number, self.account.state_since(since_ts)))
+                peer.say(ts, StateReply(number, self.number, self.account.state_since(since_ts, ts)))
             case CancelEverything(request=number):
                 self._require_switch(peer, request)
                 self._cancel_everything(ts, "the switch")
@@ -259,7 +259,7 @@ class Exchange:
         peer.role = login.role
         self._note({"kind": "login", "ts": ts, "role": login.role, "seen": login.last_event})
         seen = login.last_event if login.last_event != FIRST_LOGIN else None
-        peer.say(ts, LoggedIn(self.number, ts, self.account.state_behind(seen)))
+        peer.say(ts, LoggedIn(self.number, ts, self.account.state_behind(seen, ts)))
         if login.role not in HEARING:
             return
         self._say_market(ts, peer, list(self._latest.values()))
