@@ -130,14 +130,13 @@ class Account:
     # The account.
 
     async def open_orders(self) -> list[OrderReport]:
-        """Of the instruments, all of them: a list that may be cut is refused. Raises TransportError or VenueProtocolError."""
-        exchange = self.exchange
-        first = next(iter(self.units.values())).symbol
-        if len(self.units) > 1 and self.feature(first, "fetchOpenOrders", "symbolRequired") is False:
-            return self._listed(await self.ask_rows("orders.open", exchange.fetch_open_orders), first)
+        """Of the instruments, all of them: a list that may be cut is refused. Raises TransportError or VenueProtocolError.
+
+        Symbol by symbol: asked for all at once, ccxt lists another market's at some exchanges (of Binance always spot's).
+        """
         found: list[OrderReport] = []
         for units in self.units.values():
-            rows = await self.ask_rows("orders.open", _bound(exchange.fetch_open_orders, units.symbol))
+            rows = await self.ask_rows("orders.open", _bound(self.exchange.fetch_open_orders, units.symbol))
             found += self._listed(rows, units.symbol)
         return found
 

@@ -132,6 +132,10 @@ def _class_of(name: str) -> Any:
             found: dict[str, Any] = {**signed, "headers": self.prepare_request_headers(dict(signed.get("headers") or {}))}
             return found
 
+        def begin_nonces(self) -> None:
+            """What was signed so far bound nobody: the next one may be below it."""
+            self._last_ms = 0
+
         # ccxt's clocks: what is signed bears the exchange's time.
 
         def milliseconds(self) -> int:

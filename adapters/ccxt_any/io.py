@@ -16,6 +16,7 @@ from anyio.abc import TaskGroup
 
 from adapters.ccxt_any.account import Account
 from adapters.ccxt_any.calls import Result
+from adapters.ccxt_any.exchange_clock import read_clock
 from adapters.ccxt_any.market_data import PrintTape, book_events
 from adapters.ccxt_any.order_ids import OrderIds
 from adapters.ccxt_any.orders import OrderCall, order_call
@@ -37,7 +38,6 @@ from core.units import NS_PER_MS, NS_PER_SECOND
 from core.venue_adapter import EventSink, OnReconnect, VenueOrder, VenueState
 from core.venue_opening import Role
 
-CLOCK_READS = 3
 ASKED_MAX = 50  # orders asked about one by one in one look
 NAMED_MAX = 500  # and of executions, in one comparison
 STEADY_READS = 5  # looks at the open orders until two are alike around the executions
@@ -504,16 +504,10 @@ class CcxtAdapter:
     # The clock.
 
     async def _read_clock(self) -> None:
-        if not self._account.has("fetchTime"):
+        await read_clock(self._account, self._clock, self._monotonic)
+        if not self._clock.is_known:
             return
-        for _ in range(CLOCK_READS):
-            sent = self._monotonic()
-            ms = await self._account.ask("time", self._account.exchange.fetch_time)
-            received = self._monotonic()
-            if type(ms) is not int or not 10**11 < ms < 10**14:
-                raise VenueProtocolError(f"{self.venue}: {ms!r} is no time")
-            self._clock.observe(sent, ms * NS_PER_MS, received)
-        off_ms = abs(self._clock.venue_now(received) - self._wall()) // NS_PER_MS
+        off_ms = abs(self._clock.venue_now(self._monotonic()) - self._wall()) // NS_PER_MS
         if off_ms > self._settings.clock_error_ms_max:
             self._tell(f"this machine's clock and the exchange's differ by {off_ms} ms")
 

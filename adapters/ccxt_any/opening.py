@@ -59,8 +59,9 @@ def open_adapter(opening: VenueOpening, *, wire: AnyTransport | None = None) -> 
 
 
 def open_switch(opening: VenueOpening, *, wire: AnyTransport | None = None) -> CcxtSwitch:
-    account, http, settings, _ = _account(opening, wire, is_guardian=True)
-    return CcxtSwitch(account, http, _ids(opening, settings), count(opening.first_order_id), settings.order_id_name)
+    account, http, settings, clock = _account(opening, wire, is_guardian=True)
+    ids, order_ids = _ids(opening, settings), count(opening.first_order_id)
+    return CcxtSwitch(account, http, clock, ids, order_ids, settings.order_id_name)
 
 
 def _account(

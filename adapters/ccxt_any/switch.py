@@ -6,15 +6,18 @@ It needs no stream, no daemon and no memory: what it says is what the exchange a
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
 from adapters.ccxt_any.account import Account
+from adapters.ccxt_any.exchange_clock import read_clock
 from adapters.ccxt_any.io import all_at_once
 from adapters.ccxt_any.order_ids import OrderIds
-from adapters.http.io import HttpTransport
+from adapters.http.clock_offset import ClockOffset
+from adapters.http.io import HttpTransport, monotonic_now_ns
 from adapters.http.request import Intent, Outcome
-from core.errors import TransportError
+from core.errors import TransportError, VenueProtocolError
 from core.venue_adapter import VenueOrder
 
 DEAD_MAN = "cancelAllOrdersAfter"
@@ -24,9 +27,18 @@ WANTS_MORE = frozenset({"ArgumentsRequired", "NotSupported"})  # than a time: a 
 class CcxtSwitch:
     """core.venue_switch.VenueSwitch. `order_ids` are for `flatten`: never used before, by anyone."""
 
-    def __init__(self, account: Account, http: HttpTransport, ids: OrderIds, order_ids: Iterator[int], id_name: str) -> None:
+    def __init__(
+        self,
+        account: Account,
+        http: HttpTransport,
+        clock: ClockOffset,
+        ids: OrderIds,
+        order_ids: Iterator[int],
+        id_name: str,
+    ) -> None:
         self._account = account
         self._http = http
+        self._clock = clock
         self._ids = ids
         self._order_ids = order_ids
         self._id_name = id_name
@@ -37,6 +49,9 @@ class CcxtSwitch:
         return self._account.venue
 
     async def open(self) -> None:
+        # A kill is worth most where something is wrong already, and that may be this machine's clock.
+        with suppress(TransportError, VenueProtocolError):
+            await read_clock(self._account, self._clock, monotonic_now_ns)
         # The markets are many megabytes at some exchanges, and do not change: once is enough.
         if not self._is_loaded:
             await self._account.load()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -14,6 +15,7 @@ from adapters.ccxt_any.switch import CcxtSwitch
 from core.enums import Side
 from core.errors import RefusedError, TransportError
 from core.identifiers import make_order_id
+from core.units import NS_PER_SECOND
 from core.venue_adapter import VenueOrder
 from tests.adapters.ccxt_any.venue import INSTRUMENT, Exchange, error, opening
 
@@ -55,6 +57,34 @@ def test_everything_is_canceled_and_asked_about() -> None:
 
     act(story, exchange)
     assert {order["status"] for order in exchange.orders.values()} == {"CANCELED"}
+
+
+def test_a_machine_whose_clock_is_wrong_kills_all_the_same() -> None:
+    exchange = with_orders(1)
+    exchange.always["DELETE openOrders"] = exchange.always["GET openOrders"] = lambda exchange, params: (
+        None
+        if abs(int(params["timestamp"]) - exchange.ms()) < 60_000
+        else error(400, -1021, "Timestamp is ahead.")
+    )
+
+    async def story(switch: CcxtSwitch) -> None:
+        await switch.open()
+        await switch.cancel_all()
+        assert await switch.open_orders() == ()
+
+    act(story, exchange, now=lambda: time.time_ns() + 3_600 * NS_PER_SECOND)
+
+
+def test_an_exchange_that_does_not_say_its_time_is_killed_by_our_own() -> None:
+    exchange = with_orders(1)
+    exchange.always["GET time"] = lambda exchange, params: error(503, -1, "busy")
+
+    async def story(switch: CcxtSwitch) -> None:
+        await switch.open()
+        await switch.cancel_all()
+        assert await switch.open_orders() == ()
+
+    act(story, exchange)
 
 
 def test_where_the_bulk_call_fails_each_order_is_canceled_also_those_by_hand() -> None:
