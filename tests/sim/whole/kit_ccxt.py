@@ -1,4 +1,4 @@
-"""An exchange of ccxt in a world: the adapter that polls, at the simulated Binance spot, whose answers ccxt knows.
+"""An exchange of ccxt in a world: the adapter that polls, at the simulated Binance, whose answers ccxt knows; spot or perpetuals.
 
 It goes by a venue name of its own, so that it may stand beside Binance.
 """
@@ -9,14 +9,12 @@ from dataclasses import replace
 
 from sim.virtual.agenda import Agenda
 from tests.sim.whole import kit_binance
-from tests.sim.whole.kit_simulated import SimulatedKit
+from tests.sim.whole.kit_simulated import SimulatedKit, Spec
 from tests.sim.whole.venue_kit import Ledger
 
-VENUE, PORT = "CCXT", 7010
+VENUE = "CCXT"
 # What a venue does that only streams show is not seen here.
 FAULTS = (1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 14, 15, 20, 26, 27, 29, 32, 34, 35, 37, 39, 40, 54, 55, 59, 61, 62)
-OPTIONS = '{ fetchMarkets = { types = ["spot"] } }'
-SETTINGS = f'settings = {{ exchange = "binance", options = {OPTIONS}, not_found_s = 12.0 }}'
 
 
 def _name_ours(text: str) -> str:
@@ -34,29 +32,39 @@ def _as_ours(ledger: Ledger) -> None:
     }
 
 
-def _config() -> str:
-    text = _name_ours(kit_binance.SPOT.config)
+def _config(binance: Spec, port: int, options: str) -> str:
+    settings = f'settings = {{ exchange = "binance", options = {options}, not_found_s = 12.0 }}'
     return (
-        text.replace(f'venue = "{kit_binance.SPOT.venue}"', f'venue = "{VENUE}"')
-        .replace('adapter = "binance-spot"', f'adapter = "ccxt"\n{SETTINGS}')
-        .replace(f"127.0.0.1:{kit_binance.SPOT.port}", f"127.0.0.1:{PORT}")
+        _name_ours(binance.config)
+        .replace(f'venue = "{binance.venue}"', f'venue = "{VENUE}"')
+        .replace(f'adapter = "{binance.kind}"', f'adapter = "ccxt"\n{settings}')
+        .replace(f"127.0.0.1:{binance.port}", f"127.0.0.1:{port}")
         .replace("binance-", "ccxt-")
     )
 
 
-SPEC = replace(
-    kit_binance.SPOT,
-    kind="ccxt",
-    venue=VENUE,
-    port=PORT,
-    config=_config(),
-    limits={_name_ours(key): most for key, most in kit_binance.SPOT.limits.items()},
-    lots={_name_ours(key): lots for key, lots in kit_binance.SPOT.lots.items()},
-    secrets={name.replace("BINANCE", VENUE): value for name, value in kit_binance.SPOT.secrets.items()},
-    faults=FAULTS,
-    name_executions=_as_ours,
-)
+def _spec(binance: Spec, kind: str, port: int, options: str) -> Spec:
+    return replace(
+        binance,
+        kind=kind,
+        venue=VENUE,
+        port=port,
+        config=_config(binance, port, options),
+        limits={_name_ours(key): most for key, most in binance.limits.items()},
+        lots={_name_ours(key): lots for key, lots in binance.lots.items()},
+        secrets={name.replace("BINANCE", VENUE): value for name, value in binance.secrets.items()},
+        faults=FAULTS,
+        name_executions=_as_ours,
+    )
 
 
-def ccxt(agenda: Agenda, seed: int) -> SimulatedKit:
-    return SimulatedKit(agenda, seed, SPEC)
+SPOT = _spec(kit_binance.SPOT, "ccxt-spot", 7010, '{ fetchMarkets = { types = ["spot"] } }')
+SWAP = _spec(kit_binance.USDM, "ccxt-swap", 7011, '{ defaultType = "swap", fetchMarkets = { types = ["linear"] } }')
+
+
+def spot(agenda: Agenda, seed: int) -> SimulatedKit:
+    return SimulatedKit(agenda, seed, SPOT)
+
+
+def swap(agenda: Agenda, seed: int) -> SimulatedKit:
+    return SimulatedKit(agenda, seed, SWAP)

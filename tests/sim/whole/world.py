@@ -86,13 +86,11 @@ stop_timeout = "10s"
 snapshot_records = {snapshot_records}
 """
 
-
 # Modules that adapters read when they are opened and not before, and that want entropy then, by venue.
 READ_LATE = {"BINANCE": "adapters.binance.ccxt_signer", "ALPACA": "adapters.alpaca.models", "CCXT": "ccxt.async_support"}
 
-MakeKit = Callable[[Agenda, int], VenueKit]
 # Each world has one to three of these, of each venue one at most.
-VENUES: dict[str, MakeKit] = {
+VENUES: dict[str, Callable[[Agenda, int], VenueKit]] = {
     "sim": kit_sim.SimKit,
     "deribit": kit_deribit.deribit,
     "oanda": kit_oanda.oanda,
@@ -100,7 +98,8 @@ VENUES: dict[str, MakeKit] = {
     "binance-spot": kit_binance.spot,
     "binance-usdm": kit_binance.usdm,
     "ib": kit_ib.ib,
-    "ccxt": kit_ccxt.ccxt,
+    "ccxt-spot": kit_ccxt.spot,
+    "ccxt-swap": kit_ccxt.swap,
 }
 
 
@@ -131,9 +130,7 @@ class World:
         self._may_trade_again_ns = 0
         self._kills: list[Kill] = []
         self._is_calm = False
-        self._doubtful_kills: list[
-            tuple[Kill, int]
-        ] = []  # that a person has ended at a time of the daemon's, and the disk refused
+        self._doubtful_kills: list[tuple[Kill, int]] = []  # ended by a person at a time of the daemon's, and the disk refused
         self._guarded: Counter[str] = Counter()
         self._disk: Disk | None = None  # that of the life before, where the machine has gone on since
         self._clock_off_ns = 0  # for as long as somebody has set it wrong
@@ -178,16 +175,25 @@ class World:
 
     # The story.
 
-    def run(self) -> Verdict:
+    def begin(self) -> None:
+        """The venues listen, and the daemon starts."""
         for venue in self.venues:
             venue.start(self._venue_loop)
         self._root.mkdir()
         self.agenda.after(LOOK_NS, self._look)
         self._start()
+
+    def end(self) -> None:
+        if self.process is not None:
+            self.process.kill()
+        self._venue_loop.abandon()
+
+    def run(self) -> Verdict:
+        self.begin()
         try:
             for _ in range(self.verdict.steps):
                 if self.random.below(8):
-                    self._let_trade()
+                    self.let_trade()
                 self._let_pass(self._between(*DEED_NS))
                 self._deed()
             self._calm()
@@ -218,7 +224,7 @@ class World:
             elif self.agenda.ns < until:
                 self.agenda.run_to(until)
 
-    def _let_trade(self) -> None:
+    def let_trade(self) -> None:
         """Most deeds are for a daemon that trades: it is waited for, but not for ever."""
         until = self.agenda.ns + TRADING_NS_MAX
         while self.agenda.ns < until and not (self.process is not None and self.process.is_trading):
@@ -564,9 +570,7 @@ class World:
         verdict.fired = self.network.fired | self._guarded
         for venue in self.venues:
             verdict.fired |= venue.fired()
-        if self.process is not None:
-            self.process.kill()
-        self._venue_loop.abandon()
+        self.end()
 
 
 @contextmanager
