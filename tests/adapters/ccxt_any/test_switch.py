@@ -62,9 +62,7 @@ def test_everything_is_canceled_and_asked_about() -> None:
 def test_a_machine_whose_clock_is_wrong_kills_all_the_same() -> None:
     exchange = with_orders(1)
     exchange.always["DELETE openOrders"] = exchange.always["GET openOrders"] = lambda exchange, params: (
-        None
-        if abs(int(params["timestamp"]) - exchange.ms()) < 60_000
-        else error(400, -1021, "Timestamp is ahead.")
+        None if abs(int(params["timestamp"]) - exchange.ms()) < 60_000 else error(400, -1021, "Timestamp is ahead.")
     )
 
     async def story(switch: CcxtSwitch) -> None:
