@@ -396,7 +396,12 @@ class CcxtAdapter:
 
     async def _ask_whose(self, key: str, venue_id: str) -> None:
         begun = self._monotonic()
-        report = await self._account.order(key, venue_id, "", self._account.venue_now())
+        try:
+            report = await self._account.order(key, venue_id, "", self._account.venue_now())
+        except (TransportError, VenueProtocolError) as error:
+            # What it executed waits; an exchange that never shows this one order is not away because of it.
+            self._tell(f"whose order {venue_id} is: {error}")
+            return
         if report is None:
             self._give(self.tracker.not_named((key, venue_id), self._now()))
         else:

@@ -121,17 +121,22 @@ class Tracker:
     def recall(self, report: OrderReport, trades: Sequence[TradeReport]) -> None:
         """An order of before this connection: ours, and then its executions until now are told by `query`, or not."""
         order_id = self.id_of(report)
+        key = (report.instrument_id, report.venue_id)
         if order_id is None:
-            self._set_foreign((report.instrument_id, report.venue_id), report)
-        if order_id is None or order_id in self._orders:
+            self._set_foreign(key, report)
+            return
+        self._by_venue_id[key] = order_id
+        known = self._orders.get(order_id)
+        if known is not None:
+            # Sent and not answered yet, or the answer was lost: what it has executed shows whose it is.
+            known.venue_id = known.venue_id or report.venue_id
             return
         known = self._remember(
             Known(order_id, report.instrument_id, report.side, report.qty, report.price, 0, report.venue_id, is_acked=True)
         )
         known.is_ended = report.status != OPEN
-        self._by_venue_id[report.instrument_id, report.venue_id] = order_id
         for trade in trades:
-            if (trade.instrument_id, trade.venue_order_id) == (report.instrument_id, report.venue_id):
+            if (trade.instrument_id, trade.venue_order_id) == key:
                 self._trades[trade.instrument_id, trade.trade_id, trade.side] = None
                 known.filled += trade.qty
         # What the exchange does not remember any more counts too.

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import time
 
+import anyio
+import httpx
+import pytest
+
 from core.enums import Reason
-from core.events import OrderCanceled, OrderFilled
+from core.errors import TransportError
+from core.events import GapDetected, OrderCanceled, OrderFilled
 from core.order_store import FOREIGN_ORDER_ID
 from core.units import NS_PER_SECOND
 from tests.adapters.ccxt_any.stage import Stage, cancel_all, order_id, play, submit
 from tests.adapters.ccxt_any.test_adapter import facts
-from tests.adapters.ccxt_any.venue import PREFIX, Exchange, error
+from tests.adapters.ccxt_any.venue import FAST, PREFIX, Exchange, error
 
 EARLIER = (6 << 32) | 4
 
@@ -96,12 +101,43 @@ def test_whose_an_execution_is_is_no_guess_where_the_question_fails() -> None:
         stage.exchange.always["GET order"] = lambda exchange, params: error(503, -1, "busy")
         place(stage.exchange)
         stage.exchange.fill(1, 100_000)
+        await anyio.sleep(3 * FAST["lost_after_s"])
         await stage.looks()
-        assert not stage.sink.of(OrderFilled)
+        assert not stage.sink.of(OrderFilled, GapDetected), "it is not away because of this one order"
+        with pytest.raises(TransportError, match="status 503"):
+            await stage.adapter.query(0)
         del stage.exchange.always["GET order"]
         await stage.until(lambda: stage.sink.of(OrderFilled))
 
     assert facts(play(story)) == [("Filled", EARLIER, "1000", 100_000, 0)]
+
+
+def test_a_comparison_knows_an_order_whose_answer_was_lost_and_that_is_filled() -> None:
+    """Where the exchange was away the comparison comes first: nothing else would find out that the order is ours."""
+    exchange = Exchange()
+
+    def lost(exchange: Exchange, params: dict[str, str]) -> httpx.Response:
+        exchange.place(params)
+        exchange.fill(1, 25_000)
+        exchange.always["GET openOrders"] = lambda exchange, params: error(503, -1, "busy")
+        return error(503, -1, "busy")
+
+    exchange.faults["POST order"] = [lost]
+
+    async def story(stage: Stage) -> None:
+        stage.send(submit())
+        await stage.until(lambda: stage.sink.of(GapDetected))
+        del stage.exchange.always["GET openOrders"]
+        await stage.until(lambda: stage.states)
+        (fill,) = stage.states[0].executions
+        assert (fill.client_order_id, fill.qty) == (order_id(), 25_000)
+        await stage.until(lambda: stage.sink.of(OrderFilled))
+
+    assert [fact[:2] for fact in facts(play(story, exchange))] == [
+        ("OutcomeUnknown", order_id()),
+        ("Accepted", order_id()),
+        ("Filled", order_id()),
+    ]
 
 
 def test_our_stamps_may_be_ahead_of_the_exchanges() -> None:
