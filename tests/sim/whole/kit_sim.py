@@ -26,6 +26,7 @@ from tests.sim.whole.venue_kit import Ledger
 
 HOST, PORT = "127.0.0.1", 7001
 TURN_NS = 30_000_000  # between two looks at the market
+POSITION_MAX = 60
 CONFIG = f"""
 [[instruments.inline]]
 instrument_id = "{INSTRUMENT}"
@@ -44,7 +45,7 @@ adapter = "sim"
 address = "{HOST}:{PORT}"
 
 [risk.instruments."{INSTRUMENT}"]
-position_qty_max = "60"
+position_qty_max = "{{position_max}}"
 """
 
 
@@ -53,7 +54,7 @@ class SimKit:
     account = "main"
 
     def __init__(self, agenda: Agenda, seed: int) -> None:
-        self.limits = {INSTRUMENT: 60}
+        self.limits = {INSTRUMENT: POSITION_MAX}
         self.rest_ns = 0
         self.clock_step_ns_max = 3_600 * NS_PER_S
         self._agenda = agenda
@@ -70,7 +71,7 @@ class SimKit:
         self._ends: dict[int, tuple[Peer, asyncio.Transport]] = {}
 
     def config(self) -> str:
-        return CONFIG
+        return CONFIG.format(position_max=POSITION_MAX)
 
     def start(self, loop: VirtualLoop) -> None:
         task = loop.create_task(loop.create_server(lambda: _VenueEnd(self), HOST, PORT))

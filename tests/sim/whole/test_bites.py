@@ -22,6 +22,7 @@ from daemon.trading.heart import Heart
 from daemon.trading.reconcile import _Looking
 from daemon.trading.session import Session
 from daemon.trading.state_folder import StateFolder
+from tests.sim.whole import kit_sim
 from tests.sim.whole.disk import Disk
 from tests.sim.whole.gambler import TIMER, Gambler
 from tests.sim.whole.world import run_world
@@ -56,6 +57,7 @@ def a_kill_is_not_heeded(patch: pytest.MonkeyPatch) -> None:
 
 def no_exposure_is_checked(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(RiskGate, "_check_exposure", lambda *_arguments: None)
+    patch.setattr(kit_sim, "POSITION_MAX", 20)  # so that it comes to it soon
 
 
 def fills_of_the_time_away_are_not_asked_for(patch: pytest.MonkeyPatch) -> None:
