@@ -222,6 +222,8 @@ class IbSession:
                 self._number_from(order_id)
                 self._named(ts)
             case CurrentTime(seconds=seconds):
+                # The venue's second began when it says and is over a second later.
+                self.looks.ahead_ns = max(ts - (seconds + 1) * NS_PER_SECOND, 0)
                 self._check_clock(ts - self._ahead_ns, seconds)
             case Details():
                 if message.request in self._details_open:
@@ -306,8 +308,6 @@ class IbSession:
         self._login_look = self.looks.ask(0)
 
     def _check_clock(self, ts: int, seconds: int) -> None:
-        # The venue's second began when it says and is over a second later.
-        self.looks.ahead_ns = max(ts - (seconds + 1) * NS_PER_SECOND, 0)
         away_ns = max(seconds * NS_PER_SECOND - ts, ts - (seconds + 1) * NS_PER_SECOND)
         was_away = self._is_clock_away
         self._is_clock_away = away_ns > int(self._settings.clock_error_max_s * NS_PER_SECOND)

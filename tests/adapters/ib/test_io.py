@@ -322,3 +322,18 @@ def test_books_of_a_clock_that_was_ahead_are_told_of_the_whole_day() -> None:
             assert (await bench.adapter.query(now - 20 * NS_PER_SECOND)).executions == ()
 
     in_a_loop(test)
+
+
+def test_books_that_are_still_ahead_of_a_clock_that_is_right_again_are_told_of_it_too() -> None:
+    """Our stamps never go back: behind a clock that was an hour ahead they all are so, and no other clock is."""
+
+    async def test(bench: Bench) -> None:
+        bench.adapter = bench.make_adapter(now=lambda: bench.clock.now() + HOUR_NS, machine_clock=bench.clock.now)
+        async with bench.running():
+            bench.send(buy(1, 680_025, qty=4))
+            (fill,) = await bench.sink.until(OrderFilled)
+            await anyio.sleep(40)
+            state = await bench.adapter.query(bench.clock.now() + HOUR_NS - 60 * NS_PER_SECOND)
+            assert [each.execution_id for each in state.executions] == [fill.execution_id]
+
+    in_a_loop(test)
