@@ -36,6 +36,7 @@ from core.units import NS_PER_SECOND
 STILL_UNKNOWN = "what became of a request about it is not known yet"
 UNDER_WAY = '"pending_cancel"'  # in the text that refuses a cancel: the state that the order is in [?]
 CANCEL_AGAIN_NS = 2 * NS_PER_SECOND  # for so long a cancel that was not refused is taken to be on its way
+REFUSED_DOUBLINGS_MAX = 4  # of that, with each refusal in a row: what the order is now a question has to say
 FILLS_MARGIN_NS = NS_PER_SECOND  # the venue's `after` is exclusive, and its stamps are of several clocks
 # Events of trade_updates that tell how the order stands; the others are named where they are handled.
 _STANDING = frozenset({each.value for each in Status} - {"filled", "partially_filled"} | {"restated"})
@@ -134,8 +135,21 @@ class OrderDesk:
         ours.is_cancel_waiting = False
         if 0 <= ts - ours.cancel_sent_ts < CANCEL_AGAIN_NS:
             return
+        if self._would_be_refused(ours, ts):
+            self._cancel_refused(ours, Reason.UNKNOWN_ORDER, ts, out)
+            return
         ours.cancel_sent_ts = ts
         out.asks.append(Ask(Purpose.CANCEL, self._codec.cancel(ours.venue_id), ours.client_order_id))
+
+    def _would_be_refused(self, ours: Ours, ts: int) -> bool:
+        """The venue has refused a cancel of it, and has not said since how it stands.
+
+        Cancels go before questions: whoever cancels again at each refusal would use up what the answer costs, for ever.
+        """
+        if not ours.cancel_refusals:
+            return False
+        wait = CANCEL_AGAIN_NS << min(ours.cancel_refusals - 1, REFUSED_DOUBLINGS_MAX)
+        return 0 <= ts - ours.cancel_refused_ts < wait
 
     def _replace(self, command: ReplaceOrder, out: Reaction) -> None:
         ours = self._known(command.client_order_id)
@@ -241,6 +255,7 @@ class OrderDesk:
                     self._ask(ours, Why.CANCEL, sent.sent_ns or now, now)
             case Outcome.REJECTED_PROVEN:
                 self._cancel_refused(ours, reason_of(sent.code, sent.reason), ts, out)
+                ours.cancel_refused_ts, ours.cancel_refusals = ts, ours.cancel_refusals + 1
                 if ours.is_open:
                     self._ask(ours, Why.LOOK, now, now)
 
@@ -314,6 +329,7 @@ class OrderDesk:
             self.orders.name(ours, body.id)
         ours.submitted_ts = min(ours.submitted_ts or ts, stamp(body.submitted_at, ts))
         ours.claimed[body.id] = max(filled, ours.claimed.get(body.id, 0))
+        ours.cancel_refusals = 0
         if not ours.is_complete():
             self._want_fills(ours, now, out)
         if not ours.is_open or body.id != ours.venue_id:

@@ -65,6 +65,8 @@ class Ours(msgspec.Struct):
     submitted_ts: int = 0
     end_number: int = 0  # which of all ends was its own
     cancel_sent_ts: int = 0  # of the last cancel that was not refused
+    cancel_refused_ts: int = 0  # of the last that was
+    cancel_refusals: int = 0  # so many in a row, since the venue said last how it stands
     fills_wanted_ts: int = 0  # since when an execution is missing
     # By the venue's id: what was filled right behind each execution that was told, and how much that one was.
     told: dict[str, dict[int, int]] = {}

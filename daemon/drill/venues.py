@@ -84,7 +84,14 @@ PROFILES: dict[str, Profile] = {
     "ib": Profile(
         "DU1000001",
         {},
-        {"answer_timeout_s": 2.0, "not_found_s": 3.0, "heartbeat_s": 2.0, "silence_s": 8.0, "request_timeout_s": 4.0},
+        {
+            "answer_timeout_s": 2.0,
+            "not_found_s": 3.0,
+            "heartbeat_s": 2.0,
+            "silence_s": 8.0,
+            "request_timeout_s": 4.0,
+            "reset_quiet_s": 0,  # the simulator has its reset when a drill says so, and not by the hour of the day
+        },
         reports_cash=True,
         book_levels=3,
     ),

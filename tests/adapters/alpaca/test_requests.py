@@ -6,7 +6,7 @@ import anyio
 import msgspec
 import pytest
 
-from adapters.alpaca.desk import OrderDesk, Reaction
+from adapters.alpaca.desk import CANCEL_AGAIN_NS, OrderDesk, Reaction
 from adapters.alpaca.io import AlpacaAdapter
 from adapters.alpaca.opening import open_adapter
 from adapters.alpaca.orders import Ours
@@ -14,6 +14,7 @@ from adapters.http.record import HttpRecord
 from core.commands import CancelAll, CancelOrder
 from core.enums import OrderStatus, Side, TimeInForce
 from core.events import CancelAllRequested, CancelRejected, OrderAccepted, OrderFilled, OrderReplaced
+from core.units import NS_PER_SECOND
 from core.venue_opening import SENT
 from tests.adapters.alpaca.world import KEY, World, run
 
@@ -99,6 +100,31 @@ def test_a_second_cancel_that_meets_the_first_one_is_not_refused() -> None:
         await world.until(lambda: world.heard(CancelRejected))
         world.step(CancelAllRequested(0, 0, "test"))
         await world.until(lambda: world.order().status is OrderStatus.CANCELED)
+        assert world.differences() == []
+
+    run(test)
+
+
+def test_cancels_that_are_refused_leave_the_budget_to_the_question_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The stream is dead and the order filled; who cancels again at each refusal used up what the answer would have cost."""
+
+    async def test(world: World) -> None:
+        world.served.act("quiet", {})
+        world.buy(4, 2_000_000)
+        await world.until(lambda: world.heard(OrderAccepted))
+        with monkeypatch.context() as dead:
+            dead.setattr(OrderDesk, "heard", lambda *_: Reaction())
+            dead.setattr(OrderDesk, "due", lambda *_: [])
+            (ticket,) = world.venue.engine.open_tickets("main")
+            world.served.act("hit", {"account": "main", "id": ticket.id, "qty": 4})
+            for number in range(1, 21):
+                world.do(lambda context: context.cancel(world.order()))
+                await world.until(lambda many=number: len(world.heard(CancelRejected)) == many)  # type: ignore[misc]
+            assert len(cancels(world)) == 1
+            await anyio.sleep(CANCEL_AGAIN_NS / NS_PER_SECOND)
+            world.do(lambda context: context.cancel(world.order()))
+            await world.until(lambda: len(cancels(world)) == 2)
+        await world.until(lambda: world.order().status is OrderStatus.FILLED)
         assert world.differences() == []
 
     run(test)
