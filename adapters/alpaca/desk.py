@@ -403,9 +403,9 @@ class OrderDesk:
 
     # Questions.
 
-    def due(self, now: int) -> list[Ask]:
-        """The questions to ask now."""
-        return [ask for question in self.questions.due(now) if (ask := self._question(question, now)) is not None]
+    def due(self, now: int, most: int) -> list[Ask]:
+        """The questions to ask now, at most so many."""
+        return [ask for question in self.questions.due(now, most) if (ask := self._question(question, now)) is not None]
 
     def _question(self, question: Question, now: int) -> Ask | None:
         order_id = question.client_order_id

@@ -22,8 +22,9 @@ from adapters.alpaca.fees import Fees
 from adapters.alpaca.hours import Hours, trade_date, trading_days
 from adapters.alpaca.market import MarketSession
 from adapters.alpaca.orders import Orders
-from adapters.alpaca.outcomes import read_signals
+from adapters.alpaca.outcomes import REQUESTS, read_signals
 from adapters.alpaca.parts import open_desk, open_meters, open_movements
+from adapters.alpaca.question_pace import QuestionPace
 from adapters.alpaca.settings import AlpacaSettings, Endpoints
 from adapters.alpaca.switch import AlpacaSwitch, Call
 from adapters.alpaca.trade_stream import State, TradeStream
@@ -100,6 +101,7 @@ class AlpacaAdapter:
         self._asked_since_ts = opening.now()  # from where on the daemon wants executions, by the venue's stamps
         self._redactor = Redactor((key, secret))
         self._meters = open_meters(settings)
+        self._pace = QuestionPace(self._meters[REQUESTS], settings.requests_per_min - settings.cancel_reserve)
         self._http = open_transport(opening, settings, self._redactor, self._meters)
         self._codec = AlpacaCodec(
             settings,
@@ -438,6 +440,8 @@ class AlpacaAdapter:
         """What moved is asked for by itself: a comparison of the account may be long in coming."""
         while True:
             await anyio.sleep(self._settings.money_interval_s)
+            if self._pace.room(monotonic_ns()) == 0:
+                continue
             await self._money.again()
             self._say_money()
 
@@ -494,10 +498,11 @@ class AlpacaAdapter:
     async def _ask_questions(self) -> None:
         while True:
             self._asked = anyio.Event()
-            self._start(self._desk.due(monotonic_ns()))
+            now = monotonic_ns()
+            self._start(self._desk.due(now, self._pace.room(now)))
             due = self._desk.questions.next_at()
-            wait_s = QUIET_S_MAX if due is None else max(due - monotonic_ns(), 0) / NS_PER_SECOND
-            with anyio.move_on_after(wait_s):
+            wait_ns = int(QUIET_S_MAX * NS_PER_SECOND) if due is None else max(due - now, self._pace.wait(now))
+            with anyio.move_on_after(wait_ns / NS_PER_SECOND):
                 await self._asked.wait()
 
     # Events.

@@ -65,12 +65,13 @@ class Questions:
         if why is not Why.FILLS:  # they are asked for in their own time: the venue may be a while behind with them
             known.ask_at = min(known.ask_at, now + FIRST_ASK_NS)
 
-    def due(self, now: int) -> list[Question]:
-        """Whom to ask about now, oldest first; each counts as asked until `later`, `not_found` or `settled`."""
+    def due(self, now: int, most: int) -> list[Question]:
+        """Whom to ask about now, oldest first, at most so many; each counts as asked until `later`, `not_found` or `settled`."""
         found = [each for each in self._open.values() if not each.is_asked and each.ask_at <= now]
+        found = sorted(found, key=lambda each: (each.since, each.client_order_id))[:most]
         for each in found:
             each.is_asked = True
-        return sorted(found, key=lambda each: (each.since, each.client_order_id))
+        return found
 
     def next_at(self) -> int | None:
         return min((each.ask_at for each in self._open.values() if not each.is_asked), default=None)

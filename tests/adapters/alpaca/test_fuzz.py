@@ -173,7 +173,7 @@ def test_trade_updates_down_to_events(frames_count: int) -> None:
                     SubmitOrder(1, number, "s", "AAPL.ALPACA", Side.BUY, OrderType.LIMIT, 10, 1_612_900, None, TimeInForce.DAY), 1
                 )
             desk.heard(message, 1, 1)
-            desk.due(10**15)
+            desk.due(10**15, 10)
 
     others = [{"stream": "authorization", "data": {"status": "authorized", "action": "authenticate"}}]
     others.append({"stream": "listening", "data": {"streams": ["trade_updates"]}})

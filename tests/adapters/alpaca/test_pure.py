@@ -16,9 +16,11 @@ from adapters.alpaca import exact, outcomes
 from adapters.alpaca.checks import account_problems, asset_problems, clock_problems
 from adapters.alpaca.fees import Fees
 from adapters.alpaca.hours import Hours, moment, offset_ns, trade_date, trading_days
+from adapters.alpaca.question_pace import QuestionPace
 from adapters.alpaca.questions import Questions, Why
 from adapters.alpaca.settings import AlpacaSettings, endpoints_of, require_key_of
 from adapters.alpaca.wire import ACCOUNT, ASSET, CLOCK, DayBody, read
+from adapters.http.meters import Lane, SlidingWindow
 from adapters.http.request import Answer, Outcome
 from core.enums import MarketStatus, Reason, Side
 from core.errors import ConfigError, VenueProtocolError
@@ -297,8 +299,24 @@ def test_a_question_is_asked_until_its_bound_and_two_misses_behind_it() -> None:
         at = questions.next_at()
         assert at is not None
         now = max(now, at)
-        assert [each.client_order_id for each in questions.due(now)] == [1]
+        assert [each.client_order_id for each in questions.due(now, 10)] == [1]
         asked.append(now / NS_PER_SECOND)
         gone = questions.not_found(1, now, now)
     assert asked == [0.25, 0.75, 1.75, 3.75, 7.75, 10.0, 18.0]
     assert questions.next_at() is None
+
+
+def test_single_questions_leave_a_part_of_the_minute_to_comparisons() -> None:
+    budget = SlidingWindow(200, 60 * NS_PER_SECOND, cancel_reserve=30)
+    pace, questions = QuestionPace(budget, 170), Questions(1, 2)
+    for number in range(1, 301):
+        questions.add(number, Why.LOOK, sent=0, now=0)
+    now = NS_PER_SECOND
+    asked = questions.due(now, pace.room(now))
+    assert [each.client_order_id for each in asked] == list(range(1, 150))
+    budget.take(now, len(asked))
+    assert (pace.room(now), questions.due(now, pace.room(now))) == (0, [])
+    assert budget.wait(now, 21, Lane.QUERY) == 0 < budget.wait(now, 22, Lane.QUERY) == pace.wait(now)
+    now += pace.wait(now)
+    assert pace.room(now) == 149
+    assert [each.client_order_id for each in questions.due(now, 2)] == [150, 151]
