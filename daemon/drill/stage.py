@@ -163,10 +163,16 @@ def _drill_config(loaded: LoadedConfig, stage: Stage, ports: Mapping[str, int]) 
         {
             "id": PROBER_ID,
             "class": "daemon.drill.prober:Prober",
-            "params": {"instrument_ids": keys, "book_levels": levels},
+            "params": {"instrument_ids": keys, "book_levels": levels, "pause_ms": _pause_ms(stage.simulated)},
         }
     )
     return plain
+
+
+def _pause_ms(simulated: Sequence[Simulated]) -> int:
+    """The strategy goes from venue to venue: of several each has its turn less often."""
+    slowest = max(each.profile.pause_ms for each in simulated)
+    return max(slowest // len(simulated), min(each.profile.pause_ms for each in simulated))
 
 
 def _drill_connection(place: int, simulated: Simulated, stage: Stage, ports: Mapping[str, int]) -> dict[str, Any]:

@@ -29,6 +29,7 @@ class Profile:
     settings: Mapping[str, Any] = field(default_factory=dict)
     reports_cash: bool = False
     book_levels: int = 0  # that the drill's strategy hears, where best prices come by a stream of their own
+    pause_ms: int = 250  # between two steps of it there: it must not use up what the venue grants in a minute
 
 
 BINANCE = Profile(
@@ -74,6 +75,7 @@ PROFILES: dict[str, Profile] = {
             "money_interval_s": 2.0,
         },
         reports_cash=True,
+        pause_ms=600,
     ),
     "oanda": Profile(
         "101-001-1000001-001",

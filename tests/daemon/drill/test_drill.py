@@ -128,8 +128,17 @@ def test_the_stage_keeps_strategies_and_limits_and_nothing_that_reaches_outside(
     assert {each.environment for each in config.connections} == {"simulator"}
     assert all((each.address or "").startswith("127.0.0.1:") for each in config.connections)
     assert (config.alerts.webhook, config.alerts.command, config.api.enabled) == (None, [], False)
+    assert config.strategies[-1].params["pause_ms"] == 250
     text = stage.config.read_text(encoding="utf-8")
     assert not any(secret in text for secret in stage.secrets.values())
+
+
+def test_what_the_venue_grants_in_a_minute_is_not_used_up_by_the_drill(tmp_path: Path) -> None:
+    loaded = alone(rehearsal(), ["ALPACA"])
+    (connection,) = loaded.config.connections
+    simulated = open_simulated(connection, build_instruments(loaded), seed=1, ts=1)
+    stage = Stage(tmp_path, tmp_path / "r", loaded, [simulated], {"ALPACA": 1_000})
+    assert stage.loaded.config.strategies[-1].params["pause_ms"] == 600
 
 
 # What is refused.
