@@ -254,8 +254,10 @@ class OrderDesk:
                 if question is None or Why.CANCEL not in question.why:
                     self._ask(ours, Why.CANCEL, sent.sent_ns or now, now)
             case Outcome.REJECTED_PROVEN:
-                self._cancel_refused(ours, reason_of(sent.code, sent.reason), ts, out)
-                ours.cancel_refused_ts, ours.cancel_refusals = ts, ours.cancel_refusals + 1
+                reason = reason_of(sent.code, sent.reason)
+                self._cancel_refused(ours, reason, ts, out)
+                if reason is Reason.UNKNOWN_ORDER:  # and not of the key or of too many requests, which says nothing of the order
+                    ours.cancel_refused_ts, ours.cancel_refusals = ts, ours.cancel_refusals + 1
                 if ours.is_open:
                     self._ask(ours, Why.LOOK, now, now)
 

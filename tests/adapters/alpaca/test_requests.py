@@ -117,15 +117,32 @@ def test_cancels_that_are_refused_leave_the_budget_to_the_question_why(monkeypat
             dead.setattr(OrderDesk, "due", lambda *_: [])
             (ticket,) = world.venue.engine.open_tickets("main")
             world.served.act("hit", {"account": "main", "id": ticket.id, "qty": 4})
-            for number in range(1, 21):
+            for refused in range(20):
+                assert len(world.heard(CancelRejected)) == refused
                 world.do(lambda context: context.cancel(world.order()))
-                await world.until(lambda many=number: len(world.heard(CancelRejected)) == many)  # type: ignore[misc]
+                await anyio.sleep(0.05)
             assert len(cancels(world)) == 1
             await anyio.sleep(CANCEL_AGAIN_NS / NS_PER_SECOND)
             world.do(lambda context: context.cancel(world.order()))
             await world.until(lambda: len(cancels(world)) == 2)
         await world.until(lambda: world.order().status is OrderStatus.FILLED)
         assert world.differences() == []
+
+    run(test)
+
+
+def test_a_cancel_that_met_too_many_requests_is_sent_again_at_once() -> None:
+    async def test(world: World) -> None:
+        world.served.act("quiet", {})
+        world.buy(4, 2_000_000)
+        await world.until(lambda: world.heard(OrderAccepted))
+        world.venue.faults.arm(37)
+        world.do(lambda context: context.cancel(world.order()))
+        await world.until(lambda: world.heard(CancelRejected))
+        world.do(lambda context: context.cancel(world.order()))
+        with anyio.fail_after(CANCEL_AGAIN_NS / NS_PER_SECOND):
+            await world.until(lambda: len(cancels(world)) == 2)
+        await world.until(lambda: world.order().status is OrderStatus.CANCELED)
 
     run(test)
 

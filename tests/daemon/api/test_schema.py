@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 import schemathesis
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import HealthCheck, given, settings
 from schemathesis import Case, GenerationMode
 
 from daemon.api.app import make_app, make_parts
@@ -48,8 +48,9 @@ def test_every_answer_is_one_that_the_document_names(
     @settings(max_examples=EXAMPLES_MAX, deadline=None, suppress_health_check=list(HealthCheck))
     @given(case=operation.as_strategy(generation_mode=mode))
     def ask(case: Case) -> None:
-        # The tool's client takes "%" and two digits of a path for quoted already, and sends something else than was drawn.
-        assume(not any("%" in str(value) for value in (case.path_parameters or {}).values()))
+        # The tool's client takes "%" and two digits of a path for quoted already: quoted here, it sends what was drawn.
+        for key, value in (case.path_parameters or {}).items():
+            case.path_parameters[key] = str(value).replace("%", "%25")
         for header in [each for each in case.headers or () if each.lower() in FRAMING]:
             del case.headers[header]
         case.call_and_validate(base_url=live.url, headers={"Authorization": f"Bearer {TOKENS[name]}"})
