@@ -101,7 +101,7 @@ class AlpacaAdapter:
         self._asked_since_ts = opening.now()  # from where on the daemon wants executions, by the venue's stamps
         self._redactor = Redactor((key, secret))
         self._meters = open_meters(settings)
-        self._pace = QuestionPace(self._meters[REQUESTS], settings.requests_per_min - settings.cancel_reserve)
+        self._pace = QuestionPace(self._meters[REQUESTS], settings.comparison_reserve)
         self._http = open_transport(opening, settings, self._redactor, self._meters)
         self._codec = AlpacaCodec(
             settings,

@@ -20,7 +20,12 @@ MINUTE_NS = 60 * NS_PER_SECOND
 
 def open_meters(settings: AlpacaSettings) -> dict[str, SlidingWindow]:
     return {
-        REQUESTS: SlidingWindow(settings.requests_per_min, MINUTE_NS, cancel_reserve=settings.cancel_reserve),
+        REQUESTS: SlidingWindow(
+            settings.requests_per_min,
+            MINUTE_NS,
+            cancel_reserve=settings.cancel_reserve,
+            query_reserve=settings.comparison_reserve,
+        ),
         ORDERS: SlidingWindow(settings.orders_per_min, MINUTE_NS),
     }
 

@@ -1,7 +1,7 @@
 """How many questions may be asked one by one, so that a comparison of the whole account always finds requests left. Pure.
 
-A comparison says in a few requests what questions about single orders say in many; where they used up the minute, none came
-through. Times are monotonic ns.
+A comparison says in a few requests what questions about single orders say in many; where these used up the minute, none came
+through. Orders leave the same part (the meter's `query_reserve`). Times are monotonic ns.
 """
 
 from __future__ import annotations
@@ -9,19 +9,15 @@ from __future__ import annotations
 from adapters.http.meters import Lane, SlidingWindow
 from core.units import NS_PER_MS
 
-KEPT_PART = 8  # one in so many of a minute's requests is left for comparisons
 AGAIN_NS = 10 * NS_PER_MS  # requests that were begun may not be counted yet
 
 
 class QuestionPace:
-    """`budget` is the transport's own meter of requests, which the venue's word on what is used goes into as well.
+    """`budget` is the transport's own meter of requests, which the venue's word on what is used goes into as well."""
 
-    `most` of it is what questions may use of a minute at all.
-    """
-
-    def __init__(self, budget: SlidingWindow, most: int) -> None:
+    def __init__(self, budget: SlidingWindow, kept: int) -> None:
         self._budget = budget
-        self._kept = most // KEPT_PART
+        self._kept = kept
 
     def room(self, now: int) -> int:
         """So many may be asked now."""

@@ -57,6 +57,7 @@ class AlpacaSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     quote_size_shares: Annotated[int, Meta(ge=1, le=10_000)]
     requests_per_min: Count
     cancel_reserve: Count
+    comparison_reserve: Count
     orders_per_min: Count
     request_deadline_s: Seconds
     unknown_bound_s: Seconds
@@ -73,8 +74,9 @@ class AlpacaSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     taf_fees: tuple[TafFee, ...]
 
     def __post_init__(self) -> None:
-        if self.cancel_reserve + self.orders_per_min >= self.requests_per_min:
-            raise ConfigError("settings: cancel_reserve and orders_per_min leave nothing of requests_per_min for questions")
+        if self.cancel_reserve + self.comparison_reserve + self.orders_per_min >= self.requests_per_min:
+            kept = "cancel_reserve, comparison_reserve and orders_per_min"
+            raise ConfigError(f"settings: {kept} leave nothing of requests_per_min for questions")
         for name, rows in (("sec_fees", self.sec_fees), ("taf_fees", self.taf_fees)):
             try:
                 days = [date_days(row.since) for row in rows]

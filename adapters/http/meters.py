@@ -38,17 +38,19 @@ class SlidingWindow:
     """At most `limit` in any `interval_ns`, wherever the venue's own window begins.
 
     A venue's fixed window cannot overflow while every sliding one holds. `cancel_reserve` is for cancels alone,
-    `order_reserve` for them and orders.
+    `order_reserve` for them and orders, `query_reserve` for them and queries.
     """
 
-    def __init__(self, limit: int, interval_ns: int, *, cancel_reserve: int = 0, order_reserve: int = 0) -> None:
+    def __init__(
+        self, limit: int, interval_ns: int, *, cancel_reserve: int = 0, order_reserve: int = 0, query_reserve: int = 0
+    ) -> None:
         assert limit > 0
         assert interval_ns > 0
-        assert cancel_reserve + order_reserve < limit
+        assert cancel_reserve + max(order_reserve, query_reserve) < limit
         self.limit = limit
         self._interval = interval_ns
         self._slice = max(1, interval_ns // SLICES)
-        self._allowed = (limit, limit - cancel_reserve, limit - cancel_reserve - order_reserve)
+        self._allowed = (limit, limit - cancel_reserve - query_reserve, limit - cancel_reserve - order_reserve)
         self._counts: deque[list[int]] = deque()  # [end of its slice, amount], oldest first
         self.used = 0
 

@@ -1,19 +1,21 @@
-"""Opens the venues at a start, and tries again while one cannot be reached: a machine may be up before its network is."""
+"""Tries again while a venue cannot be reached at a start: a machine may be up before its network is."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 import anyio
 
 from core.errors import TransportError
-from core.venue_adapter import Adapter
+
+T = TypeVar("T")
 
 AGAIN_S_MIN, AGAIN_S_MAX = 0.5, 15.0
 
 
-async def open_patiently(adapter: Adapter, wait_s: float, on_wait: Callable[[str], None]) -> None:
-    """Connected when this returns. Raises what `open` raises, a TransportError only after `wait_s` of trying.
+async def patiently(attempt: Callable[[], Awaitable[T]], wait_s: float, on_wait: Callable[[str], None]) -> T:
+    """What `attempt` returns. Raises what it raises, a TransportError only after `wait_s` of trying.
 
     `on_wait` hears why, before each pause.
     """
@@ -21,7 +23,7 @@ async def open_patiently(adapter: Adapter, wait_s: float, on_wait: Callable[[str
     pause_s = AGAIN_S_MIN
     while True:
         try:
-            return await adapter.open()
+            return await attempt()
         except TransportError as error:
             if anyio.current_time() + pause_s > until:
                 raise

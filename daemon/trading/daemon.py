@@ -57,7 +57,7 @@ from daemon.trading.answering import Answering
 from daemon.trading.bar_sink import BarSink
 from daemon.trading.clock import Clock, SystemClock
 from daemon.trading.closing import BATCH_EVENTS_MAX, Closing
-from daemon.trading.connecting import open_patiently
+from daemon.trading.connecting import patiently
 from daemon.trading.heart import Heart
 from daemon.trading.inbox import Inbox
 from daemon.trading.last_act import LastAct
@@ -74,6 +74,9 @@ from daemon.trading.wiring import build_bare_trader, check_config, check_state, 
 from daemon.version import VERSION
 from daemon.wiring import build_trader, is_execution_simulated
 
+# How long a start asks a venue that is connected: a used-up minute of requests is over then, and a connection that was lost
+# meanwhile is not opened again here.
+FIRST_LOOK_S_MAX = 90.0
 SEGMENT_BYTES_MAX = 1 << 24  # of a journal: behind a snapshot, a restart reads one segment
 
 MakeClock = Callable[[int], Clock]
@@ -187,11 +190,12 @@ class Daemon:
             )
             self._session.on_latched = self._latched
             self._session.on_strategies = self._strategies_latched
+            begun = anyio.current_time()
             wait_s = parse_duration_ns(self._settings.venue_wait) / NS_PER_SECOND
-            await open_patiently(self._session.adapter, wait_s, self._say_waiting)
+            await patiently(self._session.adapter.open, wait_s, self._say_waiting)
             self._say_phase("starting", "asking the venue")
             self._last_act = LastAct(self._session, self.run_id, self._stop_ns_max / NS_PER_SECOND, self.alert)
-            await self._begin()
+            await self._begin(min(begun + wait_s - anyio.current_time(), FIRST_LOOK_S_MAX))
             prepare_folder()
             listener = await open_listener(socket_of(self.run_id))
             await self._live(listener, handler_of(self), heart)
@@ -208,10 +212,10 @@ class Daemon:
             if log_file is not None:
                 log_file.abandon()
 
-    async def _begin(self) -> None:
+    async def _begin(self, wait_s: float) -> None:
         """The venue's own word, before anything new may leave. What runs before this one left open does not rest after a bug."""
         try:
-            self._foreign = await self.reconciling.at_start()
+            self._foreign = await patiently(self.reconciling.at_start, wait_s, self._say_waiting)
         except (Exception, SystemExit) as error:
             if not isinstance(error, TradingdError):
                 self._broken(error)

@@ -307,8 +307,8 @@ def test_a_question_is_asked_until_its_bound_and_two_misses_behind_it() -> None:
 
 
 def test_single_questions_leave_a_part_of_the_minute_to_comparisons() -> None:
-    budget = SlidingWindow(200, 60 * NS_PER_SECOND, cancel_reserve=30)
-    pace, questions = QuestionPace(budget, 170), Questions(1, 2)
+    budget = SlidingWindow(200, 60 * NS_PER_SECOND, cancel_reserve=30, query_reserve=21)
+    pace, questions = QuestionPace(budget, 21), Questions(1, 2)
     for number in range(1, 301):
         questions.add(number, Why.LOOK, sent=0, now=0)
     now = NS_PER_SECOND
@@ -317,6 +317,8 @@ def test_single_questions_leave_a_part_of_the_minute_to_comparisons() -> None:
     budget.take(now, len(asked))
     assert (pace.room(now), questions.due(now, pace.room(now))) == (0, [])
     assert budget.wait(now, 21, Lane.QUERY) == 0 < budget.wait(now, 22, Lane.QUERY) == pace.wait(now)
+    assert budget.wait(now, 1, Lane.ORDER) == pace.wait(now)
+    assert budget.wait(now, 51, Lane.CANCEL) == 0
     now += pace.wait(now)
     assert pace.room(now) == 149
     assert [each.client_order_id for each in questions.due(now, 2)] == [150, 151]

@@ -16,8 +16,8 @@ STEPS = st.lists(st.tuples(st.integers(0, 400), st.integers(1, 12), st.sampled_f
 def test_no_window_of_the_venues_ever_holds_more_than_the_limit(steps: list[tuple[int, int, Lane]]) -> None:
     """Each step waits `pause`, then takes as soon as the meter lets it."""
     limit, interval = 20, 1000
-    meter = SlidingWindow(limit, interval, cancel_reserve=4, order_reserve=6)
-    allowed = {Lane.CANCEL: 20, Lane.ORDER: 16, Lane.QUERY: 10}
+    meter = SlidingWindow(limit, interval, cancel_reserve=4, order_reserve=6, query_reserve=3)
+    allowed = {Lane.CANCEL: 20, Lane.ORDER: 13, Lane.QUERY: 10}
     now, taken = 0, []
     for pause, amount, lane in steps:
         now += pause
@@ -87,7 +87,7 @@ def test_credits_reported_by_the_venue_count() -> None:
     assert meter.wait(0, 100, Lane.CANCEL) == 0
 
 
-@pytest.mark.parametrize(("cancel", "order"), [(5, 5), (10, 0)])
-def test_reserves_leave_something_for_everybody(cancel: int, order: int) -> None:
+@pytest.mark.parametrize(("cancel", "order", "query"), [(5, 5, 0), (10, 0, 0), (5, 0, 5)])
+def test_reserves_leave_something_for_everybody(cancel: int, order: int, query: int) -> None:
     with pytest.raises(AssertionError):
-        SlidingWindow(10, 1000, cancel_reserve=cancel, order_reserve=order)
+        SlidingWindow(10, 1000, cancel_reserve=cancel, order_reserve=order, query_reserve=query)
