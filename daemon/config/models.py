@@ -383,7 +383,8 @@ class Daemon(Section):
         default="10s", description="between two moments at which strategies save what they remember over a restart"
     )
     venue_wait: Duration = Field(
-        default="0ns", description="longest time that a start waits for a venue that cannot be reached, or does not answer; then exit code 9"
+        default="0ns",
+        description="longest time that a start waits for a venue that cannot be reached, or does not answer; then exit code 9",
     )
     retention_runs: int = Field(default=0, ge=0, le=1_000_000, description="run folders to keep; 0: not counted")
     retention_days: int = Field(default=0, ge=0, le=36_500, description="days for which a run folder is kept; 0: not counted")

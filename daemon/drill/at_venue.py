@@ -20,6 +20,7 @@ from daemon.venue_sim.loopback import Served
 
 FIRED_S_MAX = 30.0
 CUT_AGAIN_S = 2.0
+TOGETHER_AGAIN_S = 3.0
 AGAIN_S = 0.2
 
 
@@ -90,12 +91,17 @@ async def _let_happen(played: Scene, number: int, venue: str, plan: Plan) -> int
         return await _do_patiently(played, venue, plan)
     for each in (number, *plan.together):
         faults.arm(each, plan.times)
-    cut_at = 0.0
+    cut_at, again_at = 0.0, time.monotonic() + TOGETHER_AGAIN_S
     with anyio.move_on_after(FIRED_S_MAX):
         while not faults.fired.get(number):
             if plan.cuts and time.monotonic() >= cut_at:
                 served.cut_all()
                 cut_at = time.monotonic() + CUT_AGAIN_S
+            if time.monotonic() >= again_at:
+                # They were used up where they made no occasion for it.
+                for each in plan.together:
+                    faults.arm(each)
+                again_at = time.monotonic() + TOGETHER_AGAIN_S
             await anyio.sleep(0.02)
     return faults.fired.get(number, 0)
 

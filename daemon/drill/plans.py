@@ -32,7 +32,7 @@ Deeds = Callable[[Scene], list[Deed]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """`times`: armed for so many occasions. `together`: faults armed with it, without which it has no occasion.
+    """`times`: armed for so many occasions. `together`: faults armed with it, again and again, without which it has no occasion.
 
     `cuts`: every connection is cut, so that there is a login. `deeds` happen at once, `after` when the fault has had its time.
     `alert_s`: within so long somebody must be told; 0: nobody need be. `dwell_s`: how long it is left to itself.
