@@ -16,7 +16,7 @@ import msgspec
 from adapters.alpaca.codec import AlpacaCodec
 from adapters.alpaca.orders import Orders, Ours, Replacing, stamp
 from adapters.alpaca.outcomes import NOT_FOUND, reason_of
-from adapters.alpaca.questions import Question, Questions, Why
+from adapters.alpaca.questions import Questions, Why
 from adapters.alpaca.wire import ACTIVITIES_PAGE_MAX, ENDED, ActivityBody, Canceling, OrderBody, Status, TradeUpdate
 from adapters.http.request import Outcome, Request, Sent
 from core.commands import CancelAll, CancelOrder, OrderCommand, ReplaceOrder, SubmitOrder
@@ -37,7 +37,7 @@ STILL_UNKNOWN = "what became of a request about it is not known yet"
 UNDER_WAY = '"pending_cancel"'  # in the text that refuses a cancel: the state that the order is in [?]
 CANCEL_AGAIN_NS = 2 * NS_PER_SECOND  # for so long a cancel that was not refused is taken to be on its way
 REFUSED_DOUBLINGS_MAX = 4  # of that, with each refusal in a row: what the order is now a question has to say
-FILLS_MARGIN_NS = NS_PER_SECOND  # the venue's `after` is exclusive, and its stamps are of several clocks
+AFTER_MARGIN_NS = NS_PER_SECOND  # the venue's `after` is exclusive, and its stamps are of several clocks
 # Events of trade_updates that tell how the order stands; the others are named where they are handled.
 _STANDING = frozenset({each.value for each in Status} - {"filled", "partially_filled"} | {"restated"})
 
@@ -51,11 +51,12 @@ class Purpose(IntEnum):
     REPLACE = 2
     CANCEL_ALL = 3
     LOOK = 4  # how an order stands
-    FILLS = 5  # its executions
+    LIST = 5  # how several do
+    FILLS = 6  # executions of one or several
 
 
 class Ask(msgspec.Struct, frozen=True):
-    """A request to send, and what for. `orders`: those that a cancel of everything is about. `asked`: when it was begun."""
+    """A request to send, and what for. `orders`: where it is about several. `asked`: when it was begun."""
 
     purpose: Purpose
     request: Request[Any]
@@ -194,9 +195,16 @@ class OrderDesk:
     def answered(self, ask: Ask, sent: Sent[Any], now: int, ts: int) -> Reaction:
         """What became of a request that `send` or `due` gave out."""
         out = Reaction()
-        if ask.purpose is Purpose.CANCEL_ALL:
-            self._all_answered(ask, sent, now, ts, out)
-            return out
+        match ask.purpose:
+            case Purpose.CANCEL_ALL:
+                self._all_answered(ask, sent, now, ts, out)
+                return out
+            case Purpose.LIST:
+                self._listed(ask, sent, now, ts, out)
+                return out
+            case Purpose.FILLS:
+                self._fills_answered(ask, sent, now, ts, out)
+                return out
         ours = self.orders.get(ask.client_order_id)
         if ours is None:
             return out
@@ -209,8 +217,6 @@ class OrderDesk:
                 self._replace_answered(ours, sent, now, ts, out)
             case Purpose.LOOK:
                 self._looked(ours, ask, sent, now, ts, out)
-            case Purpose.FILLS:
-                self._fills_answered(ours, ask, sent, now, ts, out)
             case _:
                 assert_never(ask.purpose)
         self._still_unknown(ours, ts, out)
@@ -406,21 +412,36 @@ class OrderDesk:
     # Questions.
 
     def due(self, now: int, most: int) -> list[Ask]:
-        """The questions to ask now, at most so many."""
-        return [ask for question in self.questions.due(now, most) if (ask := self._question(question, now)) is not None]
+        """The questions to ask now, at most so many. What one list answers is asked in one request: there are few of them."""
+        looks: list[Ours] = []
+        listed: list[Ours] = []
+        fills: list[Ours] = []
+        for question in self.questions.due(now, most):
+            ours = self.orders.get(question.client_order_id)
+            if ours is None or (not ours.is_open and Why.FILLS not in question.why):
+                self.questions.settled(question.client_order_id)
+            elif Why.FILLS in question.why:
+                fills.append(ours)
+            elif ours.venue_id and ours.submitted_ts and not question.is_alone:
+                listed.append(ours)
+            else:
+                looks.append(ours)
+        if len(listed) == 1:
+            looks += listed
+            listed = []
+        asks = [Ask(Purpose.LOOK, self._look(ours), ours.client_order_id, asked=now) for ours in looks]
+        for purpose, group in ((Purpose.LIST, listed), (Purpose.FILLS, fills)):
+            if group:
+                after = min(ours.submitted_ts for ours in group) - AFTER_MARGIN_NS
+                request = self._codec.orders("all", after) if purpose is Purpose.LIST else self._codec.fills(after)
+                names = tuple(ours.client_order_id for ours in group)
+                asks.append(Ask(purpose, request, orders=names, asked=now, after_ts=after))
+        return asks
 
-    def _question(self, question: Question, now: int) -> Ask | None:
-        order_id = question.client_order_id
-        ours = self.orders.get(order_id)
-        if ours is None or (not ours.is_open and Why.FILLS not in question.why):
-            self.questions.settled(order_id)
-            return None
-        if Why.FILLS in question.why:
-            after = ours.submitted_ts - FILLS_MARGIN_NS
-            return Ask(Purpose.FILLS, self._codec.fills(after), order_id, asked=now, after_ts=after)
+    def _look(self, ours: Ours) -> Request[OrderBody]:
         if ours.venue_id:
-            return Ask(Purpose.LOOK, self._codec.order_by_id(ours.venue_id), order_id, asked=now)
-        return Ask(Purpose.LOOK, self._codec.order_by_client_id(order_id), order_id, asked=now)
+            return self._codec.order_by_id(ours.venue_id)
+        return self._codec.order_by_client_id(ours.client_order_id)
 
     def _looked(self, ours: Ours, ask: Ask, sent: Sent[Any], now: int, ts: int, out: Reaction) -> None:
         order_id, asked = ours.client_order_id, sent.sent_ns or ask.asked
@@ -428,18 +449,37 @@ class OrderDesk:
             self._not_found(ours, asked, now, ts, out)
             return
         if sent.outcome is Outcome.ACCEPTED:
-            body = sent.value
-            assert isinstance(body, OrderBody)
-            try:
-                self.orders.require_same(ours, body)
-                if not ours.venue_id:
-                    self.orders.name(ours, body.id)
-                if body.id == ours.venue_id and body.status not in ENDED:
-                    self._undo_doubts(ours, body, asked, ts, out)
-                self._stands(ours, body, now, ts, out)
-            except VenueProtocolError as error:
-                out.troubles.append(f"order {order_id} cannot be read: {error}")
+            assert isinstance(sent.value, OrderBody)
+            self._shown(ours, sent.value, asked, now, ts, out)
         self.questions.later(order_id, now)
+
+    def _listed(self, ask: Ask, sent: Sent[Any], now: int, ts: int, out: Reaction) -> None:
+        bodies: dict[str, OrderBody] = {}
+        if sent.outcome is Outcome.ACCEPTED:
+            bodies = {body.id: body for body in sent.value or ()}
+        for order_id in ask.orders:
+            ours = self.orders.get(order_id)
+            if ours is None:
+                continue
+            body = bodies.get(ours.venue_id)
+            if body is not None:
+                self._shown(ours, body, sent.sent_ns or ask.asked, now, ts, out)
+            elif sent.outcome is Outcome.ACCEPTED:
+                self.questions.not_listed(order_id)
+            self.questions.later(order_id, now)
+            self._still_unknown(ours, ts, out)
+
+    def _shown(self, ours: Ours, body: OrderBody, asked: int, now: int, ts: int, out: Reaction) -> None:
+        """An answer to a question that was begun at `asked`."""
+        try:
+            self.orders.require_same(ours, body)
+            if not ours.venue_id:
+                self.orders.name(ours, body.id)
+            if body.id == ours.venue_id and body.status not in ENDED:
+                self._undo_doubts(ours, body, asked, ts, out)
+            self._stands(ours, body, now, ts, out)
+        except VenueProtocolError as error:
+            out.troubles.append(f"order {ours.client_order_id} cannot be read: {error}")
 
     def _undo_doubts(self, ours: Ours, body: OrderBody, asked: int, ts: int, out: Reaction) -> None:
         """It is open. What was asked of it and is not done after the bound is not done at all."""
@@ -466,30 +506,32 @@ class OrderDesk:
         out.events.append(OrderCanceled(ts, ts, order_id, ours.quantity, Reason.UNKNOWN_ORDER))
         self._close(ours)
 
-    def _fills_answered(self, ours: Ours, ask: Ask, sent: Sent[Any], now: int, ts: int, out: Reaction) -> None:
-        order_id = ours.client_order_id
-        if sent.outcome is not Outcome.ACCEPTED:
-            self.questions.later(order_id, now)
-            return
-        page: list[ActivityBody] = sent.value if sent.value is not None else []
+    def _fills_answered(self, ask: Ask, sent: Sent[Any], now: int, ts: int, out: Reaction) -> None:
+        asked = [ours for order_id in ask.orders if (ours := self.orders.get(order_id)) is not None]
+        page: list[ActivityBody] = sent.value or [] if sent.outcome is Outcome.ACCEPTED else []
         for activity in page:
-            if self.orders.by_venue_id(activity.order_id) is ours:
-                try:
-                    fill = self.orders.fill_of_activity(ours, activity, ts)
-                except VenueProtocolError as error:
-                    out.troubles.append(f"an execution of order {order_id} cannot be read: {error}")
-                    continue
-                if fill is not None and self.orders.tell(ours, fill):
-                    out.events.append(fill)
-        if len(page) >= ACTIVITIES_PAGE_MAX:
+            ours = self.orders.by_venue_id(activity.order_id)
+            if ours is None or ours.client_order_id not in ask.orders:
+                continue
+            try:
+                fill = self.orders.fill_of_activity(ours, activity, ts)
+            except VenueProtocolError as error:
+                out.troubles.append(f"an execution of order {ours.client_order_id} cannot be read: {error}")
+                continue
+            if fill is not None and self.orders.tell(ours, fill):
+                out.events.append(fill)
+        is_more = len(page) >= ACTIVITIES_PAGE_MAX
+        if is_more:
             request = self._codec.fills(ask.after_ts, page[-1].id)
-            out.asks.append(Ask(Purpose.FILLS, request, order_id, asked=ask.asked, after_ts=ask.after_ts))
-            return
-        if ours.is_complete():
-            ours.fills_wanted_ts = 0
-            self.questions.settle(order_id, Why.FILLS)
-            self._ask(ours, Why.LOOK, now, now)
-        self.questions.later(order_id, now)
+            out.asks.append(msgspec.structs.replace(ask, request=request))
+        for ours in asked:
+            if not is_more and sent.outcome is Outcome.ACCEPTED and ours.is_complete():
+                ours.fills_wanted_ts = 0
+                self.questions.settle(ours.client_order_id, Why.FILLS)
+                self._ask(ours, Why.LOOK, now, now)
+            if not is_more:
+                self.questions.later(ours.client_order_id, now)
+            self._still_unknown(ours, ts, out)
 
     # The stream.
 

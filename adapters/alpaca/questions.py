@@ -35,6 +35,7 @@ class Question(msgspec.Struct):
     since: int
     wait: int = ASK_AGAIN_NS
     is_asked: bool = False
+    is_alone: bool = False  # a list did not have it
     not_found: int = 0
 
 
@@ -85,6 +86,12 @@ class Questions:
         wait, known.wait = known.wait, min(2 * known.wait, ASK_AGAIN_NS_MAX)
         # Not past the bound: the first answer that counts should come as soon as it can.
         known.ask_at = known.bound if now < known.bound < now + wait else now + wait
+
+    def not_listed(self, client_order_id: int) -> None:
+        """A list that was to show it did not: it is asked about by itself from here on."""
+        known = self._open.get(client_order_id)
+        if known is not None:
+            known.is_alone = True
 
     def is_past_bound(self, client_order_id: int, asked: int) -> bool:
         known = self._open.get(client_order_id)

@@ -157,19 +157,23 @@ class AccountReader:
         """Orders that the lists do not have and that have to be known: ours that are open here, and those of executions."""
         for body in bodies.values():
             self._belongs(body)
-        wanted = {
-            ours.venue_id: None
+        missing = [
+            ours
             for ours in self._orders.open()
             if ours.venue_id and ours.venue_id not in bodies and ours.venue_id not in self._ended
-        }
+        ]
+        wanted = dict.fromkeys(ours.venue_id for ours in missing)
         for activity in fills:
             known = activity.order_id in bodies or activity.order_id in self._strangers
             if not known and self._orders.by_venue_id(activity.order_id) is None:
                 wanted[activity.order_id] = None
         if len(wanted) > ORDERS_ASKED_MAX:
             raise TransportError(f"{len(wanted)} orders would have to be asked about one by one")
+        first = min((ours.submitted_ts for ours in missing), default=0)
+        listed = await self._orders_listed("all", first - MARGIN_NS) if first and len(missing) > 1 else []
+        known_by_id = {body.id: body for body in listed}
         for venue_id in wanted:
-            found = await self._order(venue_id)
+            found = known_by_id.get(venue_id) or await self._order(venue_id)
             if found is not None:
                 bodies[found.id] = found
                 if found.replaces is not None and parse_client_text(found.client_order_id, self._codec.prefix) is None:

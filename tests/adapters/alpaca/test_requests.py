@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import anyio
 import msgspec
 import pytest
@@ -23,6 +26,16 @@ def cancels(world: World) -> list[str]:
     """The addresses of all cancels that were sent, in order."""
     sent = [msgspec.json.decode(data, type=HttpRecord) for _, what, data in world.frames if what == SENT and b'"DELETE"' in data]
     return [each.url for each in sent]
+
+
+def without(shown: Callable[..., list[dict[str, Any]]], venue_id: str) -> Callable[..., list[dict[str, Any]]]:
+    return lambda *arguments: [each for each in shown(*arguments) if each["id"] != venue_id]
+
+
+def names(world: World) -> list[str]:
+    """Of all requests that were sent, but for those about money, which come by themselves."""
+    records = [msgspec.json.decode(data, type=HttpRecord) for _, what, data in world.frames if what == SENT and data[:1] == b"{"]
+    return [each.name for each in records if each.name != "activities.others"]
 
 
 def test_a_replace_whose_end_and_fills_are_heard_of_by_questions_alone(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -202,5 +215,62 @@ def test_what_an_earlier_process_has_ended_is_not_canceled() -> None:
             assert world.differences() == []
             tasks.cancel_scope.cancel()
         await world.adapter.close()
+
+    run(test)
+
+
+def test_what_became_of_several_orders_is_asked_in_one_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test(world: World) -> None:
+        world.served.act("quiet", {})
+        monkeypatch.setattr(OrderDesk, "heard", lambda *_: Reaction())
+        for number in range(5):
+            world.buy(4, 2_000_000)
+            await world.until(lambda many=number: len(world.heard(OrderAccepted)) > many)  # type: ignore[misc]
+        for ticket in world.venue.engine.open_tickets("main")[:3]:
+            world.served.act("hit", {"account": "main", "id": ticket.id, "qty": 3})
+        world.frames.clear()
+        world.step(CancelAllRequested(0, 0, "test"))
+        await world.until(lambda: not world.trader.orders.open_orders())
+        assert [event.qty for event in world.heard(OrderFilled)] == [3, 3, 3]
+        assert world.differences() == []
+        assert names(world) == ["orders.cancel_all", "orders", "activities.fills", "orders"]
+
+    run(test)
+
+
+def test_one_that_a_list_does_not_have_is_asked_about_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test(world: World) -> None:
+        world.served.act("quiet", {})
+        monkeypatch.setattr(OrderDesk, "heard", lambda *_: Reaction())
+        for number in range(3):
+            world.buy(4, 2_000_000)
+            await world.until(lambda many=number: len(world.heard(OrderAccepted)) > many)  # type: ignore[misc]
+        assert isinstance(world.adapter, AlpacaAdapter)
+        first = world.adapter._orders.get(world.order(0).client_order_id)
+        assert first is not None
+        monkeypatch.setattr(world.venue._rest, "_list", without(world.venue._rest._list, first.venue_id))
+        world.frames.clear()
+        world.step(CancelAllRequested(0, 0, "test"))
+        await world.until(lambda: not world.trader.orders.open_orders())
+        assert names(world) == ["orders.cancel_all", "orders", "order.by_id"]
+
+    run(test)
+
+
+def test_a_comparison_reads_what_its_list_of_open_orders_lacks_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test(world: World) -> None:
+        world.served.act("quiet", {})
+        monkeypatch.setattr(OrderDesk, "heard", lambda *_: Reaction())
+        for number in range(4):
+            world.buy(4, 2_000_000)
+            await world.until(lambda many=number: len(world.heard(OrderAccepted)) > many)  # type: ignore[misc]
+        await world.reconcile()
+        for ticket in world.venue.engine.open_tickets("main")[:3]:
+            world.served.act("hit", {"account": "main", "id": ticket.id, "qty": 4})
+        world.frames.clear()
+        assert await world.reconcile() == []
+        assert [world.order(number).status for number in range(3)] == [OrderStatus.FILLED] * 3
+        # Of the second look, that finds the same, no order has to be read again.
+        assert [name for name in names(world) if name.startswith("order")] == ["orders", "orders", "orders"]
 
     run(test)
