@@ -14,7 +14,7 @@ from typing import Any, assert_never
 import msgspec
 
 from adapters.alpaca.codec import AlpacaCodec
-from adapters.alpaca.orders import Orders, Ours, Replacing, stamp
+from adapters.alpaca.orders import Orders, Ours, Replacing, on_one_list, stamp
 from adapters.alpaca.outcomes import NOT_FOUND, reason_of
 from adapters.alpaca.questions import Questions, Why
 from adapters.alpaca.wire import ACTIVITIES_PAGE_MAX, ENDED, ActivityBody, Canceling, OrderBody, Status, TradeUpdate
@@ -414,7 +414,7 @@ class OrderDesk:
     def due(self, now: int, most: int) -> list[Ask]:
         """The questions to ask now, at most so many. What one list answers is asked in one request: there are few of them."""
         looks: list[Ours] = []
-        listed: list[Ours] = []
+        alone: list[Ours] = []
         fills: list[Ours] = []
         for question in self.questions.due(now, most):
             ours = self.orders.get(question.client_order_id)
@@ -422,14 +422,11 @@ class OrderDesk:
                 self.questions.settled(question.client_order_id)
             elif Why.FILLS in question.why:
                 fills.append(ours)
-            elif ours.venue_id and ours.submitted_ts and not question.is_alone:
-                listed.append(ours)
             else:
-                looks.append(ours)
-        if len(listed) == 1:
-            looks += listed
-            listed = []
-        asks = [Ask(Purpose.LOOK, self._look(ours), ours.client_order_id, asked=now) for ours in looks]
+                (alone if question.is_alone else looks).append(ours)
+        listed = on_one_list(looks)
+        alone += [ours for ours in looks if ours not in listed]
+        asks = [Ask(Purpose.LOOK, self._look(ours), ours.client_order_id, asked=now) for ours in alone]
         for purpose, group in ((Purpose.LIST, listed), (Purpose.FILLS, fills)):
             if group:
                 after = min(ours.submitted_ts for ours in group) - AFTER_MARGIN_NS

@@ -7,6 +7,7 @@ say that, whatever ids they give the execution itself. So a fill that is told tw
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Iterable
 
 import msgspec
 
@@ -20,9 +21,11 @@ from core.errors import VenueProtocolError
 from core.events import OrderAccepted, OrderCanceled, OrderExpired, OrderFilled, OrderRejected
 from core.instruments import Instrument
 from core.order_store import FOREIGN_ORDER_ID
+from core.units import NS_PER_SECOND
 from core.venue_adapter import VenueOrder
 
 ORDERS_KEPT_MAX = 100_000
+LIST_SPAN_NS = 300 * NS_PER_SECOND  # what the account's requests let be submitted in it, one page of a list holds
 _SIDES = {"buy": Side.BUY, "sell": Side.SELL}
 _TIMES = {
     "day": TimeInForce.DAY,
@@ -98,6 +101,14 @@ class Ours(msgspec.Struct):
                 return False
             at = cumulative
         return filled in (0, before) if at is None else at >= filled
+
+
+def on_one_list(group: Iterable[Ours]) -> list[Ours]:
+    """Those of `group` that one page of all orders shows that begins with the oldest of them; none where that would be one."""
+    known = [ours for ours in group if ours.venue_id and ours.submitted_ts]
+    newest = max((ours.submitted_ts for ours in known), default=0)
+    found = [ours for ours in known if newest - ours.submitted_ts <= LIST_SPAN_NS]
+    return found if len(found) > 1 else []
 
 
 class Orders:

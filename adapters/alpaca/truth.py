@@ -13,7 +13,7 @@ from typing import Any
 
 from adapters.alpaca.codec import AlpacaCodec, parse_client_text
 from adapters.alpaca.exact import is_null, number_of, stamp_of
-from adapters.alpaca.orders import Orders, Ours
+from adapters.alpaca.orders import Orders, Ours, on_one_list
 from adapters.alpaca.outcomes import NOT_FOUND
 from adapters.alpaca.wire import ACTIVITIES_PAGE_MAX, ENDED, ORDERS_PAGE_MAX, ActivityBody, OrderBody, PositionBody, Status
 from adapters.http.request import Outcome, Request, Sent, T
@@ -169,11 +169,13 @@ class AccountReader:
                 wanted[activity.order_id] = None
         if len(wanted) > ORDERS_ASKED_MAX:
             raise TransportError(f"{len(wanted)} orders would have to be asked about one by one")
-        first = min((ours.submitted_ts for ours in missing), default=0)
-        listed = await self._orders_listed("all", first - MARGIN_NS) if first and len(missing) > 1 else []
-        known_by_id = {body.id: body for body in listed}
+        listed: dict[str, OrderBody] = {}
+        group = on_one_list(missing)
+        if group:
+            first = min(ours.submitted_ts for ours in group)
+            listed = {body.id: body for body in await self.ask(self._codec.orders("all", first - MARGIN_NS))}
         for venue_id in wanted:
-            found = known_by_id.get(venue_id) or await self._order(venue_id)
+            found = listed.get(venue_id) or await self._order(venue_id)
             if found is not None:
                 bodies[found.id] = found
                 if found.replaces is not None and parse_client_text(found.client_order_id, self._codec.prefix) is None:

@@ -16,13 +16,14 @@ from adapters.alpaca import exact, outcomes
 from adapters.alpaca.checks import account_problems, asset_problems, clock_problems
 from adapters.alpaca.fees import Fees
 from adapters.alpaca.hours import Hours, moment, offset_ns, trade_date, trading_days
+from adapters.alpaca.orders import Ours, on_one_list
 from adapters.alpaca.question_pace import QuestionPace
 from adapters.alpaca.questions import Questions, Why
 from adapters.alpaca.settings import AlpacaSettings, endpoints_of, require_key_of
 from adapters.alpaca.wire import ACCOUNT, ASSET, CLOCK, DayBody, read
 from adapters.http.meters import Lane, SlidingWindow
 from adapters.http.request import Answer, Outcome
-from core.enums import MarketStatus, Reason, Side
+from core.enums import MarketStatus, Reason, Side, TimeInForce
 from core.errors import ConfigError, VenueProtocolError
 from core.units import NS_PER_SECOND, format_fixed
 from core.venue_opening import Environment
@@ -304,6 +305,16 @@ def test_a_question_is_asked_until_its_bound_and_two_misses_behind_it() -> None:
         gone = questions.not_found(1, now, now)
     assert asked == [0.25, 0.75, 1.75, 3.75, 7.75, 10.0, 18.0]
     assert questions.next_at() is None
+
+
+def test_what_one_list_shows() -> None:
+    def ours(number: int, minute: float, venue_id: str = "v") -> Ours:
+        ts = NS_PER_SECOND + int(minute * 60 * NS_PER_SECOND)
+        return Ours(number, "A.ALPACA", Side.BUY, TimeInForce.DAY, 1, 1, venue_id=venue_id, submitted_ts=ts)
+
+    old, middle, new, nameless = ours(1, 0), ours(2, 6), ours(3, 11), ours(4, 11, "")
+    assert on_one_list([old, middle, new, nameless]) == [middle, new]
+    assert on_one_list([old, new]) == on_one_list([new, nameless]) == on_one_list([]) == []
 
 
 def test_single_questions_leave_a_part_of_the_minute_to_comparisons() -> None:
