@@ -32,7 +32,7 @@ from core.approved import Approved
 from core.commands import CancelAll, CancelOrder, OrderCommand, ReplaceOrder, SubmitOrder
 from core.enums import Reason
 from core.errors import RefusedError, TransportError, VenueProtocolError
-from core.events import AnyEvent, CancelRejected, GapDetected, OrderRejected, ReplaceRejected
+from core.events import AnyEvent, CancelRejected, GapDetected, OrderCanceled, OrderRejected, ReplaceRejected
 from core.strategy import Subscription
 from core.units import NS_PER_MS, NS_PER_SECOND
 from core.venue_adapter import EventSink, OnReconnect, VenueOrder, VenueState
@@ -387,7 +387,10 @@ class CcxtAdapter:
         sent_ns = self._account.venue_now() - (max(begun - known.sent, 0) if known.sent else 0)
         report = await self._account.order(known.instrument_id, known.venue_id, self._ids.text(known.order_id), sent_ns)
         if report is None:
-            self._give(self.tracker.not_found(known.order_id, begun, self._now()))
+            events = self.tracker.not_found(known.order_id, begun, self._now())
+            if any(isinstance(event, OrderCanceled) for event in events):
+                self._tell(f"an order that the exchange had is in none of its lists now: {known.order_id} counts as canceled")
+            self._give(events)
             return
         self._give(self.tracker.told(report, begun, self._now()))
         if known.end is not None:

@@ -13,10 +13,9 @@ from daemon.drill.auditor import Oracle
 from daemon.drill.place import Place
 from daemon.drill.plans import Plan, plan_of
 from daemon.drill.plans import Scene as PlanScene
+from daemon.drill.profiles import kind_of
 from daemon.drill.scene import Scene, scene
-from daemon.drill.venues import qty_there
 from daemon.drill.verdict import Result, Verdict
-from daemon.venue_sim.loopback import Served
 
 FIRED_S_MAX = 30.0
 CUT_AGAIN_S = 2.0
@@ -27,7 +26,7 @@ AGAIN_S = 0.2
 async def drill_at_venue(loaded: LoadedConfig, number: int, venue: str, place: Place, seed: int) -> Verdict:
     """`number` must be one that the venue's simulator knows, or that a plan does by deeds."""
     began = time.monotonic()
-    plan = plan_of(number, next(each.adapter for each in loaded.config.connections if each.venue == venue))
+    plan = plan_of(number, kind_of(next(each for each in loaded.config.connections if each.venue == venue)))
     async with scene(loaded, place.folder, place.runtime, seed) as played:
         fired, note = await _play(played, number, venue, plan)
         if fired or played.notes.breaches:
@@ -123,20 +122,23 @@ def _do(played: Scene, venue: str, plan: Plan, *, is_after: bool) -> int:
     assert make is not None
     served = played.served[venue]
     done = 0
-    for name, arguments in make(_plan_scene(played, venue, served)):
+    for name, arguments in make(_plan_scene(played, venue)):
         served.act(name, arguments)
         done += 1
     return done
 
 
-def _plan_scene(played: Scene, venue: str, served: Served) -> PlanScene:
+def _plan_scene(played: Scene, venue: str) -> PlanScene:
     """The instrument of this venue that is held most."""
-    account = played.accounts[venue]
-    positions: Mapping[str, int] = served.venue.ledger()["positions"].get(account, {})
+    simulated = next(each for each in played.stage.simulated if each.connection.venue == venue)
+    positions: Mapping[str, int] = simulated.ledger()["positions"].get(simulated.account, {})
     mine = [each for each in played.instruments if each.venue == venue]
     instrument = max(mine, key=lambda each: abs(positions.get(each.instrument_id, 0)))
-    connection = next(each.connection for each in played.stage.simulated if each.connection.venue == venue)
-    name = instrument.instrument_id.rpartition(".")[0]
-    symbol = connection.symbols.get(instrument.instrument_id, name.removesuffix("-PERP"))
-    least = qty_there(served.venue, instrument, instrument.qty_min)
-    return PlanScene(instrument, symbol, account, positions.get(instrument.instrument_id, 0), least)
+    return PlanScene(
+        instrument,
+        simulated.id_there(instrument),
+        simulated.symbol_there(instrument),
+        simulated.account,
+        positions.get(instrument.instrument_id, 0),
+        simulated.qty_there(instrument, instrument.qty_min),
+    )

@@ -16,6 +16,7 @@ from daemon.drill.at_venue import drill_at_venue
 from daemon.drill.catalogue import ADVERSARY, FAULTS, HOST, SHOWN_BY_TESTS
 from daemon.drill.place import Places
 from daemon.drill.plans import plan_of
+from daemon.drill.profiles import kind_of
 from daemon.drill.venues import known_faults, simulator_of, why_not_shown
 from daemon.drill.verdict import Result, Verdict
 from daemon.trading.router import venue_of
@@ -87,7 +88,7 @@ def _at_venues(loaded: LoadedConfig, number: int, venues: Sequence[str]) -> Iter
     for connection in loaded.config.connections:
         if connection.venue not in venues:
             continue
-        plan = plan_of(number, connection.adapter)
+        plan = plan_of(number, kind_of(connection))
         can = plan.deeds is not None or {number, *plan.together} <= known_faults(connection)
         why_not = "" if can else why_not_shown(connection, number)
         yield Exercise(number, connection.venue, why_not)

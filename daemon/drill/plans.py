@@ -15,12 +15,13 @@ ALERT_S = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """What a deed may need to know: the instrument that is held most, the venue's name for it, and how much.
+    """What a deed may need to know: the instrument that is held most, its id there, the venue's name for it, how much.
 
-    `position` and `qty_min`, the least that an order may be, are in the simulator's own units.
+    `qty_min`, the least that an order may be, is in the simulator's own units.
     """
 
     instrument: Instrument
+    listing: str
     symbol: str
     account: str
     position: int
@@ -55,7 +56,7 @@ def one(name: str, **arguments: Any) -> Deeds:
     """A deed whose arguments are texts with {account}, {symbol} and {id} in them, or plain values."""
 
     def make(scene: Scene) -> list[Deed]:
-        names = {"account": scene.account, "symbol": scene.symbol, "id": scene.instrument.instrument_id}
+        names = {"account": scene.account, "symbol": scene.symbol, "id": scene.listing}
         filled = {key: value.format(**names) if isinstance(value, str) else value for key, value in arguments.items()}
         return [(name, filled)]
 
@@ -85,7 +86,7 @@ def _held(deeds: Deeds) -> Deeds:
 
 def _fund(scene: Scene) -> list[Deed]:
     """Funding of the session, which is settled then; and some coins come."""
-    key = scene.instrument.instrument_id
+    key = scene.listing
     funds: list[Deed] = [("fund", {"instrument_id": key, "rate_ppb": rate}) for rate in (5_000_000, -2_000_000)]
     coins = {"account": scene.account, "currency": scene.instrument.settlement_currency, "amount": 1_000_000}
     return [*funds, ("session", {}), ("adjust", coins)]
@@ -100,7 +101,7 @@ def _fund_symbol(scene: Scene) -> list[Deed]:
 
 
 def _manual(scene: Scene) -> list[Deed]:
-    at = {"account": scene.account, "instrument_id": scene.instrument.instrument_id}
+    at = {"account": scene.account, "instrument_id": scene.listing}
     return [("manual", {**at, "side": "BUY", "qty": scene.qty_min})]
 
 
@@ -140,7 +141,7 @@ def _pay_and_split(scene: Scene) -> list[Deed]:
 def _split(scene: Scene) -> list[Deed]:
     if not scene.position:
         raise ValueError("nothing is held")
-    return [("split", {"listing": scene.instrument.instrument_id, "numerator": 2, "denominator": 1})]
+    return [("split", {"listing": scene.listing, "numerator": 2, "denominator": 1})]
 
 
 def _binance(*, is_usdm: bool) -> dict[int, Plan]:
@@ -161,6 +162,11 @@ def _binance(*, is_usdm: bool) -> dict[int, Plan]:
         plans[64] = Plan(deeds=_fund_symbol)
         plans[65] = _foreign(one("liquidate", account="{account}", symbol="{symbol}"))
     return plans
+
+
+def _polling(*, is_usdm: bool) -> dict[int, Plan]:
+    """Binance's, where no stream says that the venue was away: what it has lost several looks do not find."""
+    return _binance(is_usdm=is_usdm) | {60: Plan(deeds=one("restart", orders_lost=1), alert_s=15.0, dwell_s=12.0)}
 
 
 BY_KIND: dict[str, dict[int, Plan]] = {
@@ -188,6 +194,8 @@ BY_KIND: dict[str, dict[int, Plan]] = {
     },
     "binance-spot": _binance(is_usdm=False),
     "binance-usdm": _binance(is_usdm=True),
+    "ccxt-spot": _polling(is_usdm=False),
+    "ccxt-usdm": _polling(is_usdm=True),
     "alpaca": {
         16: Plan(at_kill=True),
         30: Plan(is_foreign=True, deeds=one("bust", account="{account}"), alert_s=ALERT_S),
@@ -222,5 +230,5 @@ BY_KIND: dict[str, dict[int, Plan]] = {
 
 
 def plan_of(number: int, kind: str) -> Plan:
-    """`kind`: the connection's adapter."""
+    """`kind`: of the connection, as `kind_of` says."""
     return BY_KIND.get(kind, {}).get(number) or EVERYWHERE.get(number, DEFAULT)

@@ -18,8 +18,9 @@ from core.units import NS_PER_SECOND
 from daemon.config.build import build_cash, build_instruments, build_limits
 from daemon.config.loader import LoadedConfig
 from daemon.drill.auditor import Books, Breach, Oracle, fills_of, is_ours, judge_books, judge_secrets, judge_state, read_books
+from daemon.drill.simulated import Simulated
 from daemon.drill.stage import ALERTS_FILE, Stage
-from daemon.drill.venues import Simulated, open_simulated
+from daemon.drill.venues import open_simulated
 from daemon.drill.verdict import Notes
 from daemon.drill.watcher import Watcher
 from daemon.exit_codes import ExitCode

@@ -19,7 +19,7 @@ from daemon.config.effective import effective
 from daemon.config.loader import LoadedConfig, load_config
 from daemon.config.show import to_toml
 from daemon.control.client import ask
-from daemon.drill.venues import Simulated
+from daemon.drill.simulated import Simulated
 from daemon.guardian.places import guardian_socket
 
 COMMAND = (sys.executable, "-m", "daemon.cli.main")
@@ -175,6 +175,12 @@ def _pause_ms(simulated: Sequence[Simulated]) -> int:
     return max(slowest // len(simulated), min(each.profile.pause_ms for each in simulated))
 
 
+def _settings(given: Mapping[str, Any], of_drill: Mapping[str, Any]) -> dict[str, Any]:
+    """The drill's over the user's, and in a table of it the user's other keys."""
+    both = {key: {**given[key], **value} for key, value in of_drill.items() if isinstance(value, dict) and key in given}
+    return {**given, **of_drill, **both}
+
+
 def _drill_connection(place: int, simulated: Simulated, stage: Stage, ports: Mapping[str, int]) -> dict[str, Any]:
     connection = simulated.connection
     made: dict[str, Any] = {
@@ -184,7 +190,7 @@ def _drill_connection(place: int, simulated: Simulated, stage: Stage, ports: Map
         "address": f"127.0.0.1:{ports[connection.venue]}",
         "account": simulated.account,
         "symbols": dict(connection.symbols),
-        "settings": {**connection.settings, **simulated.profile.settings},
+        "settings": _settings(connection.settings, simulated.profile.settings),
     }
     if connection.order_id_prefix:
         made["order_id_prefix"] = connection.order_id_prefix

@@ -10,7 +10,7 @@ import anyio
 
 from core.risk import InstrumentLimits
 from daemon.drill.auditor import Breach, Oracle, is_ours
-from daemon.drill.venues import Simulated
+from daemon.drill.simulated import Simulated
 
 LOOK_S = 0.05
 

@@ -286,7 +286,9 @@ def test_an_order_that_the_exchange_forgot_is_canceled_in_the_end() -> None:
         del stage.exchange.orders[1]
         await stage.until(lambda: stage.sink.of(OrderCanceled))
 
-    assert facts(play(story))[1:] == [("Canceled", order_id(), Reason.UNKNOWN_ORDER)]
+    troubles: list[str] = []
+    assert facts(play(story, troubles=troubles))[1:] == [("Canceled", order_id(), Reason.UNKNOWN_ORDER)]
+    assert any("in none of its lists now" in line for line in troubles)
 
 
 def test_a_cancel_whose_answer_was_lost_is_settled_by_what_is_open() -> None:

@@ -8,31 +8,36 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from core.errors import ConfigError
+from core.instruments import Instrument
 from daemon.config.build import build_instruments
 from daemon.config.loader import LoadedConfig, load_config
 from daemon.drill.catalogue import FAULTS, SHOWN_BY_TESTS
 from daemon.drill.course import alone, exercises, numbers_of
+from daemon.drill.names import names_of
 from daemon.drill.plans import BY_KIND, EVERYWHERE, Scene, plan_of
+from daemon.drill.profiles import PROFILES, kind_of
 from daemon.drill.stage import Stage
-from daemon.drill.venues import PROFILES, open_simulated
+from daemon.drill.venues import open_simulated
 from daemon.exit_codes import ExitCode
 from tests.daemon.session import COMMAND, ROOT, tradingd
 
 REHEARSAL = ROOT / "config" / "live-rehearsal.toml"
+BINANCE = ROOT / "config" / "rehearsal-binance.toml"
 SECONDS_MAX = 400
 
 
-def rehearsal() -> LoadedConfig:
-    return load_config(REHEARSAL)
+def rehearsal(path: Path = REHEARSAL) -> LoadedConfig:
+    return load_config(path)
 
 
-def drill(*arguments: str, cwd: Path, python_path: str = "") -> tuple[int, dict[str, Any]]:
+def drill(*arguments: str, cwd: Path, python_path: str = "", config: Path = REHEARSAL) -> tuple[int, dict[str, Any]]:
     path = os.pathsep.join(part for part in (str(ROOT), python_path) if part)
     done = subprocess.run(
-        [*COMMAND, "drill", str(REHEARSAL), *arguments, "--json"],
+        [*COMMAND, "drill", str(config), *arguments, "--json"],
         cwd=cwd,
         env={**os.environ, "PYTHONPATH": path},
         capture_output=True,
@@ -48,8 +53,9 @@ def drill(*arguments: str, cwd: Path, python_path: str = "") -> tuple[int, dict[
 # What is drilled.
 
 
-def test_every_number_of_the_catalogue_is_drilled_or_said_why_not() -> None:
-    loaded = rehearsal()
+@pytest.mark.parametrize("path", [REHEARSAL, BINANCE], ids=lambda path: path.stem)
+def test_every_number_of_the_catalogue_is_drilled_or_said_why_not(path: Path) -> None:
+    loaded = rehearsal(path)
     venues = [each.venue for each in loaded.config.connections]
     found = exercises(loaded, numbers_of(()), venues)
     assert {each.number for each in found} == set(FAULTS) == set(range(1, 81))
@@ -83,26 +89,33 @@ def test_plans_are_of_kinds_and_numbers_that_there_are() -> None:
         assert set(plans) <= set(FAULTS)
 
 
-@pytest.mark.parametrize("venue", ["DERIBIT", "BINANCE", "ALPACA", "OANDA", "IB"])
-def test_each_deed_is_known_where_it_is_done(venue: str) -> None:
+@pytest.mark.parametrize(
+    ("path", "venue"),
+    [
+        *((REHEARSAL, venue) for venue in ("DERIBIT", "BINANCE", "ALPACA", "OANDA", "IB")),
+        *((BINANCE, venue) for venue in ("BINANCE", "CCXT", "CCXTPERP")),
+    ],
+)
+def test_each_deed_is_known_where_it_is_done(path: Path, venue: str) -> None:
     """What is planned happens at the simulator once something is held there."""
-    loaded = rehearsal()
+    loaded = rehearsal(path)
     connection = next(each for each in loaded.config.connections if each.venue == venue)
     instruments = build_instruments(loaded)
     (instrument,) = (each for each in instruments if each.venue == venue)
-    symbol = instrument.instrument_id.rpartition(".")[0].removesuffix("-PERP")
     start = 1_790_000_000 * 10**9
     for number in FAULTS:
-        plan = plan_of(number, connection.adapter)
+        plan = plan_of(number, kind_of(connection))
         simulated = open_simulated(connection, instruments, seed=1, ts=start)
         assert plan.deeds is not None or set(plan.together) <= set(simulated.venue.faults.known) or not plan.together
         if plan.deeds is None:
             continue
         ts = start + 5 * 10**9
         simulated.venue.advance(ts)
-        by_hand = plan_of(58, connection.adapter).deeds
+        by_hand = plan_of(58, kind_of(connection)).deeds
         assert by_hand is not None
-        scene = Scene(instrument, symbol, simulated.account, instrument.qty_min, instrument.qty_min)
+        least = simulated.qty_there(instrument, instrument.qty_min)
+        names = simulated.id_there(instrument), simulated.symbol_there(instrument)
+        scene = Scene(instrument, *names, simulated.account, least, least)
         for make in (by_hand, plan.deeds, plan.after):
             for name, arguments in make(scene) if make is not None else ():
                 simulated.venue.act(ts, name, arguments)
@@ -141,7 +154,58 @@ def test_what_the_venue_grants_in_a_minute_is_not_used_up_by_the_drill(tmp_path:
     assert stage.loaded.config.strategies[-1].params["pause_ms"] == 600
 
 
+def test_the_users_own_keys_of_a_table_stay(tmp_path: Path) -> None:
+    loaded = alone(rehearsal(BINANCE), ["CCXT"])
+    (connection,) = loaded.config.connections
+    given = connection.model_copy(update={"settings": {"exchange": "binance", "options": {"a": 1}, "deadline_s": 60.0}})
+    simulated = open_simulated(given, build_instruments(loaded), seed=1, ts=1)
+    stage = Stage(tmp_path, tmp_path / "r", loaded, [simulated], {"CCXT": 1_000})
+    settings = stage.loaded.config.connections[0].settings
+    assert settings["options"] == {"a": 1, "fetchMarkets": {"types": ["spot"]}}
+    assert (settings["exchange"], settings["deadline_s"]) == ("binance", 2.0)
+
+
+# Whose name is whose.
+
+
+def test_an_instrument_is_found_whatever_its_venue_is_called() -> None:
+    def named(*names: str, **changes: Any) -> list[Instrument]:
+        (pattern,) = (each for each in build_instruments(rehearsal(BINANCE)) if each.instrument_id == "BTCUSDT.CCXT")
+        return [msgspec.structs.replace(pattern, instrument_id=name, **changes) for name in names]
+
+    theirs = {each.instrument_id: each for each in [*named("BTCUSDT.B"), *named("ETHUSDT.B", "ETHUSDT2.B", base_currency="ETH")]}
+    assert names_of(theirs, named("BTCUSDT.B")) == {"BTCUSDT.B": "BTCUSDT.B"}
+    assert names_of(theirs, named("BTCUSDT.MINE")) == {"BTCUSDT.B": "BTCUSDT.MINE"}
+    assert names_of(theirs, named("BITCOIN.MINE")) == {"BTCUSDT.B": "BITCOIN.MINE"}
+    assert names_of(theirs, named("ETHUSDT.MINE", base_currency="ETH")) == {"ETHUSDT.B": "ETHUSDT.MINE"}
+    # Two would fit, or none does.
+    assert names_of(theirs, named("ETHER.MINE", base_currency="ETH") + named("SOL.MINE", base_currency="SOL")) == {}
+
+
+def test_the_ledger_is_read_by_the_configured_names_and_scales() -> None:
+    loaded = alone(rehearsal(BINANCE), ["CCXTPERP"])
+    (connection,) = loaded.config.connections
+    simulated = open_simulated(connection, build_instruments(loaded), seed=1, ts=10**9)
+    (instrument,) = build_instruments(loaded)
+    simulated.venue.advance(6 * 10**9)
+    order = {"account": "us", "symbol": "BTCUSDT", "side": "BUY", "qty": simulated.qty_there(instrument, instrument.qty_min)}
+    simulated.venue.act(6 * 10**9, "manual_order", order)
+    ledger = simulated.ledger()
+    (fill,) = (each for each in ledger["fills"] if each["account"] == "us")
+    (there,) = (each for each in simulated.venue.ledger()["fills"] if each["account"] == "us")
+    assert ledger["positions"]["us"] == {"BTCUSDT-PERP.CCXTPERP": instrument.qty_min}
+    assert (fill["instrument_id"], there["instrument_id"]) == ("BTCUSDT-PERP.CCXTPERP", "BTCUSDT-PERP.BINANCE")
+    assert fill["price"] == 10 * there["price"], "the venue counts tenths, the configuration hundredths"
+
+
 # What is refused.
+
+
+def test_an_exchange_without_a_simulator_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "kraken.toml"
+    path.write_text(BINANCE.read_text(encoding="utf-8").replace('"binanceusdm"', '"kraken"'), encoding="utf-8")
+    result = tradingd("drill", path, cwd=tmp_path)
+    assert (result.returncode, "but for exchange = 'binance' and 'binanceusdm'" in result.stderr) == (ExitCode.CONFIG, True)
 
 
 @pytest.mark.parametrize(
@@ -166,6 +230,13 @@ def test_a_configuration_without_a_venue_that_can_be_drilled_is_refused(tmp_path
 
 
 # Real drills.
+
+
+@pytest.mark.timeout(SECONDS_MAX)
+def test_an_order_whose_answer_is_lost_is_found_out_by_polling(tmp_path: Path) -> None:
+    code, found = drill("--venue", "CCXT", "--alone", "--fault", "2", cwd=tmp_path, config=BINANCE)
+    assert [row["result"] for row in found["drills"]] == ["HELD"], found
+    assert (code, found["held"]) == (ExitCode.OK, True)
 
 
 @pytest.mark.timeout(SECONDS_MAX)

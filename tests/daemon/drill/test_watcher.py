@@ -7,7 +7,8 @@ from typing import Any
 from core.risk import InstrumentLimits
 from daemon.config.models_connections import Connection
 from daemon.drill.auditor import Oracle
-from daemon.drill.venues import Profile, Simulated
+from daemon.drill.profiles import Profile
+from daemon.drill.simulated import Simulated
 from daemon.drill.watcher import Watcher
 from tests.daemon.drill.test_auditor import KEY, PREFIXES, ledger, order
 
