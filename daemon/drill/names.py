@@ -42,6 +42,8 @@ def _what(instrument: Instrument) -> tuple[Any, ...]:
 def renamed(ledger: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
     """`ledger` with the instrument of every row, and of every position, by its name in `names`."""
     found = dict(ledger)
+    if all(key == name for key, name in names.items()):
+        return found
     for key, rows in ledger.items():
         if isinstance(rows, list):
             found[key] = [
