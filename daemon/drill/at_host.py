@@ -82,13 +82,13 @@ async def _stopped(played: Scene) -> int:
         played.broken(Oracle.KILL, f"the guardian has not killed a stopped daemon within {STOPPED_S_MAX:g} s")
     elif not played.told_between(begin_ts, played.clock.now()):
         played.broken(Oracle.ALERT, "nobody was told")
-    played.killed_ts = played.clock.now()
+    await played.was_killed()
     if played.daemon.poll() is None:
         played.daemon.send_signal(signal.SIGCONT)
         await anyio.sleep(3.0)
     elif await played.start_daemon():
         # The guardian had to end it: what became of its orders the next start finds, halted as it is.
-        await played.become_well()
+        await played.become_well(may_halt=True)
     await played.end()
     await played.judge(ended_runs=0)
     return 1

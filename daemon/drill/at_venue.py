@@ -68,7 +68,7 @@ async def _play(played: Scene, number: int, venue: str, plan: Plan) -> tuple[int
         played.broken(Oracle.ALERT, f"nobody was told within {plan.alert_s:g} s")
     if plan.after is not None:
         _do(played, venue, plan, is_after=True)
-    await played.become_well(is_foreign=plan.is_foreign)
+    await played.become_well(is_foreign=plan.is_foreign, may_halt=plan.may_halt)
     await played.kill()
     await played.end()
     return fired, ""
@@ -78,7 +78,7 @@ async def _play_at_kill(played: Scene, number: int, venue: str, plan: Plan) -> t
     faults = played.served[venue].venue.faults
     faults.arm(number, plan.times)
     await played.kill()
-    await played.become_well()
+    await played.become_well(may_halt=True)
     await played.end()
     return faults.fired.get(number, 0), ""
 

@@ -38,7 +38,7 @@ class Plan:
     `cuts`: every connection is cut, so that there is a login. `deeds` happen at once, `after` when the fault has had its time.
     `alert_s`: within so long somebody must be told; 0: nobody need be. `dwell_s`: how long it is left to itself.
     `at_kill`: armed for the kill that ends every drill. `is_foreign`: there are fills that are not ours: a person has to look,
-    and the daemon halts or does as it was told.
+    and the daemon halts or does as it was told. `may_halt`: the venue says what cannot be. Without either, a halt is a breach.
     """
 
     times: int = 2
@@ -50,6 +50,7 @@ class Plan:
     dwell_s: float = 3.0
     at_kill: bool = False
     is_foreign: bool = False
+    may_halt: bool = False
 
 
 def one(name: str, **arguments: Any) -> Deeds:
@@ -206,6 +207,8 @@ BY_KIND: dict[str, dict[int, Plan]] = {
         66: Plan(is_foreign=True, deeds=_pay_and_split, alert_s=ALERT_S, dwell_s=6.0),
     },
     "oanda": {
+        # Canceled by its own word, and open all the same.
+        29: Plan(may_halt=True),
         58: _foreign(_by_hand("manual_order", "instrument", "units")),
         60: Plan(deeds=one("lose", account="{account}")),
         62: Plan(deeds=one("halt", instrument="{symbol}"), after=one("resume", instrument="{symbol}")),

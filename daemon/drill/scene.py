@@ -99,10 +99,11 @@ class Scene:
             return True
         return False
 
-    async def become_well(self, *, is_foreign: bool = False) -> None:
-        """Until the daemon says that venue and books agree, and nothing is unknown; a breach where it never does.
+    async def become_well(self, *, is_foreign: bool = False, may_halt: bool = False) -> None:
+        """Until the daemon says that venue and books agree, and nothing is unknown; a breach where it never does, or has halted.
 
         `is_foreign`: there are fills that are not ours: halted with what differs named is as well as it can be.
+        `may_halt`: there is another reason to.
         """
         seen: dict[str, Any] = {}
         asked_ts = 0
@@ -128,16 +129,23 @@ class Scene:
             self.broken(Oracle.ALIVE, f"the daemon has ended: {self._last_words(self.daemon)}")
         elif not is_fine:
             self.broken(Oracle.LEDGER, f"{WELL_S_MAX:g} s later it is not well again: {json.dumps(seen)[:OUTPUT_CHARACTERS]}")
-        elif seen["state"] != "ACTIVE":
+        elif seen["state"] != "ACTIVE" and (is_foreign or may_halt):
             self.notes.said.append(f"{seen['state']}: {seen['why']}")
+        elif seen["state"] != "ACTIVE":
+            self.broken(Oracle.LEDGER, f"it is {seen['state']}, though nothing calls for that: {seen['why']}")
 
     async def kill(self) -> None:
         """Everything off; from here on nothing may be accepted that adds risk."""
         code, text = await self.stage.run("kill", str(self.stage.config), "--reason", "drill", "--wait", KILL_S, "--json")
-        self.killed_ts = self.clock.now()
         if code != ExitCode.OK:
             self.broken(Oracle.KILL, f"the kill ended with {code}: {text[-OUTPUT_CHARACTERS:]}")
+        await self.was_killed()
+
+    async def was_killed(self) -> None:
+        """Acknowledged just now: what is open then is not left to what comes later."""
+        self.killed_ts = self.clock.now()
         await anyio.sleep(SETTLE_S)
+        self.notes.breaches += self._judge_kill(self.ledgers())
 
     async def take_up(self) -> None:
         """Where the guardian had to kill the daemon: what it could not hear any more the next start takes up, halted."""
@@ -176,7 +184,7 @@ class Scene:
         found += judge_state(books, ledgers, self.accounts, self.instruments, cash, foreign, reporting, is_cash_theirs=theirs)
         self.watcher.look()
         found += self.watcher.breaches(foreign)
-        found += self._judge_kill(ledgers)
+        found += [each for each in self._judge_kill(ledgers) if each not in self.notes.breaches]
         found += judge_secrets(stage.folder, [value for name, value in stage.secrets.items() if not name.endswith("key")])
         self.notes.breaches += found
         runs = stage.runs()

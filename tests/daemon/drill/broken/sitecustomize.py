@@ -1,23 +1,87 @@
-"""Breaks the Deribit adapter on purpose in every process that is started with this folder on its path: fees count as rebates.
+"""Breaks an adapter on purpose in every process that is started with this folder on its path: the one that BREAK_VARIABLE names.
 
 What the core itself refuses, such as a fill beyond its order, would be no proof that the drill looks.
 """
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
 
-from adapters.deribit import tracker, truth
-from core.events import OrderFilled
-
-_read_fill = tracker.read_fill
+BREAK_VARIABLE = "TRADINGD_TEST_BREAK"
 
 
-def _rebated(*arguments: Any) -> OrderFilled:
-    fill = _read_fill(*arguments)
-    return msgspec.structs.replace(fill, commission=-fill.commission)
+def rebates() -> None:
+    """Deribit: fees count as rebates."""
+    from adapters.deribit import tracker, truth
+
+    read_fill = tracker.read_fill
+
+    def rebated(*arguments: Any) -> Any:
+        fill = read_fill(*arguments)
+        return msgspec.structs.replace(fill, commission=-fill.commission)
+
+    tracker.read_fill = truth.read_fill = rebated
 
 
-tracker.read_fill = truth.read_fill = _rebated
+def refusals() -> None:
+    """Every venue of HTTP: a request without an answer counts as refused."""
+    from adapters.http import io, outcome
+    from adapters.http.request import Outcome
+
+    failed = outcome.failed
+
+    def refused(*arguments: Any, **more: Any) -> Any:
+        sent = failed(*arguments, **more)
+        return msgspec.structs.replace(sent, outcome=Outcome.NOT_SENT_PROVEN)
+
+    outcome.failed = io.failed = refused
+
+
+def misses() -> None:
+    """OANDA: no fill is told, by the stream or where it is asked."""
+    from adapters.oanda.desk import Desk
+
+    Desk.fills_of = lambda _self, _ts, _transaction: []  # type: ignore[method-assign]
+
+
+def kills() -> None:
+    """Alpaca: the guardian's switch cancels nothing, and shows nothing that is open."""
+    from adapters.alpaca.switch import AlpacaSwitch
+
+    async def nothing(_self: Any) -> None:
+        return None
+
+    async def none(_self: Any) -> tuple[()]:
+        return ()
+
+    AlpacaSwitch.cancel_all = nothing  # type: ignore[method-assign]
+    AlpacaSwitch.open_orders = none  # type: ignore[method-assign,assignment]
+
+
+def secrets() -> None:
+    """Every venue of HTTP: what is recorded is what was sent."""
+    from adapters.http.record import Redactor
+
+    Redactor.headers = lambda _self, headers: tuple(headers)  # type: ignore[method-assign,assignment]
+
+
+def prices() -> None:
+    """Interactive Brokers and Binance: an execution is told at another price than it was made at."""
+    from adapters.binance import order_events
+    from adapters.ib import fills
+    from core.events import OrderFilled
+
+    def dearer(*arguments: Any, **more: Any) -> OrderFilled:
+        fill = OrderFilled(*arguments, **more)
+        return msgspec.structs.replace(fill, price=fill.price + 1)
+
+    order_events.OrderFilled = fills.OrderFilled = dearer  # type: ignore[misc,assignment]
+
+
+BREAKS: dict[str, Callable[[], None]] = {each.__name__: each for each in (rebates, refusals, misses, kills, secrets, prices)}
+if os.environ.get(BREAK_VARIABLE):
+    BREAKS[os.environ[BREAK_VARIABLE]]()
