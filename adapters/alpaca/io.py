@@ -499,7 +499,10 @@ class AlpacaAdapter:
         while True:
             self._asked = anyio.Event()
             now = monotonic_ns()
-            self._start(self._desk.due(now, self._pace.room(now)))
+            asks = self._desk.due(now, self._pace.turn(now))
+            if asks:
+                self._pace.asked(now)
+            self._start(asks)
             due = self._desk.questions.next_at()
             wait_ns = int(QUIET_S_MAX * NS_PER_SECOND) if due is None else max(due - now, self._pace.wait(now))
             with anyio.move_on_after(wait_ns / NS_PER_SECOND):

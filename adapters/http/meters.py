@@ -68,6 +68,10 @@ class SlidingWindow:
                 return end + self._interval - now
         raise AssertionError("the window's counts do not add up to what it says is used")
 
+    def most(self, lane: Lane) -> int:
+        """What this lane may use of a window at all."""
+        return self._allowed[lane]
+
     def left(self, now: int, lane: Lane) -> int:
         """What this lane may take at once."""
         self._expire(now)

@@ -25,7 +25,7 @@ from adapters.http.meters import Lane, SlidingWindow
 from adapters.http.request import Answer, Outcome
 from core.enums import MarketStatus, Reason, Side, TimeInForce
 from core.errors import ConfigError, VenueProtocolError
-from core.units import NS_PER_SECOND, format_fixed
+from core.units import NS_PER_MS, NS_PER_SECOND, format_fixed
 from core.venue_opening import Environment
 from sim.venues.alpaca import hours as simulated
 from sim.venues.alpaca.settings import listing_rules
@@ -333,3 +333,16 @@ def test_single_questions_leave_a_part_of_the_minute_to_comparisons() -> None:
     now += pace.wait(now)
     assert pace.room(now) == 149
     assert [each.client_order_id for each in questions.due(now, 2)] == [150, 151]
+
+
+def test_the_less_is_left_of_the_minute_the_more_is_asked_in_one_round() -> None:
+    budget = SlidingWindow(200, 60 * NS_PER_SECOND, cancel_reserve=30)
+    pace, now, pauses = QuestionPace(budget, 28), NS_PER_SECOND, []
+    for taken in (0, 71, 1, 34, 1, 34):  # 142 may be used: a half is 71, a quarter 36
+        now += 2 * NS_PER_SECOND
+        budget.take(now, taken)
+        assert pace.turn(now) == pace.room(now) > 0
+        pace.asked(now)
+        pauses.append(pace.wait(now))
+        assert pace.turn(now + pauses[-1] - 1) == 0
+    assert pauses == [ms * NS_PER_MS for ms in (100, 100, 1_000, 1_000, 2_000, 2_000)]
