@@ -99,6 +99,7 @@ def _account(
         redactor=Redactor([each for each in (key, secret, token) if each]),
         wire=wire,
         wall_ns=opening.wall,
+        on_ban=opening.on_trouble,
     )
     calls = Calls(http, settings.deadline_s, settings.headers)
     calls.origins = origins_of(exchange)

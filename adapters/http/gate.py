@@ -104,6 +104,10 @@ class Gate:
                 moved.append(lane.popleft())
         return moved, wake
 
+    def ban_left(self, now: int) -> int:
+        """ns for which nothing at all may leave; 0: there is no ban."""
+        return max(self._ban_until - now, 0)
+
     def why_waiting(self, ticket: Ticket, now: int) -> str:
         """What held a request back, for a message."""
         if now < self._ban_until:

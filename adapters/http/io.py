@@ -51,6 +51,10 @@ def monotonic_now_ns() -> int:
     return time.monotonic_ns()
 
 
+def untold(_text: str) -> None:
+    """Where nobody listens."""
+
+
 def wall_now_ns() -> int:
     return time.time_ns()
 
@@ -76,6 +80,7 @@ class HttpTransport:
         wire: httpx.AsyncBaseTransport | None = None,
         monotonic_ns: Callable[[], int] = monotonic_now_ns,
         wall_ns: Callable[[], int] = wall_now_ns,
+        on_ban: Callable[[str], None] = untold,
     ) -> None:
         # Or a cancel could wait for a connection though the gate let it through.
         assert settings.gate.in_flight_max <= settings.connections_max
@@ -88,6 +93,7 @@ class HttpTransport:
         self._redactor = redactor or Redactor()
         self._now = monotonic_ns
         self._wall = wall_ns
+        self._on_ban = on_ban
         self._granted: dict[Ticket, anyio.Event] = {}
         self._numbers = 0
         self._wire: WireLayer
@@ -289,7 +295,12 @@ class HttpTransport:
         for name, used in signals.used:
             self._gate.observe(name, used, now)
         if signals.throttle is not None:
+            was_banned = self._gate.ban_left(now) > 0
             self._gate.throttled(signals.throttle, intent, now)
+            left = self._gate.ban_left(now)
+            if left and not was_banned:
+                seconds = left // NS_PER_SECOND
+                self._on_ban(f"{self._venue}: the venue has banned this address for {seconds} s: nothing is asked or canceled")
         else:
             self._gate.served()
 

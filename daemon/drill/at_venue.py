@@ -102,6 +102,8 @@ async def _let_happen(played: Scene, number: int, venue: str, plan: Plan) -> int
                     faults.arm(each)
                 again_at = time.monotonic() + TOGETHER_AGAIN_S
             await anyio.sleep(0.02)
+    for each in plan.together:
+        faults.disarm(each)
     return faults.fired.get(number, 0)
 
 

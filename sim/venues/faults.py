@@ -54,6 +54,10 @@ class Faults:
         self._require_known(number)
         self._armed[number] = self._armed.get(number, 0) + times
 
+    def disarm(self, number: int) -> None:
+        """What it was armed for and has not happened does not happen; its rate stays."""
+        self._armed.pop(number, None)
+
     def fires(self, number: int) -> bool:
         assert number in self.known
         armed = self._armed.get(number, 0)

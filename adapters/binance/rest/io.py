@@ -52,6 +52,7 @@ def transport_of(account: Account, clock: ClockOffset, meters: Mapping[str, Mete
         monotonic_ns=now_ns,
         wall_ns=account.now,
         record=unrecorded if account.on_frame is no_frame else keep,
+        on_ban=account.on_trouble,
     )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import httpx
 import msgspec
 
-from adapters.http.io import HttpSettings, HttpTransport
+from adapters.http.io import HttpSettings, HttpTransport, untold
 from adapters.http.meters import Meter
 from adapters.http.record import HttpRecord, Redactor
 from adapters.http.request import Answer, Intent, Outcome, Request, Signals, Throttle, Verdict, Wire
@@ -90,6 +90,7 @@ def transport(
     meters: dict[str, Meter] | None = None,
     record: Callable[[HttpRecord], None] = lambda record: None,
     wire: httpx.AsyncBaseTransport | None = None,
+    on_ban: Callable[[str], None] = untold,
 ) -> HttpTransport:
     return HttpTransport(
         "TEST",
@@ -99,4 +100,5 @@ def transport(
         record=record,
         redactor=Redactor([SECRET]),
         wire=wire,
+        on_ban=on_ban,
     )

@@ -146,9 +146,11 @@ def test_a_throttle_is_kept_by_orders_and_passed_by_cancels() -> None:
 
 
 def test_a_ban_says_for_how_long() -> None:
+    told: list[str] = []
+
     async def run() -> tuple[Sent[Ack], Sent[Ack], int]:
         async with serving(always(http_answer(418, b"{}", "Retry-After: 120"))) as server:
-            http = transport()
+            http = transport(on_ban=told.append)
             first = await http.send(request(server.origin, intent=Intent.CANCEL, cost=0))
             second = await http.send(request(server.origin, intent=Intent.CANCEL, cost=0, deadline_s=0.1))
             await http.aclose()
@@ -157,6 +159,8 @@ def test_a_ban_says_for_how_long() -> None:
     first, second, requests = anyio.run(run)
     assert (first.outcome, second.outcome, requests) == (Outcome.REJECTED_PROVEN, Outcome.NOT_SENT_PROVEN, 1)
     assert re.search(r"the venue has banned this address for another 1[01]\d s", second.reason)
+    (text,) = told
+    assert re.search(r"the venue has banned this address for 1[12]\d s: nothing is asked or canceled", text)
 
 
 def test_the_budget_that_the_venue_reports_counts() -> None:

@@ -444,3 +444,6 @@ def test_an_armed_fault_happens_once() -> None:
     faults = Faults(KNOWN)
     faults.arm(13)
     assert [faults.fires(13), faults.fires(13), faults.fired] == [True, False, {13: 1}]
+    faults.arm(13, 3)
+    faults.disarm(13)
+    assert not faults.fires(13)
