@@ -15,7 +15,7 @@ from adapters.alpaca.opening import open_adapter
 from adapters.alpaca.orders import Ours
 from adapters.http.record import HttpRecord
 from core.commands import CancelAll, CancelOrder
-from core.enums import OrderStatus, Side, TimeInForce
+from core.enums import OrderStatus, Reason, Side, TimeInForce
 from core.events import CancelAllRequested, CancelRejected, OrderAccepted, OrderFilled, OrderReplaced
 from core.units import NS_PER_SECOND
 from core.venue_opening import SENT
@@ -36,6 +36,13 @@ def names(world: World) -> list[str]:
     """Of all requests that were sent, but for those about money, which come by themselves."""
     records = [msgspec.json.decode(data, type=HttpRecord) for _, what, data in world.frames if what == SENT and data[:1] == b"{"]
     return [each.name for each in records if each.name != "activities.others"]
+
+
+async def rest(world: World, count: int) -> None:
+    """So many orders, one after the other."""
+    for _ in range(count):
+        world.buy(4, 2_000_000)
+        await world.until(lambda: all(order.status is OrderStatus.ACCEPTED for order in world.trader.orders.open_orders()))
 
 
 def test_a_replace_whose_end_and_fills_are_heard_of_by_questions_alone(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -156,6 +163,8 @@ def test_a_cancel_that_met_too_many_requests_is_sent_again_at_once() -> None:
         with anyio.fail_after(CANCEL_AGAIN_NS / NS_PER_SECOND):
             await world.until(lambda: len(cancels(world)) == 2)
         await world.until(lambda: world.order().status is OrderStatus.CANCELED)
+        assert [event.reason for event in world.heard(CancelRejected)] == [Reason.FULL]
+        assert len(cancels(world)) == 2
 
     run(test)
 
@@ -223,9 +232,7 @@ def test_what_became_of_several_orders_is_asked_in_one_request(monkeypatch: pyte
     async def test(world: World) -> None:
         world.served.act("quiet", {})
         monkeypatch.setattr(OrderDesk, "heard", lambda *_: Reaction())
-        for number in range(5):
-            world.buy(4, 2_000_000)
-            await world.until(lambda many=number: len(world.heard(OrderAccepted)) > many)  # type: ignore[misc]
+        await rest(world, 5)
         for ticket in world.venue.engine.open_tickets("main")[:3]:
             world.served.act("hit", {"account": "main", "id": ticket.id, "qty": 3})
         world.frames.clear()
@@ -242,9 +249,7 @@ def test_one_that_a_list_does_not_have_is_asked_about_by_itself(monkeypatch: pyt
     async def test(world: World) -> None:
         world.served.act("quiet", {})
         monkeypatch.setattr(OrderDesk, "heard", lambda *_: Reaction())
-        for number in range(3):
-            world.buy(4, 2_000_000)
-            await world.until(lambda many=number: len(world.heard(OrderAccepted)) > many)  # type: ignore[misc]
+        await rest(world, 3)
         assert isinstance(world.adapter, AlpacaAdapter)
         first = world.adapter._orders.get(world.order(0).client_order_id)
         assert first is not None
@@ -261,9 +266,7 @@ def test_a_comparison_reads_what_its_list_of_open_orders_lacks_at_once(monkeypat
     async def test(world: World) -> None:
         world.served.act("quiet", {})
         monkeypatch.setattr(OrderDesk, "heard", lambda *_: Reaction())
-        for number in range(4):
-            world.buy(4, 2_000_000)
-            await world.until(lambda many=number: len(world.heard(OrderAccepted)) > many)  # type: ignore[misc]
+        await rest(world, 4)
         await world.reconcile()
         for ticket in world.venue.engine.open_tickets("main")[:3]:
             world.served.act("hit", {"account": "main", "id": ticket.id, "qty": 4})

@@ -8,10 +8,15 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from typing import Any
+from unittest.mock import patch
 
 import msgspec
 
 BREAK_VARIABLE = "TRADINGD_TEST_BREAK"
+
+
+def instead(owner: Any, name: str, broken: Any) -> None:
+    patch.object(owner, name, broken).start()
 
 
 def rebates() -> None:
@@ -45,7 +50,7 @@ def misses() -> None:
     """OANDA: no fill is told, by the stream or where it is asked."""
     from adapters.oanda.desk import Desk
 
-    Desk.fills_of = lambda _self, _ts, _transaction: []  # type: ignore[method-assign]
+    instead(Desk, "fills_of", lambda _self, _ts, _transaction: [])
 
 
 def kills() -> None:
@@ -58,15 +63,15 @@ def kills() -> None:
     async def none(_self: Any) -> tuple[()]:
         return ()
 
-    AlpacaSwitch.cancel_all = nothing  # type: ignore[method-assign]
-    AlpacaSwitch.open_orders = none  # type: ignore[method-assign,assignment]
+    instead(AlpacaSwitch, "cancel_all", nothing)
+    instead(AlpacaSwitch, "open_orders", none)
 
 
 def secrets() -> None:
     """Every venue of HTTP: what is recorded is what was sent."""
     from adapters.http.record import Redactor
 
-    Redactor.headers = lambda _self, headers: tuple(headers)  # type: ignore[method-assign,assignment]
+    instead(Redactor, "headers", lambda _self, headers: tuple(headers))
 
 
 def prices() -> None:
@@ -79,7 +84,8 @@ def prices() -> None:
         fill = OrderFilled(*arguments, **more)
         return msgspec.structs.replace(fill, price=fill.price + 1)
 
-    order_events.OrderFilled = fills.OrderFilled = dearer  # type: ignore[misc,assignment]
+    for module in (order_events, fills):
+        instead(module, "OrderFilled", dearer)
 
 
 BREAKS: dict[str, Callable[[], None]] = {each.__name__: each for each in (rebates, refusals, misses, kills, secrets, prices)}
