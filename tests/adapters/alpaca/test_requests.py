@@ -38,8 +38,10 @@ def names(world: World) -> list[str]:
     return [each.name for each in records if each.name != "activities.others"]
 
 
-async def rest(world: World, count: int) -> None:
-    """So many orders, one after the other."""
+async def rest_unheard(world: World, monkeypatch: pytest.MonkeyPatch, count: int) -> None:
+    """So many orders, one after the other; of none the stream says anything, and nobody else trades."""
+    world.served.act("quiet", {})
+    monkeypatch.setattr(OrderDesk, "heard", lambda *_: Reaction())
     for _ in range(count):
         world.buy(4, 2_000_000)
         await world.until(lambda: all(order.status is OrderStatus.ACCEPTED for order in world.trader.orders.open_orders()))
@@ -230,9 +232,7 @@ def test_what_an_earlier_process_has_ended_is_not_canceled() -> None:
 
 def test_what_became_of_several_orders_is_asked_in_one_request(monkeypatch: pytest.MonkeyPatch) -> None:
     async def test(world: World) -> None:
-        world.served.act("quiet", {})
-        monkeypatch.setattr(OrderDesk, "heard", lambda *_: Reaction())
-        await rest(world, 5)
+        await rest_unheard(world, monkeypatch, 5)
         for ticket in world.venue.engine.open_tickets("main")[:3]:
             world.served.act("hit", {"account": "main", "id": ticket.id, "qty": 3})
         world.frames.clear()
@@ -247,9 +247,7 @@ def test_what_became_of_several_orders_is_asked_in_one_request(monkeypatch: pyte
 
 def test_one_that_a_list_does_not_have_is_asked_about_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     async def test(world: World) -> None:
-        world.served.act("quiet", {})
-        monkeypatch.setattr(OrderDesk, "heard", lambda *_: Reaction())
-        await rest(world, 3)
+        await rest_unheard(world, monkeypatch, 3)
         assert isinstance(world.adapter, AlpacaAdapter)
         first = world.adapter._orders.get(world.order(0).client_order_id)
         assert first is not None
@@ -264,9 +262,7 @@ def test_one_that_a_list_does_not_have_is_asked_about_by_itself(monkeypatch: pyt
 
 def test_a_comparison_reads_what_its_list_of_open_orders_lacks_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     async def test(world: World) -> None:
-        world.served.act("quiet", {})
-        monkeypatch.setattr(OrderDesk, "heard", lambda *_: Reaction())
-        await rest(world, 4)
+        await rest_unheard(world, monkeypatch, 4)
         await world.reconcile()
         for ticket in world.venue.engine.open_tickets("main")[:3]:
             world.served.act("hit", {"account": "main", "id": ticket.id, "qty": 4})
